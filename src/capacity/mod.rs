@@ -1,0 +1,1 @@
+//! Load ramps, breakpoints and zones, measured or simulated.

@@ -1,0 +1,45 @@
+//! The command line: one file a subcommand; arguments become a validated plan, the plan one call.
+//! This is the only room that prints or exits.
+
+use crate::error::{Error, Kind, Result};
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Engine dynamometer for LLM serving: which command to serve a model with, how much load it carries, and
+/// why to believe it.
+#[derive(Debug, Parser)]
+#[command(name = "dyno", version, about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+/// Parses the process's arguments, runs the command, renders an error on stderr.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version are no errors; anything else is bad arguments.
+            let code = if e.use_stderr() { Kind::Usage.exit_code() } else { 0 };
+            let _ = e.print();
+            return ExitCode::from(code);
+        }
+    };
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => fail(&e),
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    match cli.command {}
+}
+
+#[expect(clippy::print_stderr, reason = "the edge where errors are rendered")]
+fn fail(e: &Error) -> ExitCode {
+    eprintln!("dyno: {e}");
+    ExitCode::from(e.kind.exit_code())
+}

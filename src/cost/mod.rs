@@ -1,0 +1,57 @@
+//! Step costs: what one engine step takes, from what is in the batch.
+
+/// Sums that describe the composition of one step; everything a step-time model may look at.
+///
+/// `*_ctx` sums are in token·token (chunk × attended context) for prefill rows and in tokens for decode
+/// rows. `*_window` variants have each row's context clipped to the model's sliding window; for a model
+/// without local layers they equal the full ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StepShape {
+    /// Rows that compute more than their newest token (prompt chunks, also of resumed requests).
+    pub prefill_rows: u32,
+    pub prefill_tokens: u32,
+    /// Σ over prefill rows of Σ over the chunk's tokens of the context each attends to.
+    pub prefill_ctx: u64,
+    pub prefill_ctx_window: u64,
+    /// Σ over prefill rows of the context read once by the chunk (start + length): KV bytes touched.
+    pub prefill_kv: u64,
+    pub decode_rows: u32,
+    /// Σ over decode rows of the context attended to.
+    pub decode_ctx: u64,
+    pub decode_ctx_window: u64,
+    /// Requests that finish or start with this step: host bookkeeping.
+    pub admitted: u32,
+    pub finished: u32,
+}
+
+impl StepShape {
+    pub fn tokens(&self) -> u32 {
+        self.prefill_tokens + self.decode_rows
+    }
+    pub fn rows(&self) -> u32 {
+        self.prefill_rows + self.decode_rows
+    }
+}
+
+/// Time of one step, split by who is busy: with overlapped scheduling the period is max(host, device),
+/// without it their sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StepCost {
+    /// Device time, integer nanoseconds.
+    pub device: u64,
+    /// Host time of schedule + launch + update, integer nanoseconds.
+    pub host: u64,
+}
+
+/// A model of step times. Implementations are pure and cheap (tens of nanoseconds a call): the simulator
+/// calls it once a simulated step.
+pub trait StepTime: Send + Sync {
+    fn step(&self, shape: &StepShape) -> StepCost;
+    /// Serial front-end service time of one request (HTTP, tokenize, hand-over), nanoseconds: a queue of
+    /// its own before the scheduler.
+    fn frontend(&self, input_tokens: u32) -> u64;
+    /// Delay from the end of a step until its `rows` tokens have left the server, nanoseconds.
+    fn emit(&self, rows: u32) -> u64;
+    /// The window to which `*_ctx_window` sums are clipped; `None` when no layer is local.
+    fn window(&self) -> Option<u32>;
+}

@@ -1,0 +1,1 @@
+//! The streaming client and its timing: with `telemetry`, the only HTTP client.

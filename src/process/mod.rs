@@ -1,0 +1,1 @@
+//! Start, watch and stop a process tree: the only room that spawns.

@@ -1,0 +1,1 @@
+//! Search strategies over an evaluator; knows no engine and no HTTP.

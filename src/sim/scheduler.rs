@@ -1,0 +1,75 @@
+//! The scheduler interface shared by the simulator (virtual time) and the embedded engine (real time).
+
+use crate::cost::StepShape;
+
+/// Index of a request inside one scheduler; slots are reused after the request has left.
+pub type Slot = u32;
+
+/// What a scheduler knows of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SimRequest {
+    /// The caller's own number, handed back in events.
+    pub id: u64,
+    pub input_tokens: u32,
+    /// Tokens after which the model stops (what really comes out).
+    pub output_tokens: u32,
+    /// The client's `max_tokens`, which some schedulers reserve for; equals `output_tokens` under `ignore_eos`.
+    pub max_tokens: u32,
+    /// Chained hashes of the prompt's full blocks; empty when the prompt shares nothing with any other.
+    pub block_hashes: Vec<u64>,
+    pub priority: i32,
+}
+
+/// One token-bearing outcome of a completed step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenEvent {
+    pub id: u64,
+    /// 1 for the first output token.
+    pub index: u32,
+    pub finished: bool,
+}
+
+/// Gauges under their usual names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Gauges {
+    pub running: u32,
+    pub waiting: u32,
+    pub kv_blocks_used: u64,
+    pub kv_blocks_total: u64,
+    pub preemptions: u64,
+    pub prefix_queries: u64,
+    pub prefix_hits: u64,
+}
+
+/// Why a request can never run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// Longer than `max_model_len`.
+    TooLong { tokens: u32, limit: u32 },
+    /// Longer than all KV blocks together.
+    NeverFits { blocks: u64, total: u64 },
+}
+
+/// A step in flight: its composition and a ticket to complete it with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    pub ticket: u64,
+    pub shape: StepShape,
+}
+
+/// One engine's continuous-batching scheduler. The driver calls `schedule`, lets the step's time pass, and
+/// calls `complete` in the order of the tickets. With overlapped scheduling the driver may call `schedule`
+/// for the next step before `complete` of the previous one.
+pub trait Scheduler: Send {
+    /// Queues a request.
+    fn add(&mut self, request: SimRequest) -> Result<(), Refusal>;
+    /// Removes a request wherever it is; false if it is not known (any more).
+    fn abort(&mut self, id: u64) -> bool;
+    /// Composes the next step, or `None` when nothing can run.
+    fn schedule(&mut self) -> Option<Step>;
+    /// Ends the oldest step in flight; appends its tokens in batch order.
+    fn complete(&mut self, ticket: u64, out: &mut Vec<TokenEvent>);
+    fn gauges(&self) -> Gauges;
+    /// Drops every cached prefix that no running request holds.
+    fn reset_prefix_cache(&mut self) -> bool;
+}

@@ -1,0 +1,89 @@
+//! A candidate: one engine with the flags and environment that differ from its defaults.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Value of one flag.
+#[derive(Debug, Clone, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FlagValue {
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+}
+
+impl fmt::Display for FlagValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FlagValue::Bool(b) => write!(f, "{b}"),
+            FlagValue::Int(i) => write!(f, "{i}"),
+            FlagValue::Float(x) => write!(f, "{x}"),
+            FlagValue::Text(t) => f.write_str(t),
+        }
+    }
+}
+
+/// Flags by name without the dashes (`max-num-seqs`), sorted, so that equal candidates have equal ids.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Engine id: vllm, sglang, trtllm, emulated.
+    pub engine: String,
+    #[serde(default)]
+    pub flags: BTreeMap<String, FlagValue>,
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+}
+
+impl Candidate {
+    /// The engine with its defaults.
+    pub fn baseline(engine: impl Into<String>) -> Candidate {
+        Candidate { engine: engine.into(), flags: BTreeMap::new(), env: BTreeMap::new() }
+    }
+
+    /// This candidate with one flag set.
+    pub fn with(&self, flag: &str, value: FlagValue) -> Candidate {
+        let mut c = self.clone();
+        c.flags.insert(flag.to_owned(), value);
+        c
+    }
+
+    /// Canonical id: engine and the first 10 hex digits of the SHA-256 of the canonical JSON.
+    pub fn id(&self) -> String {
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        let digest = Sha256::digest(&json);
+        let hex: String = digest.iter().take(5).map(|b| format!("{b:02x}")).collect();
+        format!("{}-{hex}", self.engine)
+    }
+
+    /// Short text for tables: `defaults` or `--flag value …`.
+    pub fn label(&self) -> String {
+        if self.flags.is_empty() && self.env.is_empty() {
+            return "defaults".to_owned();
+        }
+        let env = self.env.iter().map(|(k, v)| format!("{k}={v}"));
+        let flags = self.flags.iter().map(|(k, v)| match v {
+            FlagValue::Bool(true) => format!("--{k}"),
+            FlagValue::Bool(false) => format!("--no-{k}"),
+            other => format!("--{k} {other}"),
+        });
+        env.chain(flags).collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_candidates_have_equal_ids_whatever_the_order() {
+        let base = Candidate::baseline("vllm");
+        let a = base.with("a", FlagValue::Int(1)).with("b", FlagValue::Bool(false));
+        let b = base.with("b", FlagValue::Bool(false)).with("a", FlagValue::Int(1));
+        assert_eq!(a.id(), b.id());
+        assert_ne!(a.id(), base.id());
+        assert_eq!(a.label(), "--a 1 --no-b");
+    }
+}

@@ -1,0 +1,1 @@
+//! The append-only run record: schema version, locking, resume.

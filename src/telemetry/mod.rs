@@ -1,0 +1,1 @@
+//! NVML, /proc and the engine's metrics, sampled.

@@ -1,0 +1,120 @@
+//! What goes into a trial and what comes out; plain data, written to `trials.jsonl` line by line.
+
+use crate::scenario::Record;
+use crate::space::Candidate;
+use crate::workload::WorkloadSpec;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Everything needed to run one candidate, here or on another machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrialSpec {
+    /// Directory name under `trials/`, such as `003-vllm-1a2b3c4d5e`.
+    pub id: String,
+    pub candidate: Candidate,
+    pub model: String,
+    /// Name under which the engine serves the model, when it differs.
+    #[serde(default)]
+    pub served_model_name: Option<String>,
+    pub hardware: String,
+    #[serde(default = "one")]
+    pub num_gpus: u32,
+    /// Flags passed through unchanged after `--` on the command line.
+    #[serde(default)]
+    pub fixed_args: Vec<String>,
+    #[serde(default)]
+    pub fixed_env: BTreeMap<String, String>,
+    /// The engine's program, when not found by its usual name (`--engine-command`), already split.
+    #[serde(default)]
+    pub program: Option<Vec<String>>,
+    pub workloads: Vec<WorkloadSpec>,
+    /// Measured runs of each workload in this one launch; each repeat has its own seed unless told otherwise.
+    #[serde(default = "one")]
+    pub repeats: u32,
+    /// Index of the first repeat: seeds continue over launches.
+    #[serde(default)]
+    pub first_repeat: u32,
+    /// Seconds allowed from start to ready.
+    pub ready_timeout_s: f64,
+    /// Seconds allowed for one measured run.
+    pub run_timeout_s: f64,
+    /// Where the launch's log and spec go.
+    pub dir: String,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// Facts read back from a running engine.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct LaunchFacts {
+    pub version: Option<String>,
+    /// The exact command that ran.
+    pub argv: Vec<String>,
+    pub env: BTreeMap<String, String>,
+    /// Seconds from spawn to ready.
+    pub startup_s: f64,
+    /// `num_gpu_blocks`, `block_size`, `num_kv_tokens`, `max_num_seqs`, `async_scheduling`, …
+    pub resolved: Map<String, Value>,
+}
+
+/// One measured run of one workload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    pub workload: WorkloadSpec,
+    pub repeat: u32,
+    pub observation: Record,
+    /// Share of prompt tokens that came from the prefix cache, from the engine's own counters.
+    pub cache_hit_ratio: Option<f64>,
+    /// Reasons for which this run must not be used (cache hits, starved client, lost requests…).
+    #[serde(default)]
+    pub invalid: Vec<String>,
+    pub started_unix_s: f64,
+    pub wall_s: f64,
+}
+
+/// A launch or run that failed, as a result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Failure class, such as `out-of-memory`, `bad-flag`, `hang-at-start`.
+    pub class: String,
+    /// start, load, run, stop.
+    pub phase: String,
+    /// First error line of the log.
+    pub root_cause: String,
+    /// What the user (or the tuner) does next.
+    pub hint: String,
+    pub exit: Option<String>,
+    pub log: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "outcome")]
+pub enum Outcome {
+    Measured {
+        facts: LaunchFacts,
+        runs: Vec<Measured>,
+    },
+    /// May hold the runs that were finished before the failure.
+    Failed {
+        failure: Failure,
+        #[serde(default)]
+        facts: Option<LaunchFacts>,
+        #[serde(default)]
+        runs: Vec<Measured>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrialResult {
+    pub spec: TrialSpec,
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    pub started_unix_s: f64,
+    pub wall_s: f64,
+    /// What was left behind after the stop and how it was removed; empty when clean.
+    #[serde(default)]
+    pub leftovers: Vec<String>,
+}

@@ -1,0 +1,1 @@
+//! The campaign: stages, budget, incumbent, confirmation, verdict.

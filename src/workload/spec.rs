@@ -1,0 +1,160 @@
+//! The `workload` object of a scenario (contract): data set, lengths, arrivals, seed.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dataset {
+    Random,
+    Sharegpt,
+    Trace,
+    Chat,
+    Custom,
+}
+
+/// `"inf"` (all at once) or requests per second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RequestRate {
+    Inf,
+    PerSecond(f64),
+}
+
+impl Serialize for RequestRate {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self {
+            RequestRate::Inf => s.serialize_str("inf"),
+            RequestRate::PerSecond(r) => s.serialize_f64(*r),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for RequestRate {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<RequestRate, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Raw {
+            Text(String),
+            Number(f64),
+        }
+        let wrong = |what: &dyn std::fmt::Display| {
+            serde::de::Error::custom(format!("request_rate must be \"inf\" or a positive number, not {what}"))
+        };
+        match Raw::deserialize(d)? {
+            Raw::Text(t) if t == "inf" => Ok(RequestRate::Inf),
+            Raw::Number(n) if n.is_infinite() && n > 0.0 => Ok(RequestRate::Inf),
+            Raw::Number(n) if n > 0.0 => Ok(RequestRate::PerSecond(n)),
+            Raw::Text(t) => match t.parse::<f64>() {
+                Ok(n) if n > 0.0 && n.is_finite() => Ok(RequestRate::PerSecond(n)),
+                _ => Err(wrong(&t)),
+            },
+            Raw::Number(n) => Err(wrong(&n)),
+        }
+    }
+}
+
+/// The workload of a scenario. Unknown keys are an error (contract).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkloadSpec {
+    pub dataset: Dataset,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_len: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_len: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random_range_ratio: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random_prefix_len: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_prompts: Option<u32>,
+    #[serde(default = "inf")]
+    pub request_rate: RequestRate,
+    /// Gamma shape of the gaps between arrivals: 1 is Poisson, below 1 burstier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burstiness: Option<f64>,
+    #[serde(default)]
+    pub max_concurrency: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Multi-turn chat: turns a session, and the context range it grows through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_min: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_max: Option<u32>,
+    /// Real token counts when they are known (models stop early).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_input_tokens: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_output_tokens: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+fn inf() -> RequestRate {
+    RequestRate::Inf
+}
+
+impl WorkloadSpec {
+    /// `random:IN/OUT`, all sent at once.
+    pub fn random(input_len: u32, output_len: u32, num_prompts: u32, seed: u64) -> WorkloadSpec {
+        WorkloadSpec {
+            input_len: Some(input_len),
+            output_len: Some(output_len),
+            num_prompts: Some(num_prompts),
+            seed: Some(seed),
+            ..WorkloadSpec::empty(Dataset::Random)
+        }
+    }
+
+    /// A spec of this data set with every optional field unset.
+    pub fn empty(dataset: Dataset) -> WorkloadSpec {
+        WorkloadSpec {
+            dataset,
+            path: None,
+            input_len: None,
+            output_len: None,
+            random_range_ratio: None,
+            random_prefix_len: None,
+            num_prompts: None,
+            request_rate: RequestRate::Inf,
+            burstiness: None,
+            max_concurrency: None,
+            seed: None,
+            turns: None,
+            context_min: None,
+            context_max: None,
+            total_input_tokens: None,
+            total_output_tokens: None,
+            source: None,
+            note: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_contract_example_round_trips() {
+        let text = r#"{"dataset":"random","input_len":4000,"output_len":200,"num_prompts":500,"request_rate":"inf","max_concurrency":null,"seed":42}"#;
+        let w: WorkloadSpec = serde_json::from_str(text).unwrap();
+        assert_eq!(w, WorkloadSpec::random(4000, 200, 500, 42));
+        assert_eq!(serde_json::to_string(&w).unwrap(), text);
+    }
+
+    #[test]
+    fn unknown_keys_and_bad_rates_are_named() {
+        let e = serde_json::from_str::<WorkloadSpec>(r#"{"dataset":"random","inputlen":1}"#).unwrap_err();
+        assert!(e.to_string().contains("inputlen"), "{e}");
+        let e =
+            serde_json::from_str::<WorkloadSpec>(r#"{"dataset":"random","request_rate":-3}"#).unwrap_err();
+        assert!(e.to_string().contains("request_rate"), "{e}");
+    }
+}
