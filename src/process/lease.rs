@@ -1,0 +1,218 @@
+//! Leases: files that say which process trees a `dyno` has running, so that the next one can reap what a
+//! killed one left.
+
+use super::stop::wait_until;
+use super::{Member, Tree};
+use crate::error::{Error, Result};
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const SUFFIX: &str = ".lease.json";
+
+/// One launched tree, written to `DIR/<trial>.lease.json` while it lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    #[serde(flatten)]
+    pub tree: Tree,
+    pub port: Option<u16>,
+    /// Pid of the `dyno` that owns the tree, and its start time.
+    pub owner: i32,
+    pub owner_start_ticks: u64,
+    /// Kernel boot id: after a reboot nothing of the tree can be alive.
+    pub boot_id: String,
+    #[serde(skip)]
+    file: PathBuf,
+}
+
+impl Lease {
+    /// Writes the lease of a tree that is about to start: from the first instant its processes carry the
+    /// marker, so there is no moment at which a killed `dyno` leaves something unknown behind.
+    pub fn reserve(dir: &Path, name: &str, marker: &str, port: Option<u16>) -> Result<Lease> {
+        let owner = std::process::id() as i32;
+        let lease = Lease {
+            tree: Tree { leader: 0, start_ticks: 0, marker: marker.to_owned() },
+            port,
+            owner,
+            owner_start_ticks: super::tree::stat_of(owner).map_or(0, |s| s.starttime),
+            boot_id: boot_id(),
+            file: dir.join(format!("{name}{SUFFIX}")),
+        };
+        lease.write()?;
+        Ok(lease)
+    }
+
+    /// Adds the leader once it is known.
+    pub fn adopt(&mut self, tree: &Tree) -> Result<()> {
+        self.tree = tree.clone();
+        self.write()
+    }
+
+    fn write(&self) -> Result<()> {
+        let json = serde_json::to_vec_pretty(self).unwrap_or_default();
+        let fail = |e| Error::failed("the lease file cannot be written").at(self.file.display()).source(e);
+        let part = self.file.with_extension("part");
+        std::fs::write(&part, json).map_err(fail)?;
+        std::fs::rename(&part, &self.file).map_err(fail)
+    }
+
+    /// The tree is gone: the lease ends.
+    pub fn release(self) {
+        let _ = std::fs::remove_file(&self.file);
+    }
+
+    fn owner_alive(&self) -> bool {
+        super::tree::stat_of(self.owner)
+            .is_some_and(|s| s.starttime == self.owner_start_ticks && !matches!(s.state, 'Z' | 'X'))
+    }
+}
+
+/// What [`reap`] did with one lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reaped {
+    pub lease: PathBuf,
+    /// Processes that were killed, by name and pid.
+    pub killed: Vec<String>,
+    /// Processes that would not go.
+    pub survivors: Vec<String>,
+}
+
+/// Ends what earlier, dead `dyno` processes left running under the leases in `dir` (and its direct
+/// subdirectories). A lease whose owner lives is not touched. Blocks for at most some seconds a lease.
+pub fn reap(dir: &Path) -> Vec<Reaped> {
+    lease_files(dir).into_iter().filter_map(|file| reap_one(&file)).collect()
+}
+
+fn reap_one(file: &Path) -> Option<Reaped> {
+    let lease: Lease = std::fs::read(file).ok().and_then(|b| serde_json::from_slice(&b).ok())?;
+    let same_boot = lease.boot_id == boot_id();
+    if same_boot && lease.owner_alive() {
+        return None;
+    }
+    let mut reaped = Reaped { lease: file.to_owned(), killed: Vec::new(), survivors: Vec::new() };
+    if same_boot {
+        let done = wait_until(Duration::from_secs(20), || {
+            let members = lease.tree.members();
+            for m in &members {
+                let label = m.label();
+                if !reaped.killed.contains(&label) {
+                    reaped.killed.push(label);
+                }
+                m.signal(Signal::KILL);
+            }
+            members.is_empty()
+        });
+        if !done {
+            reaped.survivors = lease.tree.members().iter().map(Member::label).collect();
+        }
+    }
+    if reaped.survivors.is_empty() {
+        let _ = std::fs::remove_file(file);
+    }
+    Some(reaped)
+}
+
+fn lease_files(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let mut files = Vec::new();
+    for path in entries.filter_map(|e| e.ok().map(|e| e.path())) {
+        if path.is_dir() {
+            let inner = std::fs::read_dir(&path).into_iter().flatten();
+            files.extend(inner.filter_map(|e| e.ok().map(|e| e.path())));
+        } else {
+            files.push(path);
+        }
+    }
+    files.retain(|f| f.to_string_lossy().ends_with(SUFFIX));
+    files.sort();
+    files
+}
+
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::{Launch, Running, stop};
+    use std::collections::BTreeMap;
+
+    fn launch(dir: &Path, script: &str, marker: &str) -> Launch {
+        Launch {
+            argv: vec!["sh".into(), "-c".into(), script.into()],
+            env: BTreeMap::new(),
+            dir: None,
+            log: dir.join("log"),
+            marker: marker.into(),
+        }
+    }
+
+    fn unique(name: &str) -> String {
+        format!("test-{}/{name}", std::process::id())
+    }
+
+    /// A child that ignores SIGTERM, with a grandchild in another session.
+    const STUBBORN: &str = "trap '' TERM; setsid sleep 300 & echo started; while :; do sleep 1; done";
+
+    fn started(dir: &Path) {
+        let log = dir.join("log");
+        assert!(wait_until(Duration::from_secs(20), || {
+            std::fs::read_to_string(&log).unwrap_or_default().contains("started")
+        }));
+    }
+
+    #[test]
+    fn a_stubborn_tree_is_killed_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let running = Running::start(&launch(dir.path(), STUBBORN, &unique("stubborn"))).unwrap();
+        started(dir.path());
+        let tree = running.tree().clone();
+        assert!(wait_until(Duration::from_secs(10), || tree.members().len() >= 2), "{:?}", tree.members());
+        let report = stop(running, Duration::from_millis(300), None);
+        assert!(report.leftovers.len() >= 2, "{report:?}");
+        assert!(report.survivors.is_empty(), "{report:?}");
+        assert!(tree.members().is_empty());
+    }
+
+    #[test]
+    fn an_obedient_child_leaves_nothing_to_report() {
+        let dir = tempfile::tempdir().unwrap();
+        let running =
+            Running::start(&launch(dir.path(), "echo started; exec sleep 300", &unique("good"))).unwrap();
+        started(dir.path());
+        let report = stop(running, Duration::from_secs(20), None);
+        assert_eq!(report.leftovers, Vec::<String>::new());
+        assert_eq!(report.exit, Some(crate::process::Exit::Signal(15)));
+    }
+
+    #[test]
+    fn the_next_start_reaps_what_a_killed_owner_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let marker = unique("orphan");
+        let mut lease = Lease::reserve(dir.path(), "t", &marker, None).unwrap();
+        let mut running = Running::start(&launch(dir.path(), STUBBORN, &marker)).unwrap();
+        started(dir.path());
+        assert_eq!(reap(dir.path()), Vec::new(), "the owner lives");
+        // As if the owner had been killed before it could add the leader: only the marker is known.
+        lease.owner = i32::MAX;
+        lease.write().unwrap();
+        let tree = running.tree().clone();
+        running.mark_finished();
+        let reaped = reap(dir.path());
+        assert_eq!(reaped.len(), 1);
+        assert!(reaped[0].killed.len() >= 2 && reaped[0].survivors.is_empty(), "{reaped:?}");
+        assert!(tree.members().is_empty());
+        assert!(lease_files(dir.path()).is_empty());
+        assert!(running.exit().is_some());
+    }
+
+    #[test]
+    fn a_missing_program_is_an_error_not_a_panic() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut l = launch(dir.path(), "", "m");
+        l.argv = vec!["no-such-engine-program".into()];
+        assert!(Running::start(&l).unwrap_err().to_string().contains("no-such-engine-program"));
+    }
+}
