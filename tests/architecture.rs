@@ -1,0 +1,153 @@
+//! The direction of imports is the one in ARCHITECTURE.md: this test reads its table and every `crate::` path.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// room -> rooms it may import; `all` for the last one.
+fn table() -> BTreeMap<String, BTreeSet<String>> {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let mut rooms = BTreeMap::new();
+    for line in text.lines().filter(|l| l.starts_with("| `")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let allowed = cells[2].split(',').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect();
+        rooms.insert(cells[0].trim_matches('`').to_owned(), allowed);
+    }
+    rooms
+}
+
+fn rust_files(dir: &Path, out: &mut Vec<PathBuf>) {
+    let mut entries: Vec<_> = fs::read_dir(dir).expect("readable").map(|e| e.expect("entry").path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            rust_files(&path, out);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            out.push(path);
+        }
+    }
+}
+
+/// (room, file, text without comments and without test modules).
+fn sources() -> Vec<(String, PathBuf, String)> {
+    let src = root().join("src");
+    let mut files = Vec::new();
+    rust_files(&src, &mut files);
+    let mut out = Vec::new();
+    for path in files {
+        let inside = path.strip_prefix(&src).expect("under src");
+        let first = inside.components().next().expect("a name").as_os_str().to_string_lossy().into_owned();
+        let room = first.trim_end_matches(".rs").to_owned();
+        if room == "lib" || room == "main" {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("readable source");
+        // Test modules stand at the end of a file and may use anything.
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        let code: String =
+            code.lines().filter(|l| !l.trim_start().starts_with("//")).map(|l| format!("{l}\n")).collect();
+        out.push((room, path, code));
+    }
+    out
+}
+
+/// Names that follow `crate::` in a text, `crate::{a, b::c}` included.
+fn crate_paths(code: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 1;
+            let mut item = String::new();
+            for c in group.chars() {
+                match c {
+                    '{' => depth += 1,
+                    '}' => depth -= 1,
+                    ',' if depth == 1 => {
+                        found.insert(first_name(&item));
+                        item.clear();
+                        continue;
+                    }
+                    _ => {}
+                }
+                if depth == 0 {
+                    break;
+                }
+                item.push(c);
+            }
+            found.insert(first_name(&item));
+        } else {
+            found.insert(first_name(rest));
+        }
+    }
+    found.remove("");
+    found
+}
+
+fn first_name(text: &str) -> String {
+    text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+#[test]
+fn rooms_import_only_what_the_table_allows() {
+    let table = table();
+    let mut wrong = Vec::new();
+    for (room, path, code) in sources() {
+        let Some(allowed) = table.get(&room) else {
+            wrong.push(format!("{}: room `{room}` is not in ARCHITECTURE.md", path.display()));
+            continue;
+        };
+        for used in crate_paths(&code) {
+            let known = table.contains_key(&used);
+            if known && used != room && !allowed.contains("all") && !allowed.contains(&used) {
+                wrong.push(format!("{}: `{room}` may not import `{used}`", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "imports against the direction:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_room_of_the_table_exists() {
+    let rooms: BTreeSet<String> = sources().into_iter().map(|(room, ..)| room).collect();
+    for room in table().keys() {
+        assert!(rooms.contains(room), "`{room}` stands in ARCHITECTURE.md but not in src/");
+    }
+}
+
+/// (what, marker in the code, rooms where it may stand)
+const FENCES: &[(&str, &str, &[&str])] = &[
+    ("tokio", "tokio::", &["load", "telemetry", "trial", "emulate", "capacity", "tune", "cli"]),
+    ("reqwest", "reqwest::", &["load", "telemetry"]),
+    ("duct", "duct::", &["process"]),
+    ("a spawned process", "Command::new(", &["process"]),
+    ("printing", "println!(", &["cli"]),
+    ("the wall clock", "SystemTime::now", &["load", "telemetry", "trial", "emulate", "capacity", "tune", "cli", "process", "store"]),
+    ("the clock", "Instant::now", &["load", "telemetry", "trial", "emulate", "capacity", "tune", "cli", "process"]),
+    ("an unseeded random source", "rand::rng()", &[]),
+    ("an unseeded random source", "from_os_rng", &[]),
+];
+
+#[test]
+fn clocks_sockets_and_processes_stay_in_their_rooms() {
+    let mut wrong = Vec::new();
+    for (room, path, code) in sources() {
+        for (what, marker, rooms) in FENCES {
+            if code.contains(marker) && !rooms.contains(&room.as_str()) {
+                wrong.push(format!("{}: {what} (`{marker}`) does not belong in `{room}`", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_reader_of_paths_sees_groups_and_nesting() {
+    let code = "use crate::{error::Result, scenario::{Key, Metrics}, units};\nlet x = crate::stats::mean(&v);";
+    let names: Vec<String> = crate_paths(code).into_iter().collect();
+    assert_eq!(names, ["error", "scenario", "stats", "units"]);
+}
