@@ -21,7 +21,8 @@ fn table() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 fn rust_files(dir: &Path, out: &mut Vec<PathBuf>) {
-    let mut entries: Vec<_> = fs::read_dir(dir).expect("readable").map(|e| e.expect("entry").path()).collect();
+    let mut entries: Vec<_> =
+        fs::read_dir(dir).expect("readable").map(|e| e.expect("entry").path()).collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {
@@ -126,8 +127,16 @@ const FENCES: &[(&str, &str, &[&str])] = &[
     ("duct", "duct::", &["process"]),
     ("a spawned process", "Command::new(", &["process"]),
     ("printing", "println!(", &["cli"]),
-    ("the wall clock", "SystemTime::now", &["load", "telemetry", "trial", "emulate", "capacity", "tune", "cli", "process", "store"]),
-    ("the clock", "Instant::now", &["load", "telemetry", "trial", "emulate", "capacity", "tune", "cli", "process"]),
+    (
+        "the wall clock",
+        "SystemTime::now",
+        &["load", "telemetry", "trial", "emulate", "capacity", "tune", "cli", "process", "store"],
+    ),
+    (
+        "the clock",
+        "Instant::now",
+        &["load", "telemetry", "trial", "emulate", "capacity", "tune", "cli", "process"],
+    ),
     ("an unseeded random source", "rand::rng()", &[]),
     ("an unseeded random source", "from_os_rng", &[]),
 ];
@@ -147,7 +156,8 @@ fn clocks_sockets_and_processes_stay_in_their_rooms() {
 
 #[test]
 fn the_reader_of_paths_sees_groups_and_nesting() {
-    let code = "use crate::{error::Result, scenario::{Key, Metrics}, units};\nlet x = crate::stats::mean(&v);";
+    let code =
+        "use crate::{error::Result, scenario::{Key, Metrics}, units};\nlet x = crate::stats::mean(&v);";
     let names: Vec<String> = crate_paths(code).into_iter().collect();
     assert_eq!(names, ["error", "scenario", "stats", "units"]);
 }
