@@ -8,6 +8,8 @@
 pub mod error;
 pub mod units;
 
+pub mod data;
+
 pub mod stats;
 
 pub mod hardware;

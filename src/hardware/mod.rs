@@ -1,8 +1,13 @@
 //! GPU and host facts from `hardware/*.toml`: schema, checks, lookup.
 //!
-//! Units: memory in vendor gigabytes (10^9 bytes) in the file, [`Bytes`] in code; bandwidth in decimal
+//! Units: memory in gigabytes (10^9 bytes) in the file, [`Bytes`] in code; bandwidth in decimal
 //! GB/s; compute in dense TFLOP/s (never the with-sparsity figure).
 
+mod catalog;
+
+pub use catalog::{Catalog, check_text};
+
+use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// One accelerator (or CPU host) as its TOML file describes it.
@@ -13,14 +18,18 @@ pub struct Hardware {
     pub id: String,
     /// Marketing name, such as `NVIDIA A100-SXM4-80GB`.
     pub name: String,
-    /// Lower-case substrings of the driver's device name by which this part is recognised; all must match.
+    /// Lower-case words of the driver's device name by which this part is recognised; all must stand in
+    /// it as whole words (`h20` is not in `NVIDIA H200`).
     #[serde(default)]
     pub match_name: Vec<String>,
+    /// Words that must not stand in the name (`laptop`).
+    #[serde(default)]
+    pub match_not: Vec<String>,
     pub vendor: Vendor,
     /// CUDA compute capability as major*10+minor (80, 89, 90, 100, 120); absent for non-NVIDIA parts.
     #[serde(default)]
     pub sm: Option<u32>,
-    /// Memory that the driver reports, vendor GB.
+    /// Memory that the driver reports, 10^9 bytes: an "80 GB" A100 reports 81920 MiB, which is 85.9.
     pub memory_gb: f64,
     /// Peak memory bandwidth, decimal GB/s.
     pub bandwidth_gbps: f64,
@@ -57,4 +66,49 @@ pub enum Vendor {
     Nvidia,
     Amd,
     Cpu,
+}
+
+impl Hardware {
+    /// Device memory that the driver reports.
+    pub fn memory(&self) -> Bytes {
+        Bytes::from_gb(self.memory_gb)
+    }
+
+    pub fn is_gpu(&self) -> bool {
+        self.vendor != Vendor::Cpu
+    }
+
+    /// FP8 matrix units (Ada, Hopper and later, MI300).
+    pub fn has_fp8(&self) -> bool {
+        self.fp8_tflops.is_some()
+    }
+
+    /// Peak dense rate for weights of `bits` (4, 8, 16): the narrowest unit the part has that is at least
+    /// that wide, TFLOP/s. Weight-only formats such as int4 compute in bf16 and ask for 16.
+    pub fn tflops(&self, bits: u32) -> f64 {
+        let fp8 = self.fp8_tflops.unwrap_or(self.bf16_tflops);
+        match bits {
+            0..=4 => self.fp4_tflops.unwrap_or(fp8),
+            5..=8 => fp8,
+            _ => self.bf16_tflops,
+        }
+    }
+
+    /// Whether the driver's `device_name` with `memory` is this part: every `match_name` word stands in it,
+    /// no `match_not` word does, and the memory is within 6 %.
+    pub fn matches(&self, device_name: &str, memory: Bytes) -> bool {
+        let name = device_name.to_lowercase();
+        let ratio = memory.0 as f64 / self.memory().0 as f64;
+        !self.match_name.is_empty()
+            && self.match_name.iter().all(|w| has_word(&name, w))
+            && !self.match_not.iter().any(|w| has_word(&name, w))
+            && (0.94..=1.06).contains(&ratio)
+    }
+}
+
+/// Whether `word` stands in `text` with no letter or digit on either side.
+fn has_word(text: &str, word: &str) -> bool {
+    let edge = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+    text.match_indices(word)
+        .any(|(i, _)| edge(text[..i].chars().next_back()) && edge(text[i + word.len()..].chars().next()))
 }

@@ -1,5 +1,14 @@
 //! Architecture facts of an LLM, from `models/*.toml` or a hub `config.json`.
 
+mod catalog;
+mod names;
+mod precision;
+mod sizes;
+
+pub use catalog::{Catalog, check_text};
+pub use precision::Precision;
+pub use sizes::{KvPerToken, Params};
+
 use serde::{Deserialize, Serialize};
 
 /// What the cost model, the memory model and the checks need to know of one model.
@@ -49,6 +58,20 @@ pub struct Model {
     #[serde(default)]
     pub note: String,
     pub source: String,
+    /// Variants of the same architecture that differ in a limit, recognised by a part of their name.
+    #[serde(default)]
+    pub variants: Vec<Variant>,
+    /// Keys whose value has no stored source behind it.
+    #[serde(default)]
+    pub unverified: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// Lower-case part of the hub name, such as `2507`.
+    pub name_part: String,
+    pub max_position: u32,
 }
 
 fn yes() -> bool {
@@ -95,20 +118,4 @@ pub struct Sliding {
     pub window: u32,
     /// How many layers are local; the rest attend to the full context.
     pub layers: u32,
-}
-
-/// Precision of the weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    Fp32,
-    Bf16,
-    Fp16,
-    Fp8,
-    Int8,
-    Int4,
-    /// gpt-oss: MXFP4 experts, bf16 elsewhere.
-    Mxfp4,
-    Nvfp4,
-    Fp4,
 }
