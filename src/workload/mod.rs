@@ -1,8 +1,22 @@
 //! Which requests, of what lengths, arriving when: each workload is a pure function of its seed.
+//!
+//! [`parse`] reads the command-line form, [`shapes`] gives arrivals and lengths (all that the simulator and
+//! the cost model need), [`generate`] adds the prompts. Lengths, arrivals and prompt contents come from three
+//! independent streams of one seed, so that the lengths do not depend on the vocabulary, and the first k
+//! requests of a random workload do not depend on how many follow.
 
+mod arrivals;
+mod generate;
+mod lengths;
+mod parse;
+pub mod presets;
+mod prompts;
+mod sharegpt;
 pub mod spec;
 
-pub use spec::{Dataset, RequestRate, WorkloadSpec};
+pub use generate::{generate, generate_run, shapes};
+pub use parse::parse;
+pub use spec::{Arrivals, Dataset, RequestRate, WorkloadSpec};
 
 use crate::units::Nanos;
 
@@ -17,6 +31,15 @@ pub enum Prompt {
     Chat(Vec<(String, String)>),
 }
 
+/// A request that waits for another one: the next turn of a chat session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Follows {
+    /// `id` of the request that must have ended before.
+    pub id: u64,
+    /// Time between that end and the intended send.
+    pub think: Nanos,
+}
+
 /// One request of a generated workload.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlannedRequest {
@@ -28,6 +51,8 @@ pub struct PlannedRequest {
     pub input_tokens: u32,
     /// `max_tokens` of the request.
     pub output_tokens: u32,
+    /// Set on the later turns of a chat session; `arrival` then says only the earliest time.
+    pub follows: Option<Follows>,
 }
 
 /// Arrival and lengths only: what the simulator and the cost model need.

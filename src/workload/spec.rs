@@ -12,6 +12,19 @@ pub enum Dataset {
     Custom,
 }
 
+impl Dataset {
+    /// The name in files and on the command line.
+    pub fn id(self) -> &'static str {
+        match self {
+            Dataset::Random => "random",
+            Dataset::Sharegpt => "sharegpt",
+            Dataset::Trace => "trace",
+            Dataset::Chat => "chat",
+            Dataset::Custom => "custom",
+        }
+    }
+}
+
 /// `"inf"` (all at once) or requests per second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RequestRate {
@@ -52,6 +65,16 @@ impl<'de> Deserialize<'de> for RequestRate {
     }
 }
 
+/// How arrivals are spread when a finite `request_rate` is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arrivals {
+    /// Gamma-distributed gaps of shape `burstiness` (1, the default, is Poisson), as `vllm bench serve` draws them.
+    Gamma,
+    /// Equal gaps of `1 / request_rate`.
+    Constant,
+}
+
 /// The workload of a scenario. Unknown keys are an error (contract).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,6 +97,11 @@ pub struct WorkloadSpec {
     /// Gamma shape of the gaps between arrivals: 1 is Poisson, below 1 burstier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burstiness: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrivals: Option<Arrivals>,
+    /// Multiplies the arrival times of a trace: 0.5 replays it twice as fast.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_scale: Option<f64>,
     #[serde(default)]
     pub max_concurrency: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,6 +152,8 @@ impl WorkloadSpec {
             num_prompts: None,
             request_rate: RequestRate::Inf,
             burstiness: None,
+            arrivals: None,
+            time_scale: None,
             max_concurrency: None,
             seed: None,
             turns: None,

@@ -1,0 +1,171 @@
+//! From a spec to its requests.
+
+use super::{Dataset, PlannedRequest, Prompt, RequestShape, WorkloadSpec, arrivals, lengths, prompts, sharegpt};
+use crate::error::{Error, Problem, Result};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+const LENGTHS: u64 = 0;
+const ARRIVALS: u64 = 1;
+const PROMPTS: u64 = 2;
+const SHARED_PREFIX: u64 = 3;
+
+/// The `stream`-th independent generator of a seed.
+pub(super) fn rng(seed: u64, stream: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(stream);
+    rng
+}
+
+/// Arrivals and lengths of every request, in order of arrival.
+pub fn shapes(spec: &WorkloadSpec) -> Result<Vec<RequestShape>> {
+    check(spec)?;
+    let seed = spec.seed.unwrap_or(0);
+    let n = spec.num_prompts.unwrap_or(1000) as usize;
+    let lengths = match spec.dataset {
+        Dataset::Random => lengths::random(spec, n, &mut rng(seed, LENGTHS)),
+        Dataset::Sharegpt if spec.path.is_none() => sharegpt::table(spec, n, &mut rng(seed, LENGTHS)),
+        Dataset::Sharegpt | Dataset::Trace | Dataset::Custom | Dataset::Chat => {
+            return Err(Error::usage(format!("data set `{}` is not read yet", spec.dataset.id())));
+        }
+    };
+    let arrivals = arrivals::arrivals(spec, lengths.len(), &mut rng(seed, ARRIVALS));
+    Ok(lengths
+        .into_iter()
+        .zip(arrivals)
+        .map(|((input_tokens, output_tokens), arrival)| RequestShape { arrival, input_tokens, output_tokens })
+        .collect())
+}
+
+/// The requests with their prompts, for a model of `vocab` token ids.
+pub fn generate(spec: &WorkloadSpec, vocab: u32) -> Result<Vec<PlannedRequest>> {
+    generate_run(spec, vocab, 0)
+}
+
+/// As [`generate`], with other prompt contents for each `run` number: lengths and arrivals stay those of the
+/// seed, so that repeats are comparable, and no repeat finds its prompts in the engine's prefix cache.
+pub fn generate_run(spec: &WorkloadSpec, vocab: u32, run: u64) -> Result<Vec<PlannedRequest>> {
+    let seed = spec.seed.unwrap_or(0);
+    // Runs are far apart in stream space; the streams below are those of lengths and arrivals.
+    let streams = run.wrapping_mul(16);
+    let shared = prompts::token_ids(
+        spec.random_prefix_len.unwrap_or(0),
+        vocab,
+        &mut rng(seed, streams.wrapping_add(SHARED_PREFIX)),
+    );
+    let mut contents = rng(seed, streams.wrapping_add(PROMPTS));
+    Ok(shapes(spec)?
+        .into_iter()
+        .zip(0..)
+        .map(|(shape, id)| {
+            let own = shape.input_tokens - (shared.len() as u32).min(shape.input_tokens);
+            let mut ids = shared.clone();
+            ids.extend(prompts::token_ids(own, vocab, &mut contents));
+            PlannedRequest {
+                id,
+                arrival: shape.arrival,
+                prompt: Prompt::TokenIds(ids),
+                input_tokens: shape.input_tokens,
+                output_tokens: shape.output_tokens,
+                follows: None,
+            }
+        })
+        .collect())
+}
+
+fn check(spec: &WorkloadSpec) -> Result<()> {
+    let problems = spec.problems("workload");
+    if problems.is_empty() { Ok(()) } else { Err(Error::problems("the workload cannot be generated", problems)) }
+}
+
+impl WorkloadSpec {
+    /// Everything that is wrong with the values of this spec; `place` is the file or option it stands in.
+    pub fn problems(&self, place: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut bad = |key: &str, message: String| problems.push(Problem::new(place, key, message));
+        let positive = |x: Option<f64>| x.is_none_or(|x| x > 0.0 && x.is_finite());
+        for (key, value) in [
+            ("input_len", self.input_len),
+            ("output_len", self.output_len),
+            ("num_prompts", self.num_prompts),
+            ("max_concurrency", self.max_concurrency),
+            ("turns", self.turns),
+        ] {
+            if value == Some(0) {
+                bad(key, "must be at least 1".into());
+            }
+        }
+        for (key, value) in [("input_len", self.input_len), ("output_len", self.output_len)] {
+            if self.dataset == Dataset::Random && value.is_none() {
+                bad(key, "is missing; a random workload needs it".into());
+            }
+        }
+        if !positive(self.burstiness) {
+            bad("burstiness", "must be a positive number".into());
+        }
+        if !positive(self.time_scale) {
+            bad("time_scale", "must be a positive number".into());
+        }
+        if self.random_range_ratio.is_some_and(|r| !(0.0..1.0).contains(&r)) {
+            bad("random_range_ratio", "must be at least 0 and below 1".into());
+        }
+        if matches!(self.dataset, Dataset::Trace | Dataset::Custom) && self.path.is_none() {
+            bad("path", format!("is missing; a {} workload needs a file", self.dataset.id()));
+        }
+        if self.context_min.zip(self.context_max).is_some_and(|(low, high)| low > high) {
+            bad("context_max", "must not be below context_min".into());
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::parse;
+
+    #[test]
+    fn equal_seeds_give_equal_requests_and_other_seeds_others() {
+        let spec = parse("random:64/8,n=20,range=0.5,rate=5,seed=9").unwrap();
+        assert_eq!(generate(&spec, 1000).unwrap(), generate(&spec, 1000).unwrap());
+        let again = generate_run(&spec, 1000, 1).unwrap();
+        let first = generate(&spec, 1000).unwrap();
+        for (a, b) in first.iter().zip(&again) {
+            assert_eq!((a.arrival, a.input_tokens, a.output_tokens), (b.arrival, b.input_tokens, b.output_tokens));
+            assert_ne!(a.prompt, b.prompt);
+        }
+        let other = WorkloadSpec { seed: Some(10), ..spec.clone() };
+        assert_ne!(shapes(&spec).unwrap(), shapes(&other).unwrap());
+    }
+
+    #[test]
+    fn a_longer_run_begins_like_a_shorter_one() {
+        let short = shapes(&parse("random:64/8,n=20,range=0.5").unwrap()).unwrap();
+        let long = shapes(&parse("random:64/8,n=200,range=0.5").unwrap()).unwrap();
+        assert_eq!(short[..], long[..20]);
+    }
+
+    #[test]
+    fn prompts_share_the_stated_prefix_only() {
+        let spec = parse("random:32/2,n=50,prefix=16").unwrap();
+        let prompts: Vec<Vec<u32>> = generate(&spec, 500)
+            .unwrap()
+            .into_iter()
+            .map(|r| match r.prompt {
+                Prompt::TokenIds(ids) => ids,
+                other => panic!("not token ids: {other:?}"),
+            })
+            .collect();
+        assert!(prompts.iter().all(|p| p.len() == 48 && p[..16] == prompts[0][..16]));
+        let tails: std::collections::HashSet<&[u32]> = prompts.iter().map(|p| &p[16..32]).collect();
+        assert_eq!(tails.len(), 50);
+    }
+
+    #[test]
+    fn bad_specs_are_refused_with_every_problem() {
+        let mut spec = WorkloadSpec::empty(Dataset::Random);
+        spec.burstiness = Some(f64::NAN);
+        let e = shapes(&spec).unwrap_err();
+        assert_eq!(e.problems.len(), 3, "{e}");
+    }
+}

@@ -1,0 +1,112 @@
+//! Named workloads: the five of the published engine comparisons (seed 42, all sent at once).
+
+use super::{Dataset, WorkloadSpec};
+
+/// A named workload and what it stands for.
+#[derive(Debug, Clone, Copy)]
+pub struct Preset {
+    pub name: &'static str,
+    pub doc: &'static str,
+    dataset: Dataset,
+    lengths: Option<(u32, u32)>,
+    num_prompts: u32,
+}
+
+const SEED: u64 = 42;
+
+/// Every preset, in the order of the published comparisons.
+pub const PRESETS: &[Preset] = &[
+    Preset {
+        name: "sharegpt",
+        doc: "chat-like mixture of lengths (mean about 217 in, 201 out)",
+        dataset: Dataset::Sharegpt,
+        lengths: None,
+        num_prompts: 1000,
+    },
+    Preset {
+        name: "short",
+        doc: "128 in, 4 out: classification and routing; bound by the front end and prefill",
+        dataset: Dataset::Random,
+        lengths: Some((128, 4)),
+        num_prompts: 1000,
+    },
+    Preset {
+        name: "medium",
+        doc: "2000 in, 100 out: summaries and retrieval",
+        dataset: Dataset::Random,
+        lengths: Some((2000, 100)),
+        num_prompts: 500,
+    },
+    Preset {
+        name: "long",
+        doc: "4000 in, 200 out: long documents",
+        dataset: Dataset::Random,
+        lengths: Some((4000, 200)),
+        num_prompts: 500,
+    },
+    Preset {
+        name: "very-long",
+        doc: "32000 in, 100 out: whole books and repositories",
+        dataset: Dataset::Random,
+        lengths: Some((32000, 100)),
+        num_prompts: 100,
+    },
+];
+
+impl Preset {
+    /// The preset as a workload.
+    pub fn spec(&self) -> WorkloadSpec {
+        let mut spec = WorkloadSpec::empty(self.dataset);
+        if let Some((input, output)) = self.lengths {
+            (spec.input_len, spec.output_len) = (Some(input), Some(output));
+        }
+        spec.num_prompts = Some(self.num_prompts);
+        spec.seed = Some(SEED);
+        spec
+    }
+}
+
+/// The preset of this name.
+pub fn preset(name: &str) -> Option<&'static Preset> {
+    PRESETS.iter().find(|p| p.name == name)
+}
+
+impl WorkloadSpec {
+    /// A short name for tables: the preset's name where lengths and data set are those of a preset, else the
+    /// command-line form of data set and lengths.
+    pub fn label(&self) -> String {
+        let lengths = self.input_len.zip(self.output_len);
+        let plain = self.random_range_ratio.unwrap_or(0.0) == 0.0 && self.random_prefix_len.unwrap_or(0) == 0;
+        let named = PRESETS.iter().find(|p| {
+            p.dataset == self.dataset
+                && self.path.is_none()
+                && (p.dataset != Dataset::Random || (p.lengths == lengths && plain))
+        });
+        if let Some(p) = named {
+            return p.name.to_owned();
+        }
+        match (self.dataset, lengths, &self.path) {
+            (Dataset::Random, Some((i, o)), _) => format!("random:{i}/{o}"),
+            (d, _, Some(path)) => {
+                let file = std::path::Path::new(path).file_name().map(|f| f.to_string_lossy().into_owned());
+                format!("{}:{}", d.id(), file.unwrap_or_else(|| path.clone()))
+            }
+            (d, _, None) => d.id().to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_are_the_published_workloads() {
+        let long = preset("long").unwrap().spec();
+        assert_eq!(long, WorkloadSpec::random(4000, 200, 500, 42));
+        assert_eq!(long.label(), "long");
+        assert_eq!(WorkloadSpec::random(4001, 200, 500, 42).label(), "random:4001/200");
+        assert_eq!(preset("sharegpt").unwrap().spec().num_prompts, Some(1000));
+        assert!(preset("huge").is_none());
+    }
+}
