@@ -1,6 +1,8 @@
 //! From a spec to its requests.
 
-use super::{Dataset, PlannedRequest, Prompt, RequestShape, WorkloadSpec, arrivals, lengths, prompts, sharegpt};
+use super::{
+    Dataset, PlannedRequest, Prompt, RequestShape, WorkloadSpec, arrivals, lengths, prompts, sharegpt,
+};
 use crate::error::{Error, Problem, Result};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -75,7 +77,11 @@ pub fn generate_run(spec: &WorkloadSpec, vocab: u32, run: u64) -> Result<Vec<Pla
 
 fn check(spec: &WorkloadSpec) -> Result<()> {
     let problems = spec.problems("workload");
-    if problems.is_empty() { Ok(()) } else { Err(Error::problems("the workload cannot be generated", problems)) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::problems("the workload cannot be generated", problems))
+    }
 }
 
 impl WorkloadSpec {
@@ -131,7 +137,10 @@ mod tests {
         let again = generate_run(&spec, 1000, 1).unwrap();
         let first = generate(&spec, 1000).unwrap();
         for (a, b) in first.iter().zip(&again) {
-            assert_eq!((a.arrival, a.input_tokens, a.output_tokens), (b.arrival, b.input_tokens, b.output_tokens));
+            assert_eq!(
+                (a.arrival, a.input_tokens, a.output_tokens),
+                (b.arrival, b.input_tokens, b.output_tokens)
+            );
             assert_ne!(a.prompt, b.prompt);
         }
         let other = WorkloadSpec { seed: Some(10), ..spec.clone() };

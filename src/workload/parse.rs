@@ -41,7 +41,11 @@ pub fn parse(text: &str) -> Result<WorkloadSpec> {
         }
         problems = spec.problems("--workload");
     }
-    if problems.is_empty() { Ok(spec) } else { Err(Error::problems(format!("bad workload `{text}`"), problems)) }
+    if problems.is_empty() {
+        Ok(spec)
+    } else {
+        Err(Error::problems(format!("bad workload `{text}`"), problems))
+    }
 }
 
 /// `vllm bench serve`'s default number of prompts; sessions for a chat workload.
@@ -108,7 +112,9 @@ fn set(spec: &mut WorkloadSpec, scale: &mut Option<f64>, key: &str, value: &str)
                 "poisson" => None,
                 "gamma" => Some(Arrivals::Gamma),
                 "constant" => Some(Arrivals::Constant),
-                other => return Err((format!("unknown arrivals `{other}`"), "poisson, gamma, constant".into())),
+                other => {
+                    return Err((format!("unknown arrivals `{other}`"), "poisson, gamma, constant".into()));
+                }
             }
         }
         "range" => spec.random_range_ratio = Some(number(value, "range")?),
@@ -121,9 +127,9 @@ fn set(spec: &mut WorkloadSpec, scale: &mut Option<f64>, key: &str, value: &str)
         "time-scale" | "time_scale" => spec.time_scale = Some(number(value, "time-scale")?),
         "turns" => spec.turns = Some(number(value, "turns")?),
         "context" => {
-            let (low, high) = value
-                .split_once('-')
-                .ok_or_else(|| (format!("context `{value}` is not MIN-MAX"), "such as 2048-4096".to_owned()))?;
+            let (low, high) = value.split_once('-').ok_or_else(|| {
+                (format!("context `{value}` is not MIN-MAX"), "such as 2048-4096".to_owned())
+            })?;
             spec.context_min = Some(number(low, "context")?);
             spec.context_max = Some(number(high, "context")?);
         }
