@@ -1,7 +1,11 @@
 //! The shared nouns: Scenario, Observation, Prediction, and the result keys (contract).
 
+mod check;
+mod files;
 pub mod metrics;
 pub mod record;
 
+pub use check::engine_of;
+pub use files::{parse_records, read_records, read_scenarios, write_records, write_whole};
 pub use metrics::{Key, Metrics};
 pub use record::{EngineKind, Record, RequestRow};
