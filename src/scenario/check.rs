@@ -160,7 +160,10 @@ pub(super) fn scenario(file: &str, path: &str, r: &super::Record) -> Vec<Problem
         out.push(missing("engine", "vllm, sglang, trtllm or emulated"));
     }
     if r.workload.is_none() && r.requests.is_none() {
-        out.push(missing("workload", "what is sent, such as {\"dataset\": \"random\", \"input_len\": 2000, …}"));
+        out.push(missing(
+            "workload",
+            "what is sent, such as {\"dataset\": \"random\", \"input_len\": 2000, …}",
+        ));
     }
     out
 }

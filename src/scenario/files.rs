@@ -34,7 +34,9 @@ pub fn parse_records(file: &str, text: &str) -> Result<Vec<Record>> {
             // The check and the types say the same; should they ever differ, the types decide.
             match serde_path_to_error::deserialize::<_, Record>(*item) {
                 Ok(r) => records.push(r),
-                Err(e) => problems.push(Problem::new(file, format!("{path}.{}", e.path()), e.inner().to_string())),
+                Err(e) => {
+                    problems.push(Problem::new(file, format!("{path}.{}", e.path()), e.inner().to_string()))
+                }
             }
         }
         problems.extend(found);
@@ -50,7 +52,9 @@ pub fn read_scenarios(path: &Path) -> Result<Vec<Record>> {
     let problems: Vec<Problem> = records
         .iter()
         .enumerate()
-        .flat_map(|(i, r)| check::scenario(&file, &if records.len() == 1 { String::new() } else { format!("[{i}]") }, r))
+        .flat_map(|(i, r)| {
+            check::scenario(&file, &if records.len() == 1 { String::new() } else { format!("[{i}]") }, r)
+        })
         .collect();
     if problems.is_empty() { Ok(records) } else { Err(broken(&file, problems)) }
 }
@@ -68,13 +72,19 @@ pub fn write_records(path: &Path, records: &[Record]) -> Result<()> {
 /// Writes a text file whole or not at all.
 pub fn write_whole(path: &Path, text: &str) -> Result<()> {
     let fail = |e: std::io::Error| {
-        Error::failed("cannot write the file").at(path.display()).source(e).hint("is the directory there and writable?")
+        Error::failed("cannot write the file")
+            .at(path.display())
+            .source(e)
+            .hint("is the directory there and writable?")
     };
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".part");
     let part = path.with_file_name(name);
     let mut f = fs::File::create(&part).map_err(fail)?;
-    f.write_all(text.as_bytes()).and_then(|()| f.write_all(b"\n")).and_then(|()| f.sync_all()).map_err(fail)?;
+    f.write_all(text.as_bytes())
+        .and_then(|()| f.write_all(b"\n"))
+        .and_then(|()| f.sync_all())
+        .map_err(fail)?;
     fs::rename(&part, path).map_err(fail)
 }
 
@@ -95,7 +105,9 @@ fn items<'a>(file: &str, value: &'a Value) -> Result<Vec<(String, &'a Value)>> {
             let mut problems: Vec<Problem> = map
                 .keys()
                 .filter(|k| !["meta", "observations"].contains(&k.as_str()))
-                .map(|k| Problem::new(file, k, "unknown key").hint("beside `observations` only `meta` may stand"))
+                .map(|k| {
+                    Problem::new(file, k, "unknown key").hint("beside `observations` only `meta` may stand")
+                })
                 .collect();
             match map.get("observations") {
                 Some(Value::Array(list)) if problems.is_empty() => return Ok(listed("observations", list)),
@@ -129,7 +141,10 @@ mod tests {
         let one = r#"{"engine":"vllm","model":"m","hardware":"cpu","precision":null,"workload":{"dataset":"random","input_len":8,"output_len":2}}"#;
         let a = parse_records("f", one).unwrap();
         assert_eq!(a, parse_records("f", &format!("[{one}]")).unwrap());
-        assert_eq!(a, parse_records("f", &format!(r#"{{"meta":{{"x":1}},"observations":[{one}]}}"#)).unwrap());
+        assert_eq!(
+            a,
+            parse_records("f", &format!(r#"{{"meta":{{"x":1}},"observations":[{one}]}}"#)).unwrap()
+        );
         assert_eq!(a[0].workload.as_ref().unwrap().input_len, Some(8));
     }
 
@@ -165,7 +180,8 @@ mod tests {
     fn a_written_record_reads_back_the_same() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("o.json");
-        let r = parse_records("f", r#"{"serve_command":"vllm serve m","hardware":"cpu","failure":"died"}"#).unwrap();
+        let r = parse_records("f", r#"{"serve_command":"vllm serve m","hardware":"cpu","failure":"died"}"#)
+            .unwrap();
         write_records(&path, &r).unwrap();
         assert_eq!(read_records(&path).unwrap(), r);
         assert!(read_scenarios(&path).unwrap_err().problems.len() >= 2);
