@@ -1,1 +1,23 @@
-//! Search strategies over an evaluator; knows no engine and no HTTP.
+//! Search strategies over an [`Evaluator`]. Nothing here knows an engine, a process or HTTP: a candidate
+//! goes in, scores come out, and in the tests an honest fake with seeded noise stands behind the trait.
+//!
+//! A score is the natural logarithm of the objective, turned so that larger is better (the negated
+//! logarithm of a latency). The difference of two scores is then the log of a ratio, whatever the
+//! objective.
+
+pub mod confirm;
+pub mod evaluator;
+pub mod ledger;
+pub mod one_factor;
+pub mod settings;
+pub mod space;
+
+#[cfg(test)]
+pub(crate) mod fake;
+
+pub use confirm::{Comparison, confirm};
+pub use evaluator::{Answer, Ask, Evaluator, FailedLaunch, Runs, Sample, Stage, Stop};
+pub use ledger::{Effect, Ledger};
+pub use one_factor::one_factor;
+pub use settings::Settings;
+pub use space::{Knob, Space, cross_product, singles};

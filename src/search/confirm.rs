@@ -1,0 +1,115 @@
+//! Confirmation: winner and baseline in turns, fresh launches, on data that the search did not see.
+
+use super::evaluator::{Ask, Evaluator, Runs, Stage, Stop};
+use super::settings::Settings;
+use crate::space::Candidate;
+use crate::stats::{Interval, t_interval};
+
+/// First repeat index of the confirmation: its seeds are used nowhere else, so the choice of the winner
+/// (the luckiest of many) cannot flatter the result.
+pub const FIRST_REPEAT: u32 = 1000;
+
+/// What the confirmation says of the winner against the baseline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    /// Log gain by pair.
+    pub pairs: Vec<f64>,
+    /// Mean log gain with its t interval at the look's level.
+    pub gain: Interval,
+    /// The interval excludes no change.
+    pub significant: bool,
+    /// Confidence of the interval (of each look, alpha shared between the looks).
+    pub confidence: f64,
+}
+
+/// Measures A B B A A B … (the order within a pair turns, so that a drift falls on both sides), first
+/// `settings.repeats` pairs, and up to `settings.max_pairs` while the interval still holds zero but its
+/// estimate is worth having. The error probability is shared equally between the looks (Bonferroni), so
+/// that looking more than once does not make significance easier. `None` when either side gave no score.
+pub fn confirm(
+    ev: &mut dyn Evaluator,
+    baseline: &Candidate,
+    winner: &Candidate,
+    settings: &Settings,
+) -> Result<Option<Comparison>, Stop> {
+    let first = settings.repeats.max(2);
+    let most = settings.max_pairs.max(first);
+    let looks = f64::from(most - first + 1);
+    let mut pairs = Vec::new();
+    ev.expect(Stage::Confirm, 2 * first as usize);
+    for n in 0..most {
+        let order = if n % 2 == 0 { [baseline, winner] } else { [winner, baseline] };
+        let mut scores = [None, None];
+        for side in order {
+            let runs = Runs::all(FIRST_REPEAT + n, 1);
+            let ask = Ask { stage: Stage::Confirm, candidate: side.clone(), launch: n, runs };
+            let at = usize::from(side == winner);
+            scores[at] = ev.evaluate(&ask)?.samples.first().map(|s| s.score);
+        }
+        if let [Some(a), Some(b)] = scores {
+            pairs.push(b - a);
+        }
+        if n + 1 < first || pairs.is_empty() {
+            continue;
+        }
+        let gain = t_interval(&pairs, settings.alpha / looks);
+        let open = !gain.excludes(0.0) && gain.value > settings.min_gain;
+        if !open || n + 1 == most || !ev.affordable() {
+            let confidence = 1.0 - settings.alpha / looks;
+            return Ok(Some(Comparison { significant: gain.excludes(0.0), pairs, gain, confidence }));
+        }
+        ev.expect(Stage::Confirm, 2);
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::FakeEvaluator;
+    use super::*;
+    use crate::space::FlagValue;
+
+    fn winner() -> Candidate {
+        Candidate::baseline("x").with("a", FlagValue::Int(1))
+    }
+
+    fn compare(sigma: f64, seed: u64, gain: f64) -> (Comparison, usize) {
+        let mut ev =
+            FakeEvaluator::new(sigma, seed, move |c| Some(if c.flags.is_empty() { 0.0 } else { gain }));
+        let base = Candidate::baseline("x");
+        let c = confirm(&mut ev, &base, &winner(), &Settings::default()).unwrap().unwrap();
+        (c, ev.asked.len())
+    }
+
+    #[test]
+    fn a_clear_gain_needs_no_more_than_the_first_pairs() {
+        let (c, launches) = compare(0.004, 2, 0.2);
+        assert!(c.significant && (c.gain.value - 0.2).abs() < 0.02);
+        assert_eq!(launches, 6);
+    }
+
+    #[test]
+    fn the_sides_take_turns_and_share_their_seeds() {
+        let mut ev = FakeEvaluator::new(0.001, 1, |_| Some(0.0));
+        let base = Candidate::baseline("x");
+        confirm(&mut ev, &base, &winner(), &Settings::default()).unwrap();
+        let sides: Vec<bool> = ev.asked.iter().map(|a| a.candidate == base).collect();
+        assert_eq!(sides[..6], [true, false, false, true, true, false]);
+        for pair in ev.asked.chunks(2) {
+            assert_eq!(pair[0].runs, pair[1].runs);
+        }
+    }
+
+    #[test]
+    fn no_gain_is_rarely_called_one() {
+        let called = (0..200).filter(|&s| compare(0.01, s, 0.0).0.significant).count();
+        assert!(called <= 16, "{called} of 200");
+    }
+
+    #[test]
+    fn a_winner_that_fails_gives_no_comparison() {
+        let mut ev = FakeEvaluator::new(0.01, 1, |c| c.flags.is_empty().then_some(0.0));
+        let base = Candidate::baseline("x");
+        assert_eq!(confirm(&mut ev, &base, &winner(), &Settings::default()).unwrap(), None);
+    }
+}

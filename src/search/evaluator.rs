@@ -1,0 +1,127 @@
+//! The dangerous thing behind a small trait: something that launches a candidate and scores it.
+
+use crate::error::Error;
+use crate::space::Candidate;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Where in a campaign a launch belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// An engine with its defaults, launched twice to learn the noise.
+    Baseline,
+    /// Designed probes for the cost model's fit.
+    Calibrate,
+    /// One launch a candidate.
+    Search,
+    /// Promising candidates, measured again.
+    Recheck,
+    /// The best flags together, and stepwise subsets.
+    Combine,
+    /// Candidates one flag away from the incumbent.
+    Neighbours,
+    /// Winner and baseline in turns, fresh launches, every workload.
+    Confirm,
+}
+
+impl Stage {
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Baseline => "baseline",
+            Stage::Calibrate => "calibrate",
+            Stage::Search => "search",
+            Stage::Recheck => "recheck",
+            Stage::Combine => "combine",
+            Stage::Neighbours => "neighbours",
+            Stage::Confirm => "confirm",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What is measured in one launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runs {
+    /// Index of the first repeat; a repeat's index fixes its seed, so equal indices serve equal requests.
+    pub first_repeat: u32,
+    pub repeats: u32,
+    /// Every workload of the plan, or only the first, which the search is about.
+    pub all_workloads: bool,
+}
+
+impl Runs {
+    pub fn primary(first_repeat: u32, repeats: u32) -> Runs {
+        Runs { first_repeat, repeats, all_workloads: false }
+    }
+    pub fn all(first_repeat: u32, repeats: u32) -> Runs {
+        Runs { first_repeat, repeats, all_workloads: true }
+    }
+}
+
+/// One launch asked for. `(stage, candidate, launch)` identifies it over the whole campaign: an
+/// interrupted campaign that asks again is answered from the record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ask {
+    pub stage: Stage,
+    pub candidate: Candidate,
+    /// Number of this launch among those of the same candidate in the same stage.
+    pub launch: u32,
+    pub runs: Runs,
+}
+
+/// Score of one measured run of the first workload.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    pub repeat: u32,
+    pub score: f64,
+}
+
+/// Why a launch gave no score.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedLaunch {
+    pub class: String,
+    pub root_cause: String,
+    pub hint: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Answer {
+    /// Valid runs only, in the order of their repeats.
+    pub samples: Vec<Sample>,
+    pub failure: Option<FailedLaunch>,
+}
+
+/// Why a search ends before its end.
+#[derive(Debug)]
+pub enum Stop {
+    /// The user said so; the record is safe.
+    Interrupted,
+    /// The evaluator itself cannot go on (disk full, engine will not stop…).
+    Error(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(e: Error) -> Stop {
+        Stop::Error(e)
+    }
+}
+
+/// Launches candidates and scores them.
+pub trait Evaluator {
+    fn evaluate(&mut self, ask: &Ask) -> Result<Answer, Stop>;
+
+    /// True while one more optional launch leaves enough of the budget for the confirmation.
+    fn affordable(&self) -> bool;
+
+    /// A stage begins that will take about this many launches: for progress and the ETA.
+    fn expect(&mut self, _stage: Stage, _launches: usize) {}
+
+    /// The best candidate so far and its log gain over the baseline.
+    fn incumbent(&mut self, _candidate: &Candidate, _gain: f64) {}
+}

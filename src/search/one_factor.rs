@@ -1,0 +1,311 @@
+//! The way practitioners do it by hand, with the noise kept in view: one flag at a time, then the best
+//! values together, then the neighbours of what was found.
+
+use super::evaluator::{Ask, Evaluator, Runs, Stage, Stop};
+use super::ledger::Ledger;
+use super::settings::Settings;
+use super::space::{Space, adjacent, singles};
+use crate::space::Candidate;
+use std::collections::BTreeMap;
+
+/// Searches from `base`, which `ledger` already holds, and returns the incumbent: `base` itself when
+/// nothing is better beyond the noise.
+pub fn one_factor(
+    ev: &mut dyn Evaluator,
+    space: &dyn Space,
+    base: &Candidate,
+    ledger: &mut Ledger,
+    settings: &Settings,
+) -> Result<Candidate, Stop> {
+    let found = singles(space, base);
+    ev.expect(Stage::Search, found.len());
+    for candidate in &found {
+        launch(ev, ledger, Stage::Search, candidate, Runs::primary(0, 1), base, settings)?;
+    }
+    recheck(ev, ledger, &found, base, settings)?;
+    let kept = best_by_flag(ledger, &found, base, settings);
+    let combined = combine(ev, space, ledger, &kept, base, settings)?;
+    neighbours(ev, space, ledger, combined, base, settings)
+}
+
+/// Launches one candidate once if it has not been tried and the budget allows; true when it has a score.
+pub(super) fn launch(
+    ev: &mut dyn Evaluator,
+    ledger: &mut Ledger,
+    stage: Stage,
+    candidate: &Candidate,
+    runs: Runs,
+    base: &Candidate,
+    settings: &Settings,
+) -> Result<bool, Stop> {
+    if !ledger.tried(candidate) && ev.affordable() {
+        ledger.run(ev, &Ask { stage, candidate: candidate.clone(), launch: 0, runs })?;
+        if let Some((best, gain)) = ledger.best(base, settings) {
+            ev.incumbent(&best, gain);
+        }
+    }
+    Ok(ledger.scored(candidate))
+}
+
+/// Measures again, in fresh launches and with every seed of the baseline, the candidates whose gain may be
+/// worth having but is not yet told from noise.
+pub(super) fn recheck(
+    ev: &mut dyn Evaluator,
+    ledger: &mut Ledger,
+    candidates: &[Candidate],
+    base: &Candidate,
+    settings: &Settings,
+) -> Result<(), Stop> {
+    for n in 0..settings.recheck_launches {
+        let open: Vec<&Candidate> = candidates
+            .iter()
+            .filter(|c| {
+                ledger.effect(c, base, settings).is_some_and(|e| {
+                    e.gain.value > settings.min_gain && !e.is_gain() && e.may_gain(settings.min_gain)
+                })
+            })
+            .collect();
+        ev.expect(Stage::Recheck, open.len());
+        for c in open {
+            if !ev.affordable() {
+                return Ok(());
+            }
+            let runs = Runs::primary(0, settings.repeats);
+            ledger.run(ev, &Ask { stage: Stage::Recheck, candidate: c.clone(), launch: n, runs })?;
+        }
+    }
+    Ok(())
+}
+
+/// Of each flag the value with the largest gain, where it is beyond the noise and worth it; best first.
+pub(super) fn best_by_flag(
+    ledger: &Ledger,
+    found: &[Candidate],
+    base: &Candidate,
+    settings: &Settings,
+) -> Vec<(Candidate, f64)> {
+    let mut by_flag: BTreeMap<String, (Candidate, f64)> = BTreeMap::new();
+    for c in found {
+        let Some(e) = ledger.effect(c, base, settings) else { continue };
+        if !e.is_gain() || e.gain.value < settings.min_gain {
+            continue;
+        }
+        let flag = changed(c, base).join(" ");
+        let better = by_flag.get(&flag).is_none_or(|(_, g)| e.gain.value > *g);
+        if better {
+            by_flag.insert(flag, (c.clone(), e.gain.value));
+        }
+    }
+    let mut kept: Vec<_> = by_flag.into_values().collect();
+    kept.sort_by(|a, b| b.1.total_cmp(&a.1));
+    kept
+}
+
+/// Flags in which `c` differs from `base`.
+pub(super) fn changed(c: &Candidate, base: &Candidate) -> Vec<String> {
+    c.flags.iter().filter(|(k, v)| base.flags.get(*k) != Some(v)).map(|(k, _)| k.clone()).collect()
+}
+
+/// `base` with the changed flags of all of `parts`.
+fn together<'a>(base: &Candidate, parts: impl IntoIterator<Item = &'a Candidate>) -> Candidate {
+    let mut all = base.clone();
+    for p in parts {
+        all.flags.extend(p.flags.clone());
+        all.env.extend(p.env.clone());
+    }
+    all
+}
+
+/// All kept values together; when that is not admitted, fails, or is worse than the best single one, they
+/// are added one by one, best first, and each stays only if it helps.
+fn combine(
+    ev: &mut dyn Evaluator,
+    space: &dyn Space,
+    ledger: &mut Ledger,
+    kept: &[(Candidate, f64)],
+    base: &Candidate,
+    settings: &Settings,
+) -> Result<Candidate, Stop> {
+    let Some((first, _)) = kept.first() else { return Ok(base.clone()) };
+    if kept.len() == 1 {
+        return Ok(first.clone());
+    }
+    let all = together(base, kept.iter().map(|(c, _)| c));
+    ev.expect(Stage::Combine, 1);
+    let runs = Runs::primary(0, 1);
+    let gain = |ledger: &Ledger, c: &Candidate| ledger.effect(c, base, settings).map(|e| e.gain.value);
+    if space.admits(&all) && launch(ev, ledger, Stage::Combine, &all, runs, base, settings)? {
+        if gain(ledger, &all) >= gain(ledger, first) {
+            return Ok(all);
+        }
+    }
+    let mut best = first.clone();
+    for (part, _) in &kept[1..] {
+        let grown = together(&best, [part]);
+        if !space.admits(&grown) {
+            continue;
+        }
+        ev.expect(Stage::Combine, 1);
+        if launch(ev, ledger, Stage::Combine, &grown, runs, base, settings)?
+            && gain(ledger, &grown) > gain(ledger, &best)
+        {
+            best = grown;
+        }
+    }
+    Ok(best)
+}
+
+/// Tries what lies one flag away from the incumbent: each flag taken out (a flag that adds nothing in
+/// company does not belong in the command) and each ordered value moved one place. Moves on while it gets
+/// better.
+pub(super) fn neighbours(
+    ev: &mut dyn Evaluator,
+    space: &dyn Space,
+    ledger: &mut Ledger,
+    from: Candidate,
+    base: &Candidate,
+    settings: &Settings,
+) -> Result<Candidate, Stop> {
+    let mut best = from;
+    loop {
+        let flags = changed(&best, base);
+        let mut around = Vec::new();
+        if flags.len() > 1 {
+            around.extend(flags.iter().map(|f| without(&best, f, base)));
+        }
+        for knob in space.knobs().iter().filter(|k| flags.contains(&k.flag)) {
+            let values = adjacent(knob, &best.flags[&knob.flag]);
+            around.extend(values.into_iter().map(|v| best.with(&knob.flag, v)));
+        }
+        around.retain(|c| space.admits(c));
+        let fresh = around.iter().filter(|c| !ledger.tried(c)).count();
+        ev.expect(Stage::Neighbours, fresh);
+        for c in &around {
+            launch(ev, ledger, Stage::Neighbours, c, Runs::primary(0, 1), base, settings)?;
+        }
+        match step(ledger, &best, &around, base, settings) {
+            Some(next) if ev.affordable() => best = next,
+            Some(next) => return Ok(next),
+            None => return Ok(best),
+        }
+    }
+}
+
+/// The neighbour to move to: a larger one only when better beyond the noise, a smaller one (flag taken
+/// out) when it is not worse by what a flag must be worth.
+fn step(
+    ledger: &Ledger,
+    best: &Candidate,
+    around: &[Candidate],
+    base: &Candidate,
+    settings: &Settings,
+) -> Option<Candidate> {
+    let size = |c: &Candidate| changed(c, base).len();
+    // What the flag missing in `c` must bring in company to stay: a quarter of what it brought alone, and
+    // no less than what any flag must be worth.
+    let owed = |c: &Candidate| {
+        let missing = best.flags.iter().find(|(k, _)| !c.flags.contains_key(*k));
+        let alone = missing.and_then(|(k, v)| ledger.effect(&base.with(k, v.clone()), base, settings));
+        alone.map_or(0.0, |e| e.gain.value / 4.0).max(settings.min_gain)
+    };
+    let worth = |c: &Candidate| {
+        let e = ledger.effect(c, best, settings)?;
+        let simpler = size(c) < size(best) && e.gain.value > -owed(c);
+        let better = e.is_gain() && e.gain.value > settings.min_gain;
+        (simpler || better).then_some(e.gain.value)
+    };
+    let moves = around.iter().filter_map(|c| worth(c).map(|g| (c, g)));
+    moves.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(c, _)| c.clone())
+}
+
+fn without(c: &Candidate, flag: &str, base: &Candidate) -> Candidate {
+    let mut less = c.clone();
+    match base.flags.get(flag) {
+        Some(v) => less.flags.insert(flag.to_owned(), v.clone()),
+        None => less.flags.remove(flag),
+    };
+    less
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{FakeEvaluator, FakeSpace};
+    use super::*;
+    use crate::space::FlagValue;
+
+    fn value(c: &Candidate, flag: &str) -> i64 {
+        match c.flags.get(flag) {
+            Some(FlagValue::Int(i)) => *i,
+            _ => 0,
+        }
+    }
+
+    fn search(ev: &mut FakeEvaluator, space: &FakeSpace) -> (Candidate, Ledger) {
+        let base = Candidate::baseline("x");
+        let settings = Settings::default();
+        let mut ledger = Ledger::default();
+        for launch in 0..2 {
+            let runs = Runs::primary(0, settings.repeats);
+            let ask = Ask { stage: Stage::Baseline, candidate: base.clone(), launch, runs };
+            ledger.run(ev, &ask).unwrap();
+        }
+        (one_factor(ev, space, &base, &mut ledger, &settings).unwrap(), ledger)
+    }
+
+    #[test]
+    fn real_gains_are_combined_and_dead_flags_left_out() {
+        let space = FakeSpace::new(&[("async", 1), ("seqs", 3), ("dead", 2)]);
+        let truth = |c: &Candidate| {
+            let seqs = [0.0, 0.05, 0.12, 0.02][value(c, "seqs") as usize];
+            Some(0.2 * value(c, "async") as f64 + seqs)
+        };
+        let right = (0..20).filter(|&seed| {
+            let mut ev = FakeEvaluator::new(0.005, seed, truth);
+            let (found, _) = search(&mut ev, &space);
+            found.label() == "--async 1 --seqs 2"
+        });
+        assert!(right.count() >= 19);
+    }
+
+    #[test]
+    fn flags_that_only_work_alone_are_taken_out_again() {
+        // Either flag hides the same host time: together they give no more than one.
+        let space = FakeSpace::new(&[("a", 1), ("b", 1)]);
+        let mut ev = FakeEvaluator::new(0.004, 3, |c| Some(0.15 * (value(c, "a").max(value(c, "b"))) as f64));
+        let (found, _) = search(&mut ev, &space);
+        assert_eq!(found.flags.len(), 1, "{}", found.label());
+    }
+
+    #[test]
+    fn without_any_effect_the_defaults_stay_most_of_the_time() {
+        let space = FakeSpace::new(&[("a", 2), ("b", 2), ("c", 2), ("d", 2)]);
+        let kept = (0..40)
+            .filter(|&seed| {
+                let mut ev = FakeEvaluator::new(0.01, seed, |_| Some(0.0));
+                search(&mut ev, &space).0.flags.is_empty()
+            })
+            .count();
+        assert!(kept >= 30, "{kept} of 40");
+    }
+
+    #[test]
+    fn failing_candidates_are_booked_and_passed_over() {
+        let space = FakeSpace::new(&[("a", 2)]);
+        let mut ev =
+            FakeEvaluator::new(0.003, 1, |c| (value(c, "a") < 2).then(|| 0.1 * value(c, "a") as f64));
+        let (found, ledger) = search(&mut ev, &space);
+        assert_eq!(found.label(), "--a 1");
+        let failed: Vec<_> = ledger.entries().filter(|e| e.failure.is_some()).collect();
+        assert_eq!(failed.len(), 1);
+    }
+
+    #[test]
+    fn the_budget_ends_the_search_with_what_is_known() {
+        let space = FakeSpace::new(&[("a", 1), ("b", 9), ("c", 9)]);
+        let mut ev = FakeEvaluator::new(0.003, 1, |c| Some(0.1 * value(c, "a") as f64));
+        ev.most = 5;
+        let (found, _) = search(&mut ev, &space);
+        assert_eq!(found.label(), "--a 1");
+        assert_eq!(ev.asked.len(), 5);
+    }
+}
