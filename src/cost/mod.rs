@@ -1,5 +1,16 @@
 //! Step costs: what one engine step takes, from what is in the batch.
 
+pub mod coefficients;
+pub mod footprint;
+pub mod memory;
+pub mod physical;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use coefficients::Coefficients;
+pub use footprint::Footprint;
+pub use physical::{Breakdown, Physical};
+
 /// Sums that describe the composition of one step; everything a step-time model may look at.
 ///
 /// `*_ctx` sums are in token·token (chunk × attended context) for prefill rows and in tokens for decode

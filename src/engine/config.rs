@@ -1,5 +1,6 @@
 //! The resolved scheduling and memory configuration of one launch, whatever engine it is.
 
+use crate::model::Precision;
 use crate::scenario::EngineKind;
 use serde::{Deserialize, Serialize};
 
@@ -37,4 +38,74 @@ pub struct EngineConfig {
     pub kv_elem_bytes: f64,
     /// Flags that were given and are not modelled, so that a prediction can say so.
     pub unmodelled: Vec<String>,
+    /// CUDA graphs also cover steps with prefill rows (vLLM's piecewise graphs); else decode-only steps.
+    #[serde(default)]
+    pub graph_prefill: bool,
+    /// Batches are padded up to the next captured size; without padding only exact sizes replay.
+    #[serde(default = "yes")]
+    pub graph_padding: bool,
+    /// SGLang: decode rows join the prefill batch.
+    #[serde(default)]
+    pub mixed_chunk: bool,
+    /// SGLang `schedule_conservativeness`.
+    #[serde(default = "unit")]
+    pub conservativeness: f64,
+    /// TensorRT-LLM: the KV of prompt and `max_tokens` is reserved at admission (GUARANTEED_NO_EVICT).
+    #[serde(default)]
+    pub reserve_output: bool,
+    /// Precision of the weights when a flag or the record overrides the model's own.
+    #[serde(default)]
+    pub weights: Option<Precision>,
+    /// Tokens of `stream_interval`: how many are sent in one chunk.
+    #[serde(default = "one")]
+    pub stream_interval: u32,
+    /// HTTP/tokenizer processes in front of the engine.
+    #[serde(default = "one")]
+    pub frontends: u32,
+}
+
+fn yes() -> bool {
+    true
+}
+fn unit() -> f64 {
+    1.0
+}
+fn one() -> u32 {
+    1
+}
+
+impl Default for EngineConfig {
+    /// vLLM 0.11 on an 80 GB A100; a starting point for tests and for [`resolve`](super::resolve).
+    fn default() -> EngineConfig {
+        EngineConfig {
+            engine: EngineKind::Vllm,
+            version: (0, 11, 0),
+            max_num_seqs: 256,
+            max_num_batched_tokens: 2048,
+            chunk_tokens: 0,
+            chunked_prefill: true,
+            max_model_len: 32768,
+            block_size: 16,
+            num_kv_blocks: None,
+            gpu_memory_utilization: 0.9,
+            prefix_caching: true,
+            overlap: false,
+            reserve_full_prompt: false,
+            max_graph_size: 512,
+            tensor_parallel: 1,
+            pipeline_parallel: 1,
+            data_parallel: 1,
+            expert_parallel: false,
+            kv_elem_bytes: 2.0,
+            unmodelled: Vec::new(),
+            graph_prefill: true,
+            graph_padding: true,
+            mixed_chunk: false,
+            conservativeness: 1.0,
+            reserve_output: false,
+            weights: None,
+            stream_interval: 1,
+            frontends: 1,
+        }
+    }
 }

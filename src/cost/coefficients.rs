@@ -1,0 +1,93 @@
+//! The coefficients of the step-time model: names, units, prior.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! coefficients {
+    ($($(#[$doc:meta])* $name:ident $unit:literal $median:literal $log_sd:literal,)*) => {
+        /// Non-negative coefficients of [`Physical`](super::Physical); each a physical quantity.
+        #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Coefficients { $($(#[$doc])* pub $name: f64,)* }
+
+        impl Coefficients {
+            /// Names, in the order of [`get`](Coefficients::get).
+            pub const NAMES: &[&str] = &[$(stringify!($name),)*];
+            pub const UNITS: &[&str] = &[$($unit,)*];
+            /// Prior standard deviations of the natural logarithm.
+            pub const LOG_SD: &[f64] = &[$($log_sd,)*];
+
+            pub fn to_vec(&self) -> Vec<f64> { vec![$(self.$name,)*] }
+            pub fn from_slice(v: &[f64]) -> Coefficients {
+                let mut it = v.iter().copied();
+                Coefficients { $($name: it.next().unwrap_or($median),)* }
+            }
+        }
+        impl Default for Coefficients {
+            /// Prior medians that hold for a recent vLLM on a recent data-centre GPU.
+            fn default() -> Coefficients { Coefficients { $($name: $median,)* } }
+        }
+    };
+}
+
+coefficients! {
+    /// Share of peak memory bandwidth reached when streaming dense weights.
+    weight_bandwidth "fraction of peak" 0.75 0.20,
+    /// Share of peak memory bandwidth reached when streaming the experts that a batch touches.
+    expert_bandwidth "fraction of peak" 0.60 0.30,
+    /// Share of peak memory bandwidth reached when reading KV in decode attention.
+    kv_bandwidth "fraction of peak" 0.60 0.35,
+    /// Share of peak arithmetic reached by large dense products.
+    dense_compute "fraction of peak" 0.60 0.25,
+    /// Share of peak arithmetic reached by grouped expert products at many tokens an expert.
+    expert_compute "fraction of peak" 0.30 0.45,
+    /// Share of peak arithmetic reached by prefill attention.
+    attention_compute "fraction of peak" 0.40 0.50,
+    /// Device time of a layer that no byte or FLOP explains: launch gaps, small kernels, barriers.
+    layer_overhead "us per layer" 12.0 0.40,
+    /// Device time of one row in one step: sampling, metadata, cache writes.
+    row "us per row" 1.0 0.70,
+    /// Memory traffic of activations by token and layer, in hidden vectors of two bytes.
+    activation_passes "hidden vectors per token and layer" 16.0 0.50,
+    /// Latency of one all-reduce between two devices inside a captured graph.
+    comm_latency "us per all-reduce" 8.0 0.40,
+    /// Share of link bandwidth reached by large all-reduces.
+    comm_bandwidth "fraction of link" 0.60 0.40,
+    /// Host time to launch one layer without a CUDA graph.
+    eager_launch "us per layer" 120.0 0.50,
+    /// Host time of a step: schedule, prepare, update.
+    host_step "us per step" 2500.0 0.60,
+    /// Host time of a row in a step.
+    host_row "us per row" 12.0 0.60,
+    /// Front-end time of a request: HTTP, template, hand-over.
+    frontend_request "us per request" 2500.0 0.50,
+    /// Front-end time of a prompt token.
+    frontend_token "us per token" 2.0 0.60,
+    /// Delay from the end of a step to its first token at the client.
+    emit_delay "us" 1500.0 0.80,
+    /// Front-end time of one streamed token: detokenize, serialise, send.
+    emit_token "us per token" 20.0 0.70,
+}
+
+impl Coefficients {
+    /// Each coefficient multiplied by `exp(shift)`.
+    pub fn shifted(&self, log_shift: &[f64]) -> Coefficients {
+        let v: Vec<f64> = self.to_vec().iter().zip(log_shift).map(|(c, s)| c * s.exp()).collect();
+        Coefficients::from_slice(&v)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_and_names_agree() {
+        let c = Coefficients::default();
+        let v = c.to_vec();
+        assert_eq!(v.len(), Coefficients::NAMES.len());
+        assert_eq!(Coefficients::UNITS.len(), v.len());
+        assert_eq!(Coefficients::LOG_SD.len(), v.len());
+        assert_eq!(Coefficients::from_slice(&v), c);
+        assert_eq!(v[Coefficients::NAMES.iter().position(|n| *n == "host_row").unwrap()], c.host_row);
+    }
+}

@@ -1,0 +1,343 @@
+//! The physical step-time model: a roofline by component, with efficiencies as coefficients.
+//!
+//! Device time of a step, for `t` tokens (padded to the captured size in a graph) of which `r` rows sample:
+//!
+//! ```text
+//! layers × overhead + rows
+//! + hypot(weight bytes / bandwidth, dense FLOPs / compute)          dense layers and head
+//! + hypot(touched experts × bytes / bandwidth, expert FLOPs / compute)
+//! + prefill pairs × FLOPs / compute + prefill KV bytes / bandwidth  prefill attention
+//! + decode KV bytes / bandwidth                                     decode attention
+//! + activation traffic + all-reduces
+//! ```
+//!
+//! A roofline's corner is rounded by `hypot`: real kernels reach neither limit where both bind. All terms
+//! are non-negative and grow with each count in the shape.
+
+use super::coefficients::Coefficients;
+use super::footprint::{Footprint, peak_flops};
+use super::{StepCost, StepShape, StepTime};
+use crate::engine::EngineConfig;
+use crate::hardware::{Hardware, Vendor};
+use crate::model::Model;
+
+/// Step times of one launch; everything that does not depend on the batch is computed once.
+#[derive(Debug, Clone)]
+pub struct Physical {
+    coefficients: Coefficients,
+    /// ns per step, whatever is in it.
+    fixed: f64,
+    row: f64,
+    /// ns to stream the dense weights of all layers, and of the head.
+    weights: f64,
+    head_weights: f64,
+    /// ns of arithmetic by token through the layers, and by row through the head.
+    dense_token: f64,
+    head_row: f64,
+    /// ns to stream one expert in every MoE layer, ns of expert arithmetic by token.
+    expert: f64,
+    expert_token: f64,
+    experts: f64,
+    /// ln(1 - k/E)
+    ln_miss: f64,
+    /// ns by (query, context) pair in full layers, and in local layers.
+    pair_full: f64,
+    pair_local: f64,
+    /// ns to read one token's KV in full layers, and in local layers.
+    kv_full: f64,
+    kv_local: f64,
+    /// ns of activation traffic and of all-reduce transfer by token.
+    token: f64,
+    comm_step: f64,
+    comm_token: f64,
+    /// Host ns of launching a step without a graph.
+    eager: f64,
+    host_step: f64,
+    host_row: f64,
+    frontend_request: f64,
+    frontend_token: f64,
+    emit_delay: f64,
+    emit_token: f64,
+    graph: Graph,
+    window: Option<u32>,
+    /// Batches in flight over pipeline stages: each sees this share of the rows.
+    micro: f64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Graph {
+    max: u32,
+    covers_prefill: bool,
+    padding: bool,
+}
+
+/// Device time of one step by component, nanoseconds; for explanations and the binding resource.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Breakdown {
+    pub overhead: f64,
+    pub rows: f64,
+    pub weight_stream: f64,
+    pub dense_compute: f64,
+    pub expert_stream: f64,
+    pub expert_compute: f64,
+    pub prefill_attention: f64,
+    pub kv_read: f64,
+    pub activations: f64,
+    pub communication: f64,
+    /// Launch time above the device's own when the step has no graph.
+    pub eager_launch: f64,
+    pub host: f64,
+}
+
+impl Physical {
+    pub fn new(hw: &Hardware, model: &Model, config: &EngineConfig, c: &Coefficients) -> Physical {
+        let f = Footprint::new(model, config);
+        let tp = f64::from(config.tensor_parallel.max(1));
+        let pp = f64::from(config.pipeline_parallel.max(1));
+        let bandwidth = hw.bandwidth_gbps; // bytes a nanosecond
+        let dense_peak = peak_flops(hw, f.dense_math) / 1e9; // FLOP a nanosecond
+        let expert_peak = peak_flops(hw, f.expert_math) / 1e9;
+        let bf16_peak = hw.bf16_tflops * 1e3;
+        let attention_rate = bf16_peak * c.attention_compute * head_dim_factor(f.head_dim);
+        let kv_split = f64::from(config.tensor_parallel.min(f.kv_shards).max(1));
+        let kv_rate = bandwidth * c.kv_bandwidth;
+        let weight_rate = bandwidth * c.weight_bandwidth;
+        let (comm_step, comm_token) = communication(hw, &f, config, c);
+        Physical {
+            coefficients: *c,
+            fixed: c.layer_overhead * 1e3 * f.layers,
+            row: c.row * 1e3,
+            weights: f.dense_params * f.dense_bytes_per_param / tp / weight_rate,
+            head_weights: f.head_params * f.other_bytes_per_param / tp / weight_rate,
+            dense_token: 2.0 * f.dense_params / tp / (dense_peak * c.dense_compute),
+            head_row: 2.0 * f.head_params / tp / (bf16_peak * c.dense_compute),
+            expert: f.expert_params * f.moe_layers * f.expert_bytes_per_param
+                / tp
+                / (bandwidth * c.expert_bandwidth),
+            expert_token: 2.0 * f.expert_params * f.top_k * f.moe_layers
+                / tp
+                / (expert_peak * c.expert_compute),
+            experts: f.experts,
+            ln_miss: if f.experts > 0.0 { (1.0 - f.top_k / f.experts).max(1e-12).ln() } else { 0.0 },
+            pair_full: f.attn_flops * f.full_layers / tp / attention_rate,
+            pair_local: f.attn_flops * f.local_layers / tp / attention_rate,
+            kv_full: f.kv_bytes_layer * f.full_layers / kv_split / kv_rate,
+            kv_local: f.kv_bytes_layer * f.local_layers / kv_split / kv_rate,
+            token: c.activation_passes * f.hidden * 2.0 * f.layers / tp.sqrt() / (bandwidth * 0.8),
+            comm_step,
+            comm_token,
+            eager: c.eager_launch * 1e3 * f.layers,
+            host_step: c.host_step * 1e3 * host_ranks(config),
+            host_row: c.host_row * 1e3,
+            frontend_request: c.frontend_request * 1e3 / f64::from(config.frontends),
+            frontend_token: c.frontend_token * 1e3 / f64::from(config.frontends),
+            emit_delay: c.emit_delay * 1e3,
+            emit_token: c.emit_token * 1e3 / f64::from(config.frontends * config.stream_interval),
+            graph: Graph {
+                max: config.max_graph_size,
+                covers_prefill: config.graph_prefill,
+                padding: config.graph_padding,
+            },
+            window: f.window,
+            micro: 1.0 / pp,
+        }
+    }
+
+    pub fn coefficients(&self) -> &Coefficients {
+        &self.coefficients
+    }
+
+    /// Tokens computed (padding included) and whether a graph is replayed.
+    fn padded(&self, s: &StepShape) -> (f64, bool) {
+        let tokens = s.tokens();
+        let covered = s.prefill_rows == 0 || self.graph.covers_prefill;
+        if !covered || tokens > self.graph.max {
+            return (f64::from(tokens), false);
+        }
+        let size = capture_size(tokens);
+        if !self.graph.padding {
+            return (f64::from(tokens), tokens <= 32 || tokens.is_power_of_two());
+        }
+        (f64::from(size.min(self.graph.max.max(tokens))), true)
+    }
+
+    /// The step's time by component.
+    pub fn breakdown(&self, s: &StepShape) -> Breakdown {
+        let (padded, graph) = self.padded(s);
+        let tokens = padded * self.micro;
+        let rows = f64::from(s.rows()) * self.micro;
+        let touched = self.experts * (1.0 - (tokens * self.ln_miss).exp());
+        let mut b = Breakdown {
+            overhead: self.fixed,
+            rows: self.row * rows,
+            weight_stream: self.weights + self.head_weights,
+            dense_compute: self.dense_token * tokens + self.head_row * rows,
+            expert_stream: self.expert * touched,
+            expert_compute: self.expert_token * tokens,
+            prefill_attention: (self.pair_full * s.prefill_ctx as f64
+                + self.pair_local * s.prefill_ctx_window as f64)
+                * self.micro
+                + self.kv_full * s.prefill_kv as f64 * self.micro,
+            kv_read: (self.kv_full * s.decode_ctx as f64 + self.kv_local * s.decode_ctx_window as f64)
+                * self.micro,
+            activations: self.token * tokens,
+            communication: self.comm_step + self.comm_token * tokens,
+            eager_launch: 0.0,
+            host: self.host_step + self.host_row * f64::from(s.rows()),
+        };
+        if !graph {
+            b.eager_launch = (self.eager - b.device()).max(0.0);
+        }
+        b
+    }
+
+    /// Time of the step if nothing but bytes and FLOPs at the device's peaks counted, nanoseconds.
+    pub fn physical_limit(&self, s: &StepShape) -> f64 {
+        let b = self.breakdown(s);
+        let c = &self.coefficients;
+        (b.weight_stream * c.weight_bandwidth).max(b.dense_compute * c.dense_compute)
+            + (b.expert_stream * c.expert_bandwidth).max(b.expert_compute * c.expert_compute)
+            + b.prefill_attention * c.attention_compute
+            + b.kv_read * c.kv_bandwidth
+    }
+}
+
+impl Breakdown {
+    /// Device time: streams and products overlap within a component, components follow one another.
+    pub fn device(&self) -> f64 {
+        self.overhead
+            + self.rows
+            + self.weight_stream.hypot(self.dense_compute)
+            + self.expert_stream.hypot(self.expert_compute)
+            + self.prefill_attention
+            + self.kv_read
+            + self.activations
+            + self.communication
+            + self.eager_launch
+    }
+}
+
+impl StepTime for Physical {
+    fn step(&self, shape: &StepShape) -> StepCost {
+        let b = self.breakdown(shape);
+        StepCost { device: b.device() as u64, host: b.host as u64 }
+    }
+    fn frontend(&self, input_tokens: u32) -> u64 {
+        (self.frontend_request + self.frontend_token * f64::from(input_tokens)) as u64
+    }
+    fn emit(&self, rows: u32) -> u64 {
+        (self.emit_delay + self.emit_token * f64::from(rows)) as u64
+    }
+    fn window(&self) -> Option<u32> {
+        self.window
+    }
+}
+
+/// Captured sizes: 1, 2, 4, then every 8 to 256, then every 16.
+fn capture_size(tokens: u32) -> u32 {
+    match tokens {
+        0..=2 => tokens,
+        3..=4 => 4,
+        5..=256 => tokens.next_multiple_of(8),
+        _ => tokens.next_multiple_of(16),
+    }
+}
+
+/// Attention kernels reach less of the peak with narrow heads.
+fn head_dim_factor(head_dim: f64) -> f64 {
+    (head_dim / 128.0).clamp(0.25, 1.0).powf(0.5)
+}
+
+/// Ranks are driven by more work on the host: one broadcast and gather more with tensor parallelism.
+fn host_ranks(config: &EngineConfig) -> f64 {
+    1.0 + 0.1 * f64::from(config.tensor_parallel.max(1)).log2()
+}
+
+/// (ns a step, ns a token) of all-reduces under tensor parallelism and hand-overs between stages.
+fn communication(hw: &Hardware, f: &Footprint, config: &EngineConfig, c: &Coefficients) -> (f64, f64) {
+    let tp = f64::from(config.tensor_parallel.max(1));
+    let pp = f64::from(config.pipeline_parallel.max(1));
+    let link = hw.link_gbps.max(1.0) * c.comm_bandwidth;
+    // Without a switch of its own (NVLink, Infinity Fabric) a message passes through the host's root complex.
+    let slow_link = if hw.link_gbps < 100.0 && hw.vendor != Vendor::Cpu { 3.0 } else { 1.0 };
+    let message = f.hidden * 2.0;
+    let mut step = 0.0;
+    let mut token = 0.0;
+    if tp > 1.0 {
+        let reduces = 2.0 * f.layers + 1.0;
+        step += reduces * c.comm_latency * 1e3 * slow_link * (1.0 + 0.25 * (tp.log2() - 1.0));
+        token += reduces * message * 2.0 * (tp - 1.0) / tp / link;
+    }
+    if pp > 1.0 {
+        step += (pp - 1.0) * c.comm_latency * 1e3 * 4.0 * slow_link;
+        token += (pp - 1.0) * message / link;
+    }
+    (step, token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn decode(rows: u32, context: u64) -> StepShape {
+        StepShape {
+            decode_rows: rows,
+            decode_ctx: u64::from(rows) * context,
+            decode_ctx_window: u64::from(rows) * context.min(128),
+            ..StepShape::default()
+        }
+    }
+
+    fn model() -> Physical {
+        Physical::new(
+            &testing::a100(),
+            &testing::gpt_oss_20b(),
+            &EngineConfig::default(),
+            &Coefficients::default(),
+        )
+    }
+
+    #[test]
+    fn a_dense_decode_step_is_bound_by_its_weights() {
+        let hw = testing::rtx_4090();
+        let p = Physical::new(&hw, &testing::llama_8b(), &EngineConfig::default(), &Coefficients::default());
+        let limit = 15.0e9 / 1008.0; // ns to read 15 GB at the peak
+        let step = p.step(&decode(1, 100)).device as f64;
+        assert!(step > limit && step < 2.0 * limit, "{step} against {limit}");
+        assert!((p.physical_limit(&decode(1, 1)) / limit - 1.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn more_rows_touch_more_experts_until_all_are_read() {
+        let m = model();
+        let one = m.breakdown(&decode(1, 10)).expert_stream;
+        let many = m.breakdown(&decode(256, 10)).expert_stream;
+        assert!(many / one > 7.5 && many / one < 8.01);
+    }
+
+    #[test]
+    fn above_the_largest_graph_the_launch_shows() {
+        let config = EngineConfig { max_graph_size: 0, ..EngineConfig::default() };
+        let c = Coefficients { eager_launch: 400.0, ..Coefficients::default() };
+        let p = Physical::new(&testing::a100(), &testing::gpt_oss_20b(), &config, &c);
+        assert!(p.step(&decode(1, 10)).device >= 400_000 * 24);
+        assert!(p.breakdown(&decode(1, 10)).eager_launch > 0.0);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn time_never_falls_with_more_work(rows in 1u32..400, context in 1u64..4000, chunk in 0u32..2000) {
+            let m = model();
+            let s = decode(rows, context);
+            let more_context = StepShape { decode_ctx: s.decode_ctx + 1000, ..s };
+            let more_prefill = StepShape { prefill_rows: 1, prefill_tokens: chunk + 600,
+                prefill_ctx: u64::from(chunk) * 50, ..s };
+            prop_assert!(m.step(&more_context).device >= m.step(&s).device);
+            prop_assert!(m.step(&more_prefill).device >= m.step(&s).device);
+            prop_assert!(m.step(&s).device as f64 + 1.0 >= m.physical_limit(&s));
+        }
+    }
+}

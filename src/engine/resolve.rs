@@ -1,0 +1,286 @@
+//! From a scenario to the [`EngineConfig`] of its launch: defaults by engine, release and hardware, then
+//! flags, then the facts that the engine itself reported.
+//!
+//! Sources: `engine/arg_utils.py` and `config/*.py` of vLLM 0.10.2 to 0.33.0, `server_args.py` and
+//! `arg_groups/` of SGLang 0.5.3 to 0.5.23, `llmapi/llm_args.py` of TensorRT-LLM 1.0 to 1.4.
+
+mod sglang;
+mod trtllm;
+mod vllm;
+
+use super::EngineConfig;
+use super::command::ServeCommand;
+use crate::error::{Error, Result};
+use crate::hardware::{Hardware, Vendor};
+use crate::model::{Model, Precision};
+use crate::scenario::{EngineKind, Record};
+use crate::units::Bytes;
+use serde_json::{Map, Value};
+
+/// Release assumed when a scenario names none.
+pub fn assumed_version(engine: EngineKind) -> (u32, u32, u32) {
+    match engine {
+        EngineKind::Vllm | EngineKind::Emulated => (0, 19, 0),
+        EngineKind::Sglang => (0, 5, 12),
+        EngineKind::Trtllm => (1, 2, 0),
+    }
+}
+
+/// Device memory as the driver reports it. Vendors write "80 GB" for 80 GiB of HBM, of which CUDA sees 99 %;
+/// inline ECC of GDDR server parts (A10, L4, L40S) takes another 5 %.
+pub fn device_memory(hw: &Hardware) -> Bytes {
+    if hw.vendor == Vendor::Cpu {
+        return Bytes::from_gb(hw.memory_gb);
+    }
+    let gddr_with_ecc = hw.bandwidth_gbps < 900.0;
+    Bytes::from_gib(hw.memory_gb * if gddr_with_ecc { 0.94 } else { 0.99 })
+}
+
+/// The configuration of a record's launch. The engine comes from `engine`, else from the command.
+pub fn resolve(record: &Record, hw: &Hardware, model: &Model) -> Result<EngineConfig> {
+    let command = record.serve_command.as_deref().map(ServeCommand::parse).unwrap_or_default();
+    let engine = record.engine.or(command.engine).ok_or_else(|| {
+        Error::usage("the scenario names no engine").hint("set `engine`, or give a `serve_command` that starts with vllm serve, trtllm-serve or python3 -m sglang.launch_server")
+    })?;
+    let mut c = resolve_command(
+        engine,
+        record.engine_version.as_deref(),
+        &command,
+        record.resolved.as_ref(),
+        record.num_gpus.unwrap_or(1),
+        hw,
+        model,
+    );
+    if let Some(p) = record.precision.as_deref().and_then(precision_named) {
+        // `fp4` of a model that ships in a 4-bit format means that format.
+        let same_format =
+            p == Precision::Fp4 && matches!(model.precision, Precision::Mxfp4 | Precision::Nvfp4);
+        c.weights = (!same_format && p != model.precision).then_some(p);
+    }
+    Ok(c)
+}
+
+/// The configuration of a launch given as words (program and flags).
+pub fn resolve_argv(
+    engine: EngineKind,
+    version: Option<&str>,
+    argv: &[String],
+    hw: &Hardware,
+    model: &Model,
+) -> EngineConfig {
+    resolve_command(engine, version, &ServeCommand::from_argv(argv), None, 1, hw, model)
+}
+
+/// The configuration of a launch whose command was already taken apart. `resolved` facts win.
+pub fn resolve_command(
+    engine: EngineKind,
+    version: Option<&str>,
+    command: &ServeCommand,
+    resolved: Option<&Map<String, Value>>,
+    num_gpus: u32,
+    hw: &Hardware,
+    model: &Model,
+) -> EngineConfig {
+    let version = version.and_then(parse_version).unwrap_or_else(|| assumed_version(engine));
+    let mut c =
+        EngineConfig { engine, version, max_model_len: model.max_position, ..EngineConfig::default() };
+    c.tensor_parallel = command
+        .integer(&["tensor-parallel-size", "tp", "tp-size"])
+        .or_else(|| resolved_u32(resolved, "tensor_parallel"))
+        .unwrap_or(1)
+        .max(1);
+    c.pipeline_parallel = command.integer(&["pipeline-parallel-size", "pp", "pp-size"]).unwrap_or(1).max(1);
+    c.data_parallel = command.integer(&["data-parallel-size", "dp", "dp-size"]).unwrap_or(1).max(1);
+    if command.flags.is_empty() && num_gpus > 1 {
+        c.tensor_parallel = num_gpus;
+    }
+    c.expert_parallel = command.switch(&["enable-expert-parallel"]).unwrap_or(false)
+        || command
+            .integer(&["ep-size", "ep", "expert-parallel-size", "moe-expert-parallel-size"])
+            .unwrap_or(1)
+            > 1;
+    c.weights = command
+        .text(&["quantization", "q"])
+        .and_then(precision_named)
+        .filter(|p| *p != model.precision && model.precision <= Precision::Fp16);
+    if let Some(t) = command.text(&["kv-cache-dtype", "kv-cache-config.dtype"]) {
+        c.kv_elem_bytes = kv_elem_bytes(t).unwrap_or(2.0);
+    }
+    c.stream_interval = command.integer(&["stream-interval"]).unwrap_or(1).max(1);
+    c.frontends = command.integer(&["api-server-count", "asc", "tokenizer-worker-num"]).unwrap_or(1).max(1);
+    match engine {
+        EngineKind::Vllm | EngineKind::Emulated => vllm::apply(&mut c, command, hw, model),
+        EngineKind::Sglang => sglang::apply(&mut c, command, hw),
+        EngineKind::Trtllm => trtllm::apply(&mut c, command),
+    }
+    if let Some(facts) = resolved {
+        apply_facts(&mut c, facts);
+    }
+    c.unmodelled = command
+        .flags
+        .iter()
+        .map(|(n, _)| n)
+        .filter(|n| !MODELLED.contains(&n.strip_prefix("no-").unwrap_or(n)))
+        .map(|n| format!("--{n}"))
+        .collect();
+    c
+}
+
+/// Flags whose effect stands in [`EngineConfig`], and those without any effect on speed.
+const MODELLED: &[&str] = &[
+    "tensor-parallel-size",
+    "tp",
+    "tp-size",
+    "pipeline-parallel-size",
+    "pp",
+    "pp-size",
+    "data-parallel-size",
+    "dp",
+    "dp-size",
+    "enable-expert-parallel",
+    "ep-size",
+    "ep",
+    "expert-parallel-size",
+    "moe-expert-parallel-size",
+    "quantization",
+    "q",
+    "kv-cache-dtype",
+    "stream-interval",
+    "api-server-count",
+    "asc",
+    "tokenizer-worker-num",
+    "max-num-seqs",
+    "max-num-batched-tokens",
+    "max-model-len",
+    "block-size",
+    "gpu-memory-utilization",
+    "num-gpu-blocks-override",
+    "enable-prefix-caching",
+    "enable-chunked-prefill",
+    "async-scheduling",
+    "enforce-eager",
+    "max-cudagraph-capture-size",
+    "cuda-graph-sizes",
+    "cudagraph-capture-sizes",
+    "long-prefill-token-threshold",
+    "performance-mode",
+    "max-prefill-tokens",
+    "chunked-prefill-size",
+    "max-running-requests",
+    "mem-fraction-static",
+    "context-length",
+    "max-total-tokens",
+    "page-size",
+    "disable-radix-cache",
+    "disable-overlap-schedule",
+    "disable-cuda-graph",
+    "cuda-graph-max-bs",
+    "cuda-graph-max-bs-decode",
+    "enable-mixed-chunk",
+    "schedule-conservativeness",
+    "max-batch-size",
+    "max-num-tokens",
+    "max-seq-len",
+    "free-gpu-memory-fraction",
+    "kv-cache-free-gpu-memory-fraction",
+    "model",
+    "model-path",
+    "host",
+    "port",
+    "served-model-name",
+    "load-format",
+    "seed",
+    "dtype",
+    "tokenizer",
+    "revision",
+    "trust-remote-code",
+    "api-key",
+    "disable-log-requests",
+    "disable-log-stats",
+    "download-dir",
+    "backend",
+    "hardware",
+    "time-scale",
+    "kv-cache-memory-bytes",
+    "O",
+    "optimization-level",
+];
+
+/// Facts read back from the engine (contract: `resolved`) win over everything else.
+fn apply_facts(c: &mut EngineConfig, facts: &Map<String, Value>) {
+    let some = Some(facts);
+    let set = |field: &mut u32, name: &str| {
+        if let Some(v) = resolved_u32(some, name) {
+            *field = v;
+        }
+    };
+    set(&mut c.block_size, "block_size");
+    set(&mut c.max_num_seqs, "max_num_seqs");
+    set(&mut c.max_num_batched_tokens, "max_num_batched_tokens");
+    set(&mut c.max_model_len, "max_model_len");
+    set(&mut c.chunk_tokens, "chunked_prefill_size");
+    set(&mut c.max_graph_size, "max_graph_size");
+    let flag = |name: &str| facts.get(name).and_then(Value::as_bool);
+    c.overlap = flag("async_scheduling").or_else(|| flag("overlap")).unwrap_or(c.overlap);
+    c.prefix_caching =
+        flag("prefix_caching").or_else(|| flag("enable_prefix_caching")).unwrap_or(c.prefix_caching);
+    c.chunked_prefill = flag("chunked_prefill").unwrap_or(c.chunked_prefill);
+    if flag("enforce_eager") == Some(true) {
+        c.max_graph_size = 0;
+    }
+    if let Some(t) = facts.get("kv_cache_dtype").and_then(Value::as_str) {
+        c.kv_elem_bytes = kv_elem_bytes(t).unwrap_or(c.kv_elem_bytes);
+    }
+    let whole = |name: &str| facts.get(name).and_then(Value::as_f64).filter(|v| *v >= 1.0).map(|v| v as u64);
+    if let Some(blocks) = whole("num_gpu_blocks").or_else(|| whole("num_kv_blocks")) {
+        c.num_kv_blocks = Some(blocks);
+    } else if let Some(tokens) = whole("num_kv_tokens") {
+        c.num_kv_blocks = Some(tokens / u64::from(c.block_size.max(1)));
+    }
+}
+
+fn resolved_u32(facts: Option<&Map<String, Value>>, name: &str) -> Option<u32> {
+    facts?.get(name)?.as_f64().filter(|v| *v >= 0.0 && *v < 4e9).map(|v| v as u32)
+}
+
+fn kv_elem_bytes(name: &str) -> Option<f64> {
+    match name {
+        "auto" => None,
+        n if n.starts_with("fp8") || n == "int8" => Some(1.0),
+        n if n.starts_with("fp4") || n.starts_with("nvfp4") => Some(0.5625),
+        "float32" | "fp32" => Some(4.0),
+        _ => Some(2.0),
+    }
+}
+
+/// Precision by the names that flags and records use.
+pub fn precision_named(name: &str) -> Option<Precision> {
+    let n = name.to_ascii_lowercase();
+    Some(match n.as_str() {
+        "bf16" | "bfloat16" => Precision::Bf16,
+        "fp16" | "float16" | "half" => Precision::Fp16,
+        "fp32" | "float32" => Precision::Fp32,
+        "mxfp4" => Precision::Mxfp4,
+        "nvfp4" | "modelopt_fp4" => Precision::Nvfp4,
+        "fp4" => Precision::Fp4,
+        "int8" | "w8a8_int8" | "bitsandbytes8" => Precision::Int8,
+        _ if n.starts_with("fp8") || n == "modelopt" || n == "w8a8_fp8" => Precision::Fp8,
+        _ if n.contains("awq") || n.contains("gptq") || n.contains("int4") || n == "bitsandbytes" => {
+            Precision::Int4
+        }
+        _ => return None,
+    })
+}
+
+/// The first three numbers of a release name such as `0.5.4.post2` or `1.2.0rc1`.
+pub fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
+    let mut parts = text.trim_start_matches('v').split('.').map(|p| {
+        let digits: String = p.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u32>().ok()
+    });
+    let major = parts.next()??;
+    Some((major, parts.next().flatten().unwrap_or(0), parts.next().flatten().unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+//! Defaults and flags of `sglang.launch_server`.
+
+use super::{EngineConfig, ServeCommand, device_memory};
+use crate::hardware::Hardware;
+
+pub(super) fn apply(c: &mut EngineConfig, command: &ServeCommand, hw: &Hardware) {
+    let gib = device_memory(hw).gib();
+    let (chunk, graph) = tier(gib, c.tensor_parallel, c.version);
+    let chunk = command.text(&["chunked-prefill-size"]).map_or(i64::from(chunk), |t| t.parse().unwrap_or(-1));
+    c.chunked_prefill = chunk > 0;
+    c.chunk_tokens = chunk.clamp(0, i64::from(u32::MAX)) as u32;
+    c.max_num_batched_tokens = command.integer(&["max-prefill-tokens"]).unwrap_or(16384);
+    c.max_model_len = command.integer(&["context-length"]).unwrap_or(c.max_model_len);
+    c.block_size = command.integer(&["page-size"]).unwrap_or(1).max(1);
+    c.max_num_seqs = command.integer(&["max-running-requests"]).unwrap_or(2048);
+    c.max_graph_size = if command.switch(&["disable-cuda-graph"]).unwrap_or(false) {
+        0
+    } else {
+        command
+            .integer(&["cuda-graph-max-bs-decode", "cuda-graph-max-bs"])
+            .unwrap_or(graph)
+            .min(c.max_num_seqs)
+    };
+    c.graph_prefill = false;
+    c.num_kv_blocks = command.integer(&["max-total-tokens"]).map(|t| u64::from(t / c.block_size));
+    c.gpu_memory_utilization = command
+        .number(&["mem-fraction-static"])
+        .unwrap_or_else(|| static_fraction(gib, c, chunk.max(0) as f64));
+    c.prefix_caching = !command.switch(&["disable-radix-cache"]).unwrap_or(false);
+    c.overlap = !command.switch(&["disable-overlap-schedule"]).unwrap_or(false);
+    c.mixed_chunk = command.switch(&["enable-mixed-chunk"]).unwrap_or(false);
+    c.conservativeness = command.number(&["schedule-conservativeness"]).unwrap_or(1.0);
+}
+
+/// (`chunked_prefill_size`, largest decode graph) by device memory.
+fn tier(gib: f64, tp: u32, version: (u32, u32, u32)) -> (u32, u32) {
+    let wide = tp >= 4;
+    let pick = |narrow, wide_value| if wide { wide_value } else { narrow };
+    let new = version >= (0, 5, 20);
+    match gib {
+        g if g < 20.0 => (2048, 8),
+        g if g < 35.0 && new => (4096, pick(48, 160)),
+        g if g < 35.0 => (2048, pick(if version < (0, 5, 4) { 16 } else { 24 }, 80)),
+        g if g < 60.0 => (4096, pick(32, 160)),
+        g if g < 160.0 => (8192, pick(256, 512)),
+        _ => (16384, 512),
+    }
+}
+
+/// `mem_fraction_static`: what is left after the reserve for activations, graphs and ranks.
+fn static_fraction(gib: f64, c: &EngineConfig, chunk: f64) -> f64 {
+    let mib = gib * 1024.0;
+    let ranks = f64::from(c.tensor_parallel * c.pipeline_parallel) / 8.0 * 1024.0;
+    let mut reserved = 512.0 + 1.5 * chunk.max(2048.0) + ranks + 2.0 * f64::from(c.max_graph_size);
+    if c.version >= (0, 5, 20) {
+        reserved = 1536.0 + ranks;
+    } else if gib > 60.0 {
+        reserved = reserved.max(10240.0);
+    }
+    ((mib - reserved) / mib).clamp(0.1, 0.95)
+}

@@ -1,0 +1,68 @@
+//! Defaults and flags of `vllm serve` (V1 engine).
+
+use super::{EngineConfig, ServeCommand, device_memory};
+use crate::hardware::{Hardware, Vendor};
+use crate::model::Model;
+
+pub(super) fn apply(c: &mut EngineConfig, command: &ServeCommand, hw: &Hardware, model: &Model) {
+    let (tokens, seqs) = batch_defaults(c.version, hw, c.tensor_parallel * c.pipeline_parallel);
+    let factor = if command.text(&["performance-mode"]) == Some("throughput") { 2 } else { 1 };
+    c.max_model_len = command.integer(&["max-model-len"]).unwrap_or(model.max_position);
+    c.chunked_prefill = command.switch(&["enable-chunked-prefill"]).unwrap_or(true) || c.version < (0, 14, 0);
+    let given_tokens = command.integer(&["max-num-batched-tokens"]);
+    let given_seqs = command.integer(&["max-num-seqs"]);
+    let seqs = given_seqs.unwrap_or(seqs * factor).max(1);
+    c.max_num_batched_tokens = given_tokens.unwrap_or_else(|| {
+        let t = if c.chunked_prefill { tokens * factor } else { (tokens * factor).max(c.max_model_len) };
+        t.min(seqs.saturating_mul(c.max_model_len))
+    });
+    c.max_num_seqs = if given_seqs.is_some() { seqs } else { seqs.min(c.max_num_batched_tokens) };
+    c.chunk_tokens = command.integer(&["long-prefill-token-threshold"]).unwrap_or(0);
+    let block_default = if hw.vendor == Vendor::Cpu && c.version >= (0, 19, 0) { 128 } else { 16 };
+    c.block_size = command.integer(&["block-size"]).unwrap_or(block_default).max(1);
+    c.num_kv_blocks = command.integer(&["num-gpu-blocks-override"]).map(u64::from);
+    let utilization = if c.version >= (0, 20, 2) { 0.92 } else { 0.9 };
+    c.gpu_memory_utilization = command.number(&["gpu-memory-utilization"]).unwrap_or(utilization);
+    c.prefix_caching = command.switch(&["enable-prefix-caching"]).unwrap_or(true);
+    // On by default since 0.14 where the executor allows it: not with pipeline parallelism, never on CPU.
+    let auto = c.version >= (0, 14, 0) && (c.pipeline_parallel == 1 || c.version >= (0, 33, 0));
+    c.overlap = command.switch(&["async-scheduling"]).unwrap_or(auto) && hw.vendor != Vendor::Cpu;
+    c.reserve_full_prompt = c.version >= (0, 19, 0);
+    c.graph_prefill = true;
+    c.max_graph_size = graph_limit(c, command, hw, model);
+}
+
+/// (`max_num_batched_tokens`, `max_num_seqs`) of the API server without flags.
+fn batch_defaults(version: (u32, u32, u32), hw: &Hardware, world: u32) -> (u32, u32) {
+    let gib = device_memory(hw).gib();
+    let is_a100 = hw.id.contains("a100") || hw.name.to_ascii_lowercase().contains("a100");
+    match hw.vendor {
+        Vendor::Cpu => (2048 * world, 128 * world),
+        _ if gib >= 160.0 && version >= (0, 28, 0) => (16384, 1024),
+        _ if gib >= 70.0 && !is_a100 => (8192, 1024),
+        _ => (2048, 256),
+    }
+}
+
+/// Largest captured batch: min(2 × max_num_seqs, 512), more on compute capability 10.x and for gpt-oss.
+fn graph_limit(c: &EngineConfig, command: &ServeCommand, hw: &Hardware, model: &Model) -> u32 {
+    let level_zero = matches!(command.text(&["O", "optimization-level"]), Some("0"));
+    let eager = command.switch(&["enforce-eager"]).unwrap_or(false) || level_zero || hw.vendor == Vendor::Cpu;
+    if eager {
+        return 0;
+    }
+    let listed = command
+        .text(&["cudagraph-capture-sizes", "cuda-graph-sizes"])
+        .and_then(|t| t.split([',', ' ']).filter_map(|n| n.trim().parse::<u32>().ok()).max());
+    if let Some(n) = command.integer(&["max-cudagraph-capture-size"]).or(listed) {
+        return n;
+    }
+    let cap = if model.attention_sinks {
+        if c.version >= (0, 12, 0) { 1024 } else { 992 }
+    } else if c.version >= (0, 28, 0) && hw.sm.is_some_and(|s| (100..110).contains(&s)) {
+        1024
+    } else {
+        512
+    };
+    (2 * c.max_num_seqs).min(cap).min(c.max_num_batched_tokens)
+}
