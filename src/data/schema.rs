@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn every_problem_is_found_in_one_pass() {
         let v = json!({"rate": -1, "kind": "c", "rows": [{"n": 1}, {"n": -2}], "rat": "x"});
-        let found: Vec<String> = check("f", "", &v, KEYS).iter().map(|p| p.to_string()).collect();
+        let found: Vec<String> = check("f", "", &v, KEYS).iter().map(ToString::to_string).collect();
         assert_eq!(
             found,
             [

@@ -1,12 +1,12 @@
 //! The known models: embedded files, overridden by a data directory.
 
-use super::{Model, Precision, names};
+use super::{Model, Precision, hub, names};
 use crate::data::nearest::nearest;
 use crate::data::schema::{self, Key, Shape, opt, req};
 use crate::data::{self, Document};
 use crate::error::{Error, Problem, Result};
 use indexmap::IndexMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 macro_rules! files {
     ($($name:literal),* $(,)?) => {
@@ -19,12 +19,16 @@ files!(
     "gpt-oss-20b.toml",
     "gpt-oss-120b.toml",
     "llama-3.1-8b.toml",
+    "llama-3.1-70b.toml",
     "qwen3-8b.toml",
     "qwen3-14b.toml",
     "qwen3-32b.toml",
     "qwen3-30b-a3b.toml",
+    "qwen3-235b-a22b.toml",
     "gemma-3-27b.toml",
     "llama-4-scout-17b-16e.toml",
+    "glm-4.5-air.toml",
+    "deepseek-r1.toml",
 );
 
 const PRECISIONS: Shape =
@@ -77,6 +81,7 @@ const KEYS: &[Key] = &[
 #[derive(Debug, Clone)]
 pub struct Catalog {
     models: IndexMap<String, Model>,
+    hub_cache: Option<PathBuf>,
 }
 
 impl Catalog {
@@ -95,13 +100,20 @@ impl Catalog {
             }
         }
         if problems.is_empty() {
-            Ok(Catalog { models })
+            Ok(Catalog { models, hub_cache: hub::default_cache() })
         } else {
             Err(Error::problems("the model data has problems", problems))
         }
     }
 
-    /// The model behind a hub name, at the precision that the name says.
+    /// Looks for models that no file describes in this hub cache instead of the environment's.
+    pub fn with_hub_cache(mut self, cache: Option<PathBuf>) -> Catalog {
+        self.hub_cache = cache;
+        self
+    }
+
+    /// The model behind a hub name or a local directory, at the precision that the name or the directory's
+    /// config says.
     ///
     /// Errors: as [`Catalog::find_as`].
     pub fn find(&self, name: &str) -> Result<Model> {
@@ -109,24 +121,40 @@ impl Catalog {
     }
 
     /// As [`Catalog::find`]; `precision`, when given, wins over what the name says. The returned model's id is
-    /// `name` itself.
+    /// `name` itself. Looked for in this order: a path; a known hub name; a directory of that name; the
+    /// hub's cache on this machine; the family of a variant's name.
     ///
-    /// Errors: an unknown name, with the closest known ones.
+    /// Errors: an unknown name, with the closest known ones; a directory whose `config.json` is absent or
+    /// cannot be used.
     pub fn find_as(&self, name: &str, precision: Option<Precision>) -> Result<Model> {
-        let known = self.lookup(name).ok_or_else(|| self.unknown(name))?;
-        Ok(known.variant(name, precision))
+        let path = Path::new(name);
+        let is_path = path.is_absolute() || name.starts_with("./") || name.starts_with("../");
+        if is_path {
+            return Ok(hub::from_directory(path, name)?.at_precision(precision));
+        }
+        if let Some(m) = self.exact(name) {
+            return Ok(m.variant(name, precision));
+        }
+        if path.is_dir() {
+            return Ok(hub::from_directory(path, name)?.at_precision(precision));
+        }
+        if let Some(dir) = self.hub_cache.as_deref().and_then(|c| hub::cached(c, name)) {
+            return Ok(hub::from_directory(&dir, name)?.at_precision(precision));
+        }
+        let family = self.family(name).ok_or_else(|| self.unknown(name))?;
+        Ok(family.variant(name, precision))
     }
 
-    fn lookup(&self, name: &str) -> Option<&Model> {
+    fn exact(&self, name: &str) -> Option<&Model> {
         let same = |a: &str| a.eq_ignore_ascii_case(name.trim());
-        let exact = self.models.values().find(|m| same(&m.id) || m.aliases.iter().any(|a| same(a)));
-        exact.or_else(|| {
-            let family = names::parse(name).family;
-            let of_family = |m: &&Model| {
-                std::iter::once(&m.id).chain(&m.aliases).any(|n| names::parse(n).family == family)
-            };
-            self.models.values().find(of_family)
-        })
+        self.models.values().find(|m| same(&m.id) || m.aliases.iter().any(|a| same(a)))
+    }
+
+    fn family(&self, name: &str) -> Option<&Model> {
+        let family = names::parse(name).family;
+        let of_family =
+            |m: &&Model| std::iter::once(&m.id).chain(&m.aliases).any(|n| names::parse(n).family == family);
+        self.models.values().find(of_family)
     }
 
     fn unknown(&self, name: &str) -> Error {
@@ -159,16 +187,21 @@ impl Model {
         if let Some(v) = self.variants.iter().find(|v| lower.contains(&v.name_part)) {
             m.max_position = v.max_position;
         }
-        let wanted = match precision.or(names::parse(name).precision) {
+        m.at_precision(precision.or(names::parse(name).precision))
+    }
+
+    /// This model with its weights in another precision. "fp4" of a model published in MXFP4 means MXFP4.
+    pub fn at_precision(mut self, precision: Option<Precision>) -> Model {
+        let wanted = match precision {
             Some(Precision::Fp4 | Precision::Nvfp4) if self.precision == Precision::Mxfp4 => Precision::Mxfp4,
             Some(p) => p,
             None => self.precision,
         };
         if wanted != self.precision {
-            m.precision = wanted;
-            m.weights_gb = None;
+            self.precision = wanted;
+            self.weights_gb = None;
         }
-        m
+        self
     }
 }
 

@@ -1,11 +1,13 @@
 //! Architecture facts of an LLM, from `models/*.toml` or a hub `config.json`.
 
 mod catalog;
+mod hub;
 mod names;
 mod precision;
 mod sizes;
 
 pub use catalog::{Catalog, check_text};
+pub use hub::check_config;
 pub use precision::Precision;
 pub use sizes::{KvPerToken, Params};
 
