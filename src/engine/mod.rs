@@ -1,10 +1,25 @@
 //! What is known of the engines: argv, defaults, readiness, metric names, log patterns, failure classes.
-//! Pure: no process and no socket here.
+//! Pure: no process and no socket here. Differences between engines live in one file an engine.
 
+pub mod adapter;
 pub mod command;
 pub mod config;
+pub mod failure;
+pub mod help;
+pub mod metrics;
+pub mod redact;
 pub mod resolve;
 
+mod emulated;
+mod sglang;
+mod trtllm;
+mod vllm;
+mod vllm_like;
+
+pub use adapter::{Adapter, Endpoints, LaunchPlan, LaunchRequest, adapter};
 pub use command::ServeCommand;
 pub use config::EngineConfig;
+pub use failure::{Class, Verdict, diagnose};
+pub use help::HelpFlags;
+pub use metrics::{MetricNames, Samples};
 pub use resolve::{resolve, resolve_argv, resolve_command};
