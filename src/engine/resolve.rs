@@ -32,6 +32,10 @@ pub fn device_memory(hw: &Hardware) -> Bytes {
     if hw.vendor == Vendor::Cpu {
         return Bytes::from_gb(hw.memory_gb);
     }
+    if let Some(mib) = hw.memory_mib {
+        // Of the driver's total, CUDA shows about half a GiB less on parts from 24 to 180 GB.
+        return Bytes::from_gib((f64::from(mib) / 1024.0 - 0.55).max(0.0));
+    }
     let gddr_with_ecc = hw.bandwidth_gbps < 900.0;
     Bytes::from_gib(hw.memory_gb * if gddr_with_ecc { 0.94 } else { 0.99 })
 }

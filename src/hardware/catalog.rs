@@ -47,6 +47,7 @@ const KEYS: &[Key] = &[
     req("vendor", Shape::OneOf(&["nvidia", "amd", "cpu"])),
     opt("sm", Shape::Count),
     req("memory_gb", Shape::Positive),
+    opt("memory_mib", Shape::Count),
     req("bandwidth_gbps", Shape::Positive),
     req("bf16_tflops", Shape::Positive),
     opt("fp8_tflops", Shape::Positive),

@@ -1,6 +1,6 @@
 //! GPU and host facts from `hardware/*.toml`: schema, checks, lookup.
 //!
-//! Units: memory in gigabytes (10^9 bytes) in the file, [`Bytes`] in code; bandwidth in decimal
+//! Units: memory in the vendor's GB and the driver's MiB in the file, [`Bytes`] in code; bandwidth in decimal
 //! GB/s; compute in dense TFLOP/s (never the with-sparsity figure).
 
 mod catalog;
@@ -29,8 +29,11 @@ pub struct Hardware {
     /// CUDA compute capability as major*10+minor (80, 89, 90, 100, 120); absent for non-NVIDIA parts.
     #[serde(default)]
     pub sm: Option<u32>,
-    /// Memory that the driver reports, 10^9 bytes: an "80 GB" A100 reports 81920 MiB, which is 85.9.
+    /// Memory as the vendor names it; for a GPU "80 GB" means about 80 GiB of memory chips.
     pub memory_gb: f64,
+    /// Memory that the driver reports (the total that nvidia-smi shows), MiB.
+    #[serde(default)]
+    pub memory_mib: Option<u32>,
     /// Peak memory bandwidth, decimal GB/s.
     pub bandwidth_gbps: f64,
     pub bf16_tflops: f64,
@@ -69,9 +72,14 @@ pub enum Vendor {
 }
 
 impl Hardware {
-    /// Device memory that the driver reports.
+    /// Device memory that the driver reports; where that is not known, the vendor's figure, which means GiB
+    /// for a GPU and 10^9 bytes for a host.
     pub fn memory(&self) -> Bytes {
-        Bytes::from_gb(self.memory_gb)
+        match self.memory_mib {
+            Some(mib) => Bytes(u64::from(mib) << 20),
+            None if self.is_gpu() => Bytes::from_gib(self.memory_gb),
+            None => Bytes::from_gb(self.memory_gb),
+        }
     }
 
     pub fn is_gpu(&self) -> bool {

@@ -294,10 +294,8 @@ impl<'a> Config<'a> {
     }
 
     fn precision(&self) -> Precision {
-        if let Some(q) = self.get("quantization_config") {
-            if let Some(p) = quantised(q) {
-                return p;
-            }
+        if let Some(p) = self.get("quantization_config").and_then(quantised) {
+            return p;
         }
         match self.get("dtype").or(self.get("torch_dtype")).and_then(Value::as_str) {
             Some("float16") => Precision::Fp16,
@@ -315,9 +313,8 @@ fn quantised(q: &Value) -> Option<Precision> {
         "fp8" | "fbgemm_fp8" => Precision::Fp8,
         "mxfp4" => Precision::Mxfp4,
         "bitsandbytes" if q["load_in_8bit"].as_bool() == Some(true) => Precision::Int8,
-        "bitsandbytes" => Precision::Int4,
         "awq" | "gptq" | "auto-round" if bits == Some(8) => Precision::Int8,
-        "awq" | "gptq" | "auto-round" => Precision::Int4,
+        "bitsandbytes" | "awq" | "gptq" | "auto-round" => Precision::Int4,
         "compressed-tensors" => {
             let weights = q["config_groups"].as_object()?.values().next()?.get("weights")?;
             match (weights["type"].as_str(), weights["num_bits"].as_u64()) {
