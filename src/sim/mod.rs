@@ -1,4 +1,18 @@
 //! Discrete-event simulation of the engines' schedulers on a [`StepTime`](crate::cost::StepTime) model.
 //! No I/O, no clock: simulated time is integer nanoseconds.
+//!
+//! A request passes three stages: the **front end** (one server, first come first served), the
+//! **scheduler** with its steps on the device, and the **emission** of each step's tokens. Host work of a
+//! step hides behind the device under overlapped scheduling ([`SimOptions::overlap`]).
 
+pub mod driver;
+pub mod kv;
+pub mod policy;
+pub mod result;
 pub mod scheduler;
+mod tally;
+
+pub use driver::{Arrival, SimOptions, simulate};
+pub use kv::KvLayout;
+pub use result::{Account, RequestOutcome, SimResult};
+pub use scheduler::Scheduler;

@@ -57,6 +57,41 @@ pub struct Step {
     pub shape: StepShape,
 }
 
+/// What scheduling a step did to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transition {
+    /// Left the waiting queue for the first time.
+    Admitted { id: u64 },
+    /// Runs again after a preemption.
+    Resumed { id: u64 },
+    /// Lost its KV blocks and went back to the waiting queue.
+    Preempted { id: u64 },
+}
+
+/// What a waiting request waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blocked {
+    /// As many requests run as may.
+    Seats,
+    /// The step's token budget is used up.
+    Budget,
+    /// Not enough free KV blocks.
+    KvBlocks,
+}
+
+/// Decode-only steps in which nothing happens but one more token a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlainStretch {
+    /// How many such steps are certain.
+    pub steps: u32,
+    /// Shape of the first of them; from step to step `decode_ctx` grows by `decode_rows` and
+    /// `decode_ctx_window` by `window_growth`.
+    pub shape: StepShape,
+    pub window_growth: u32,
+    /// Requests added meanwhile could not be admitted within the stretch.
+    pub admission_closed: bool,
+}
+
 /// One engine's continuous-batching scheduler. The driver calls `schedule`, lets the step's time pass, and
 /// calls `complete` in the order of the tickets. With overlapped scheduling the driver may call `schedule`
 /// for the next step before `complete` of the previous one.
@@ -69,6 +104,30 @@ pub trait Scheduler: Send {
     fn schedule(&mut self) -> Option<Step>;
     /// Ends the oldest step in flight; appends its tokens in batch order.
     fn complete(&mut self, ticket: u64, out: &mut Vec<TokenEvent>);
+    /// What the latest `schedule` did to requests, in the order in which it did it.
+    fn transitions(&self) -> &[Transition] {
+        &[]
+    }
+    /// Why requests were left waiting by the latest `schedule`.
+    fn blocked(&self) -> Option<Blocked> {
+        None
+    }
+    /// As [`complete`](Scheduler::complete), but appends only the tokens that do not simply follow the
+    /// request's token of the step before: its first one, its last one, and those around a preemption.
+    /// Returns how many tokens were left out; every one of them belongs to a request that also got a token
+    /// in the step before.
+    fn complete_notable(&mut self, ticket: u64, out: &mut Vec<TokenEvent>) -> u32 {
+        self.complete(ticket, out);
+        0
+    }
+    /// The stretch of steps ahead that are certain to be decode-only with the same rows, when no request
+    /// is added meanwhile; `None` when the next step may be anything else.
+    fn plain_stretch(&mut self) -> Option<PlainStretch> {
+        None
+    }
+    /// Schedules and completes `steps` steps of the stretch just offered; with a step in flight, completes
+    /// that one and leaves the last one scheduled in flight. Tickets go on by one a step.
+    fn advance(&mut self, _steps: u32) {}
     fn gauges(&self) -> Gauges;
     /// Drops every cached prefix that no running request holds.
     fn reset_prefix_cache(&mut self) -> bool;

@@ -1,0 +1,177 @@
+use super::*;
+use crate::cost::{StepCost, StepShape};
+use crate::engine::EngineConfig;
+use crate::scenario::EngineKind;
+use crate::sim::kv::KvLayout;
+use crate::sim::policy;
+use proptest::prelude::*;
+
+/// Affine step times with odd numbers, so that a step left out or counted twice shows.
+struct Affine {
+    window: Option<u32>,
+}
+
+impl StepTime for Affine {
+    fn step(&self, s: &StepShape) -> StepCost {
+        let device = 1_000_003
+            + u64::from(s.tokens()) * 1_009
+            + s.decode_ctx * 3
+            + s.decode_ctx_window * 7
+            + s.prefill_ctx / 5
+            + s.prefill_kv;
+        StepCost { device, host: 400_009 + u64::from(s.rows()) * 20_011 }
+    }
+    fn frontend(&self, input_tokens: u32) -> u64 {
+        300_007 + u64::from(input_tokens) * 101
+    }
+    fn emit(&self, rows: u32) -> u64 {
+        50_021 + u64::from(rows) * 503
+    }
+    fn window(&self) -> Option<u32> {
+        self.window
+    }
+}
+
+fn config() -> EngineConfig {
+    EngineConfig {
+        engine: EngineKind::Vllm,
+        version: (0, 19, 0),
+        max_num_seqs: 16,
+        max_num_batched_tokens: 128,
+        chunk_tokens: 0,
+        chunked_prefill: true,
+        max_model_len: 4096,
+        block_size: 16,
+        num_kv_blocks: None,
+        gpu_memory_utilization: 0.9,
+        prefix_caching: true,
+        overlap: false,
+        reserve_full_prompt: true,
+        max_graph_size: 512,
+        tensor_parallel: 1,
+        pipeline_parallel: 1,
+        data_parallel: 1,
+        expert_parallel: false,
+        kv_elem_bytes: 2.0,
+        unmodelled: Vec::new(),
+    }
+}
+
+fn run(
+    requests: &[Arrival],
+    config: &EngineConfig,
+    layout: &KvLayout,
+    options: &SimOptions,
+) -> (SimResult, crate::sim::scheduler::Gauges) {
+    let time = Affine { window: (layout.sliding_groups > 0).then_some(layout.window) };
+    let mut scheduler = policy::build(config, layout, time.window());
+    let result = simulate(requests.to_vec(), scheduler.as_mut(), &time, options);
+    (result, scheduler.gauges())
+}
+
+fn shape(at_us: u64, input: u32, output: u32) -> Arrival {
+    RequestShape { arrival: Nanos(at_us * 1000), input_tokens: input, output_tokens: output }.into()
+}
+
+#[test]
+fn one_request_takes_the_times_of_its_steps() {
+    let options = SimOptions { per_request: true, ..SimOptions::default() };
+    let (r, _) = run(&[shape(0, 200, 3)], &config(), &KvLayout::dense(16, 100), &options);
+    let o = &r.requests[0];
+    let step = |rows: u64, tokens: u64, rest: u64| 1_000_003 + tokens * 1_009 + rest + 400_009 + rows * 20_011;
+    let chunk1 = step(1, 128, 128 * 129 / 2 / 5 + 128);
+    let chunk2 = step(1, 72, (72 * 128 + 72 * 73 / 2) / 5 + 200);
+    let front = 300_007 + 200 * 101;
+    let emit = 50_021 + 503;
+    assert_eq!(o.ttft().0, front + chunk1 + chunk2 + emit);
+    let decode = |ctx: u64| step(1, 1, ctx * 10);
+    assert_eq!(o.e2e().0 - o.ttft().0, decode(201) + decode(202));
+    assert_eq!(r.metrics.get(Key::Completed), Some(1.0));
+}
+
+#[test]
+fn overlap_hides_the_shorter_of_host_and_device() {
+    let mut c = config();
+    let serial = run(&[shape(0, 16, 400)], &c, &KvLayout::dense(16, 100), &SimOptions::default()).0;
+    c.overlap = true;
+    let options = SimOptions { overlap: true, ..SimOptions::default() };
+    let overlapped = run(&[shape(0, 16, 400)], &c, &KvLayout::dense(16, 100), &options).0;
+    let gap = |r: &SimResult| r.metrics.get(Key::MeanTpotMs).unwrap();
+    // Host 0.42 ms hides behind the device's 1 ms.
+    assert!((gap(&serial) - gap(&overlapped) - 0.420_020).abs() < 1e-6);
+}
+
+#[test]
+fn a_closed_loop_sends_the_next_when_one_completes() {
+    let requests: Vec<Arrival> = (0..6).map(|_| shape(0, 20, 10)).collect();
+    let options =
+        SimOptions { max_concurrency: Some(2), per_request: true, ..SimOptions::default() };
+    let (r, _) = run(&requests, &config(), &KvLayout::dense(16, 100), &options);
+    for i in 2..6 {
+        assert!(r.requests[..i].iter().any(|o| o.finished == r.requests[i].arrival), "{i}");
+    }
+    assert_eq!(r.metrics.get(Key::MaxConcurrentRequests), Some(6.0));
+}
+
+#[test]
+fn what_can_never_run_is_lost_and_counted() {
+    let requests = [shape(0, 5000, 10), shape(0, 900, 10), shape(1, 100, 10)];
+    let (r, g) = run(&requests, &config(), &KvLayout::dense(16, 20), &SimOptions::default());
+    assert_eq!(r.metrics.get(Key::Failed), Some(2.0));
+    assert_eq!(r.metrics.get(Key::Completed), Some(1.0));
+    assert_eq!((g.running, g.waiting, g.kv_blocks_used), (0, 0, 0));
+}
+
+fn workload() -> impl Strategy<Value = Vec<Arrival>> {
+    prop::collection::vec((0u64..40_000, 1u32..300, 1u32..120, 0u32..2), 1..60).prop_map(|v| {
+        let mut v: Vec<Arrival> = v
+            .into_iter()
+            .map(|(at, input, output, stops)| {
+                let mut a = shape(at, input, output);
+                a.request.max_tokens += stops * 30;
+                a
+            })
+            .collect();
+        v.sort_by_key(|a| a.at);
+        v
+    })
+}
+
+fn setting() -> impl Strategy<Value = (EngineConfig, KvLayout, SimOptions)> {
+    let engine = (1u32..40, 40u32..200, prop::bool::ANY, prop::bool::ANY, prop::bool::ANY);
+    let more = (0u32..2, 30u64..400, 0u32..3, 20u32..200, prop::option::of(1u32..30));
+    (engine, more).prop_map(|((seqs, budget, overlap, reserve, caching), (long, blocks, groups, window, clients))| {
+        let mut c = config();
+        c.max_num_seqs = seqs;
+        c.max_num_batched_tokens = budget;
+        c.chunk_tokens = long * 30;
+        c.overlap = overlap;
+        c.reserve_full_prompt = reserve;
+        c.prefix_caching = caching;
+        let layout = KvLayout { block_size: 16, blocks, full_groups: 1, sliding_groups: groups, window };
+        let options = SimOptions { max_concurrency: clients, overlap, per_request: true, ..SimOptions::default() };
+        (c, layout, options)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn jumping_equals_stepping_to_the_nanosecond(requests in workload(), (c, layout, options) in setting()) {
+        let (jumped, g) = run(&requests, &c, &layout, &options);
+        let (stepped, _) = run(&requests, &c, &layout, &SimOptions { fast_forward: false, ..options.clone() });
+        prop_assert_eq!(&jumped, &stepped);
+        let (mut full, _) = run(&requests, &c, &layout, &SimOptions { itl: true, ..options });
+        for r in &mut full.requests {
+            let gaps = r.itl.take().unwrap_or_default();
+            if !r.failed {
+                prop_assert_eq!(gaps.len() as u32 + 1, r.output_tokens);
+                prop_assert_eq!(gaps.into_iter().sum::<Nanos>(), r.finished - r.first_token);
+            }
+        }
+        prop_assert_eq!(&full, &stepped);
+        // Nothing leaks, nothing is lost that could run.
+        prop_assert_eq!((g.running, g.waiting, g.kv_blocks_used), (0, 0, 0));
+    }
+}

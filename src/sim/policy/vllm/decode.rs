@@ -1,0 +1,112 @@
+//! The running rows that decode, as sums: a step costs no work per row.
+//!
+//! Every active row advances by one token a scheduled step, so a row is known by the step at which it
+//! joined; contexts, block needs and ends of rows follow from the step number.
+
+use crate::sim::kv::KvLayout;
+
+/// Sums over the active decode rows, as of the next step to be scheduled.
+#[derive(Debug, Clone)]
+pub(super) struct DecodeSums {
+    pub(super) rows: u32,
+    /// Σ of contexts attended to (tokens in the cache + the new one).
+    pub(super) ctx: u64,
+    pub(super) ctx_window: u64,
+    /// Rows whose clipped context still grows.
+    pub(super) growing: u32,
+    layout: KvLayout,
+    clip: u32,
+    /// Rows by (tokens in the cache - step) modulo the block size.
+    phase: Vec<u32>,
+    /// The same of rows whose cache is at least a window long: they give blocks back.
+    deep: Vec<u32>,
+    step: u64,
+}
+
+impl DecodeSums {
+    pub(super) fn new(layout: KvLayout, clip: u32) -> DecodeSums {
+        let block = layout.block_size as usize;
+        let deep = if layout.sliding_groups > 0 { block } else { 0 };
+        DecodeSums {
+            rows: 0,
+            ctx: 0,
+            ctx_window: 0,
+            growing: 0,
+            layout,
+            clip,
+            phase: vec![0; block],
+            deep: vec![0; deep],
+            step: 0,
+        }
+    }
+
+    fn residue(&self, cached: u32) -> usize {
+        let b = u64::from(self.layout.block_size);
+        ((u64::from(cached) % b + b - self.step % b) % b) as usize
+    }
+
+    /// Adds a row that will have `cached` tokens in the cache when the next step is scheduled.
+    pub(super) fn join(&mut self, cached: u32) {
+        let context = cached + 1;
+        self.rows += 1;
+        self.ctx += u64::from(context);
+        self.ctx_window += u64::from(context.min(self.clip));
+        self.growing += u32::from(context < self.clip);
+        let r = self.residue(cached);
+        self.phase[r] += 1;
+        if self.layout.sliding_groups > 0 && cached >= self.layout.window {
+            self.deep[r] += 1;
+        }
+    }
+
+    /// Takes out a row that has `cached` tokens in the cache as of the next step.
+    pub(super) fn leave(&mut self, cached: u32) {
+        let context = cached + 1;
+        self.rows -= 1;
+        self.ctx -= u64::from(context);
+        self.ctx_window -= u64::from(context.min(self.clip));
+        self.growing -= u32::from(context < self.clip);
+        let r = self.residue(cached);
+        self.phase[r] -= 1;
+        if self.layout.sliding_groups > 0 && cached >= self.layout.window {
+            self.deep[r] -= 1;
+        }
+    }
+
+    /// A row's context has come to the clip: it stops growing.
+    pub(super) fn clipped(&mut self) {
+        self.growing -= 1;
+    }
+
+    /// A row's cache has come to the window: it gives blocks back from now on.
+    pub(super) fn deepened(&mut self, cached: u32) {
+        let r = self.residue(cached);
+        self.deep[r] += 1;
+    }
+
+    fn at(&self, hist: &[u32], cached: u64, ahead: u64) -> u64 {
+        let b = u64::from(self.layout.block_size);
+        u64::from(hist[((cached % b + b - (self.step + ahead) % b) % b) as usize])
+    }
+
+    /// Blocks that the rows need `ahead` steps after the next one.
+    pub(super) fn wanted(&self, ahead: u64) -> u64 {
+        self.at(&self.phase, 0, ahead) * u64::from(self.layout.full_groups + self.layout.sliding_groups)
+    }
+
+    /// Blocks that fall out of the rows' windows in the same step.
+    pub(super) fn dropped(&self, ahead: u64) -> u64 {
+        if self.deep.is_empty() {
+            return 0;
+        }
+        let start = u64::from(self.layout.window) + u64::from(self.layout.block_size) - 1;
+        self.at(&self.deep, start, ahead) * u64::from(self.layout.sliding_groups)
+    }
+
+    /// The same rows, `steps` steps later.
+    pub(super) fn advance(&mut self, steps: u64) {
+        self.ctx += u64::from(self.rows) * steps;
+        self.ctx_window += u64::from(self.growing) * steps;
+        self.step += steps;
+    }
+}

@@ -1,0 +1,165 @@
+//! The requests of one scheduler: slots, the running order, and where each request stands.
+
+use crate::sim::scheduler::{SimRequest, Slot};
+use std::collections::HashMap;
+use std::ops::{Index, IndexMut};
+
+/// End of the running list.
+pub(super) const NONE: Slot = Slot::MAX;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Waiting,
+    Prefill,
+    Decode,
+    /// Running, with all its tokens scheduled.
+    Ending,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Req {
+    pub(super) id: u64,
+    pub(super) input: u32,
+    pub(super) output: u32,
+    pub(super) max_tokens: u32,
+    pub(super) phase: Phase,
+    /// Output tokens known or under way, as of the latest admission.
+    pub(super) emitted: u32,
+    /// Tokens in the cache before and after the latest step; while decoding, as of the first decode step.
+    pub(super) before: u32,
+    pub(super) cached: u32,
+    /// Step that computes the last known token and so brings output token `emitted + 1`.
+    pub(super) first_step: u64,
+    /// Changes whenever the request leaves the decode rows, so that turns noted before are void.
+    pub(super) epoch: u32,
+    /// Its blocks among the free ones, after a preemption.
+    pub(super) left_behind: Option<u64>,
+    pub(super) resumed: bool,
+    prev: Slot,
+    pub(super) next: Slot,
+}
+
+impl Req {
+    /// Tokens known: prompt and output so far.
+    pub(super) fn known(&self) -> u32 {
+        self.input + self.emitted
+    }
+
+    /// Tokens in the cache when `step` is scheduled, for a decode row.
+    pub(super) fn cached_at(&self, step: u64) -> u32 {
+        self.known() + (step - self.first_step - 1) as u32
+    }
+
+    /// Number of the output token that `step` brings, from 1.
+    pub(super) fn token_of(&self, step: u64) -> u32 {
+        self.emitted + 1 + (step - self.first_step) as u32
+    }
+}
+
+/// All requests the scheduler knows; slots are reused.
+#[derive(Debug, Clone)]
+pub(super) struct Requests {
+    all: Vec<Req>,
+    vacant: Vec<Slot>,
+    by_id: HashMap<u64, Slot>,
+    pub(super) head: Slot,
+    pub(super) tail: Slot,
+    pub(super) running: u32,
+}
+
+impl Default for Requests {
+    fn default() -> Requests {
+        Requests {
+            all: Vec::new(),
+            vacant: Vec::new(),
+            by_id: HashMap::new(),
+            head: NONE,
+            tail: NONE,
+            running: 0,
+        }
+    }
+}
+
+impl Index<Slot> for Requests {
+    type Output = Req;
+    fn index(&self, slot: Slot) -> &Req {
+        &self.all[slot as usize]
+    }
+}
+impl IndexMut<Slot> for Requests {
+    fn index_mut(&mut self, slot: Slot) -> &mut Req {
+        &mut self.all[slot as usize]
+    }
+}
+
+impl Requests {
+    pub(super) fn insert(&mut self, r: &SimRequest) -> Slot {
+        let mut req = Req {
+            id: r.id,
+            input: r.input_tokens.max(1),
+            output: r.output_tokens.max(1),
+            max_tokens: r.max_tokens.max(r.output_tokens).max(1),
+            phase: Phase::Waiting,
+            emitted: 0,
+            before: 0,
+            cached: 0,
+            first_step: u64::MAX,
+            epoch: 0,
+            left_behind: None,
+            resumed: false,
+            prev: NONE,
+            next: NONE,
+        };
+        let slot = if let Some(slot) = self.vacant.pop() {
+            req.epoch = self[slot].epoch + 1;
+            self[slot] = req;
+            slot
+        } else {
+            self.all.push(req);
+            self.all.len() as Slot - 1
+        };
+        self.by_id.insert(r.id, slot);
+        slot
+    }
+
+    pub(super) fn find(&self, id: u64) -> Option<Slot> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub(super) fn remove(&mut self, slot: Slot) {
+        let r = &mut self.all[slot as usize];
+        r.epoch += 1;
+        self.by_id.remove(&r.id);
+        self.vacant.push(slot);
+    }
+
+    /// Appends to the running order.
+    pub(super) fn link(&mut self, slot: Slot) {
+        let tail = self.tail;
+        self[slot].prev = tail;
+        self[slot].next = NONE;
+        if tail == NONE {
+            self.head = slot;
+        } else {
+            self[tail].next = slot;
+        }
+        self.tail = slot;
+        self.running += 1;
+    }
+
+    /// Takes out of the running order.
+    pub(super) fn unlink(&mut self, slot: Slot) {
+        let (prev, next) = (self[slot].prev, self[slot].next);
+        if prev == NONE {
+            self.head = next;
+        } else {
+            self[prev].next = next;
+        }
+        if next == NONE {
+            self.tail = prev;
+        } else {
+            self[next].prev = prev;
+        }
+        self.running -= 1;
+    }
+}

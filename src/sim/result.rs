@@ -1,0 +1,113 @@
+//! What a simulation gives back.
+
+use crate::cost::StepShape;
+use crate::scenario::Metrics;
+use crate::units::Nanos;
+
+/// Timing of one simulated request; times since the start of the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestOutcome {
+    /// When the client sent it.
+    pub arrival: Nanos,
+    /// When it left the front end for the scheduler's queue.
+    pub queued: Nanos,
+    /// When the scheduler first took it up.
+    pub scheduled: Nanos,
+    pub first_token: Nanos,
+    pub finished: Nanos,
+    pub input_tokens: u32,
+    pub output_tokens: u32,
+    pub preemptions: u32,
+    /// Gaps between its tokens, when asked for.
+    pub itl: Option<Vec<Nanos>>,
+    /// Refused by the engine, or never finished; times from `scheduled` on are then zero.
+    pub failed: bool,
+}
+
+impl RequestOutcome {
+    pub fn ttft(&self) -> Nanos {
+        self.first_token.saturating_sub(self.arrival)
+    }
+    pub fn e2e(&self) -> Nanos {
+        self.finished.saturating_sub(self.arrival)
+    }
+    /// Waiting in the scheduler's queue before the first step.
+    pub fn queue(&self) -> Nanos {
+        self.scheduled.saturating_sub(self.queued)
+    }
+    /// `(E2E - TTFT) / (output tokens - 1)`; `None` for a single token.
+    pub fn tpot_ns(&self) -> Option<f64> {
+        let gaps = self.output_tokens.checked_sub(1).filter(|&n| n > 0)?;
+        Some((self.finished.0 - self.first_token.0) as f64 / f64::from(gaps))
+    }
+}
+
+/// Where the time of a run went. `device`, `host`, `frontend` and `idle` add up to the time until the last
+/// step's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Account {
+    /// The device computed.
+    pub device: Nanos,
+    /// The device waited for the host's scheduling, launch and update.
+    pub host: Nanos,
+    /// Nothing to run, and the next request was still in the front end.
+    pub frontend: Nanos,
+    /// No request in the house.
+    pub idle: Nanos,
+    /// Steps whose host work was longer than their device work: what binds under overlap.
+    pub host_bound_steps: u64,
+    pub steps: u64,
+    pub decode_only_steps: u64,
+    /// Device time of steps that carried prompt tokens.
+    pub prefill_device: Nanos,
+    /// Σ over all steps of their shapes.
+    pub prefill_tokens: u64,
+    pub prefill_rows: u64,
+    pub decode_rows: u64,
+    pub decode_ctx: u64,
+    /// Steps begun while requests waited because `max_num_seqs` were running.
+    pub seats_full_steps: u64,
+    /// Steps begun while requests waited for KV blocks.
+    pub kv_full_steps: u64,
+    /// Steps that used their whole token budget.
+    pub budget_full_steps: u64,
+    pub preemptions: u64,
+    pub peak_running: u32,
+    pub peak_waiting: u32,
+    pub peak_kv_blocks: u64,
+    pub kv_blocks_total: u64,
+    /// Service time of the front end.
+    pub frontend_busy: Nanos,
+    pub prefix_queries: u64,
+    pub prefix_hits: u64,
+    /// End of the last step.
+    pub end: Nanos,
+}
+
+impl Account {
+    pub(super) fn add_shape(&mut self, s: &StepShape) {
+        self.steps += 1;
+        self.decode_only_steps += u64::from(s.prefill_rows == 0);
+        self.prefill_tokens += u64::from(s.prefill_tokens);
+        self.prefill_rows += u64::from(s.prefill_rows);
+        self.decode_rows += u64::from(s.decode_rows);
+        self.decode_ctx += s.decode_ctx;
+    }
+
+    /// Mean tokens a step.
+    pub fn tokens_per_step(&self) -> f64 {
+        (self.prefill_tokens + self.decode_rows) as f64 / self.steps.max(1) as f64
+    }
+}
+
+/// The outcome of [`simulate`](super::simulate).
+#[derive(Debug, Clone, PartialEq)]
+pub struct SimResult {
+    /// The result keys (contract), over completed requests.
+    pub metrics: Metrics,
+    /// One a request in order of sending; empty unless asked for.
+    pub requests: Vec<RequestOutcome>,
+    pub account: Account,
+    /// The run was cut short by [`SimOptions::max_steps`](super::SimOptions).
+    pub truncated: bool,
+}
