@@ -357,11 +357,6 @@ where
         let g = self.scheduler.gauges();
         let a = &mut self.account;
         a.peak_running = a.peak_running.max(g.running);
-        a.peak_kv_blocks = a.peak_kv_blocks.max(g.kv_blocks_used);
-        a.kv_blocks_total = g.kv_blocks_total;
-        a.preemptions = g.preemptions;
-        a.prefix_queries = g.prefix_queries;
-        a.prefix_hits = g.prefix_hits;
         match self.scheduler.blocked() {
             Some(Blocked::Seats) => a.seats_full_steps += 1,
             Some(Blocked::Budget) => a.budget_full_steps += 1,
@@ -507,6 +502,12 @@ where
     fn finish(mut self, truncated: bool) -> SimResult {
         let mut account = self.account;
         account.end = Nanos(self.device);
+        let g = self.scheduler.gauges();
+        account.peak_kv_blocks = g.kv_blocks_peak;
+        account.kv_blocks_total = g.kv_blocks_total;
+        account.preemptions = g.preemptions;
+        account.prefix_queries = g.prefix_queries;
+        account.prefix_hits = g.prefix_hits;
         // Whatever is still in the house never finished.
         self.failed += self.in_house;
         self.outcomes.sort_unstable_by_key(|&(number, _)| number);
@@ -526,10 +527,7 @@ where
         if duration > 0.0 {
             m.set(Key::RequestThroughput, self.completed as f64 / duration);
             m.set(Key::OutputThroughput, self.output_tokens as f64 / duration);
-            m.set(
-                Key::TotalTokenThroughput,
-                (self.input_tokens + self.output_tokens) as f64 / duration,
-            );
+            m.set(Key::TotalTokenThroughput, (self.input_tokens + self.output_tokens) as f64 / duration);
             m.set(Key::MaxOutputTokensPerS, self.peaks.tokens as f64);
             m.set(Key::MaxConcurrentRequests, self.peaks.requests as f64);
         }
@@ -555,7 +553,6 @@ fn outcome(live: Live, finished: Option<u64>) -> RequestOutcome {
         failed: finished.is_none(),
     }
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -51,9 +51,8 @@ impl KvLayout {
     /// computed at once: what the full-prompt admission gate asks for.
     pub fn whole(&self, tokens: u32, in_flight: u64) -> u64 {
         let all = u64::from(tokens.div_ceil(self.block_size));
-        let cap = (u64::from(self.window.saturating_sub(1)) + in_flight)
-            .div_ceil(u64::from(self.block_size))
-            + 1;
+        let cap =
+            (u64::from(self.window.saturating_sub(1)) + in_flight).div_ceil(u64::from(self.block_size)) + 1;
         u64::from(self.full_groups) * all + u64::from(self.sliding_groups) * all.min(cap)
     }
 }

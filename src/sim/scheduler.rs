@@ -36,6 +36,8 @@ pub struct Gauges {
     pub waiting: u32,
     pub kv_blocks_used: u64,
     pub kv_blocks_total: u64,
+    /// The most blocks that were in use at the end of a step's composition.
+    pub kv_blocks_peak: u64,
     pub preemptions: u64,
     pub prefix_queries: u64,
     pub prefix_hits: u64,

@@ -23,32 +23,14 @@ pub(super) struct Tally {
 /// Keys of one latency: mean, median, std, p90, p95, p99.
 pub(super) type LatencyKeys = [Key; 6];
 
-pub(super) const TTFT: LatencyKeys = [
-    Key::MeanTtftMs,
-    Key::MedianTtftMs,
-    Key::StdTtftMs,
-    Key::P90TtftMs,
-    Key::P95TtftMs,
-    Key::P99TtftMs,
-];
-pub(super) const TPOT: LatencyKeys = [
-    Key::MeanTpotMs,
-    Key::MedianTpotMs,
-    Key::StdTpotMs,
-    Key::P90TpotMs,
-    Key::P95TpotMs,
-    Key::P99TpotMs,
-];
+pub(super) const TTFT: LatencyKeys =
+    [Key::MeanTtftMs, Key::MedianTtftMs, Key::StdTtftMs, Key::P90TtftMs, Key::P95TtftMs, Key::P99TtftMs];
+pub(super) const TPOT: LatencyKeys =
+    [Key::MeanTpotMs, Key::MedianTpotMs, Key::StdTpotMs, Key::P90TpotMs, Key::P95TpotMs, Key::P99TpotMs];
 pub(super) const ITL: LatencyKeys =
     [Key::MeanItlMs, Key::MedianItlMs, Key::StdItlMs, Key::P90ItlMs, Key::P95ItlMs, Key::P99ItlMs];
-pub(super) const E2EL: LatencyKeys = [
-    Key::MeanE2elMs,
-    Key::MedianE2elMs,
-    Key::StdE2elMs,
-    Key::P90E2elMs,
-    Key::P95E2elMs,
-    Key::P99E2elMs,
-];
+pub(super) const E2EL: LatencyKeys =
+    [Key::MeanE2elMs, Key::MedianE2elMs, Key::StdE2elMs, Key::P90E2elMs, Key::P95E2elMs, Key::P99E2elMs];
 
 impl Tally {
     pub(super) fn new(streaming: bool) -> Tally {
@@ -99,11 +81,17 @@ impl Tally {
         if self.count == 0 {
             return;
         }
-        metrics.set(keys[0], self.mean() / 1e6);
-        metrics.set(keys[2], self.std() / 1e6);
         if let Samples::Exact(all) = &mut self.samples {
             all.sort_unstable();
+            // One entry a value, so that the sums below do not depend on how the values came in.
+            all.dedup_by(|b, a| {
+                let same = a.0 == b.0 && a.1.checked_add(b.1).is_some();
+                a.1 += if same { b.1 } else { 0 };
+                same
+            });
         }
+        metrics.set(keys[0], self.mean() / 1e6);
+        metrics.set(keys[2], self.std() / 1e6);
         for (key, q) in [(keys[1], 0.5), (keys[3], 0.9), (keys[4], 0.95), (keys[5], 0.99)] {
             metrics.set(key, self.quantile(q) / 1e6);
         }

@@ -78,7 +78,8 @@ fn one_request_takes_the_times_of_its_steps() {
     let options = SimOptions { per_request: true, ..SimOptions::default() };
     let (r, _) = run(&[shape(0, 200, 3)], &config(), &KvLayout::dense(16, 100), &options);
     let o = &r.requests[0];
-    let step = |rows: u64, tokens: u64, rest: u64| 1_000_003 + tokens * 1_009 + rest + 400_009 + rows * 20_011;
+    let step =
+        |rows: u64, tokens: u64, rest: u64| 1_000_003 + tokens * 1_009 + rest + 400_009 + rows * 20_011;
     let chunk1 = step(1, 128, 128 * 129 / 2 / 5 + 128);
     let chunk2 = step(1, 72, (72 * 128 + 72 * 73 / 2) / 5 + 200);
     let front = 300_007 + 200 * 101;
@@ -104,8 +105,7 @@ fn overlap_hides_the_shorter_of_host_and_device() {
 #[test]
 fn a_closed_loop_sends_the_next_when_one_completes() {
     let requests: Vec<Arrival> = (0..6).map(|_| shape(0, 20, 10)).collect();
-    let options =
-        SimOptions { max_concurrency: Some(2), per_request: true, ..SimOptions::default() };
+    let options = SimOptions { max_concurrency: Some(2), per_request: true, ..SimOptions::default() };
     let (r, _) = run(&requests, &config(), &KvLayout::dense(16, 100), &options);
     for i in 2..6 {
         assert!(r.requests[..i].iter().any(|o| o.finished == r.requests[i].arrival), "{i}");
@@ -140,18 +140,21 @@ fn workload() -> impl Strategy<Value = Vec<Arrival>> {
 fn setting() -> impl Strategy<Value = (EngineConfig, KvLayout, SimOptions)> {
     let engine = (1u32..40, 40u32..200, prop::bool::ANY, prop::bool::ANY, prop::bool::ANY);
     let more = (0u32..2, 30u64..400, 0u32..3, 20u32..200, prop::option::of(1u32..30));
-    (engine, more).prop_map(|((seqs, budget, overlap, reserve, caching), (long, blocks, groups, window, clients))| {
-        let mut c = config();
-        c.max_num_seqs = seqs;
-        c.max_num_batched_tokens = budget;
-        c.chunk_tokens = long * 30;
-        c.overlap = overlap;
-        c.reserve_full_prompt = reserve;
-        c.prefix_caching = caching;
-        let layout = KvLayout { block_size: 16, blocks, full_groups: 1, sliding_groups: groups, window };
-        let options = SimOptions { max_concurrency: clients, overlap, per_request: true, ..SimOptions::default() };
-        (c, layout, options)
-    })
+    (engine, more).prop_map(
+        |((seqs, budget, overlap, reserve, caching), (long, blocks, groups, window, clients))| {
+            let mut c = config();
+            c.max_num_seqs = seqs;
+            c.max_num_batched_tokens = budget;
+            c.chunk_tokens = long * 30;
+            c.overlap = overlap;
+            c.reserve_full_prompt = reserve;
+            c.prefix_caching = caching;
+            let layout = KvLayout { block_size: 16, blocks, full_groups: 1, sliding_groups: groups, window };
+            let options =
+                SimOptions { max_concurrency: clients, overlap, per_request: true, ..SimOptions::default() };
+            (c, layout, options)
+        },
+    )
 }
 
 proptest! {

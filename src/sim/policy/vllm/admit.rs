@@ -69,7 +69,9 @@ impl VllmScheduler {
             if hit > 0 {
                 let remains = self.pool.remains(slot, number);
                 self.pool.adopt(slot, number);
-                self.pool.give(remains - u64::from(hit / self.layout.block_size) * u64::from(self.layout.full_groups));
+                self.pool.give(
+                    remains - u64::from(hit / self.layout.block_size) * u64::from(self.layout.full_groups),
+                );
             } else {
                 self.pool.disown(slot, number);
             }
@@ -85,7 +87,11 @@ impl VllmScheduler {
         let r = &mut self.requests[slot];
         r.phase = Phase::Prefill;
         let id = r.id;
-        self.transitions.push(if r.resumed { Transition::Resumed { id } } else { Transition::Admitted { id } });
+        self.transitions.push(if r.resumed {
+            Transition::Resumed { id }
+        } else {
+            Transition::Admitted { id }
+        });
         shape.admitted += 1;
     }
 }

@@ -88,6 +88,7 @@ pub struct VllmScheduler {
     pool: CountingPool,
     transitions: Vec<Transition>,
     blocked: Option<Blocked>,
+    peak_blocks: u64,
     preemptions: u64,
     prefix_queries: u64,
     prefix_hits: u64,
@@ -125,6 +126,7 @@ impl VllmScheduler {
             pool: CountingPool::new(layout.blocks),
             transitions: Vec::new(),
             blocked: None,
+            peak_blocks: 0,
             preemptions: 0,
             prefix_queries: 0,
             prefix_hits: 0,
@@ -239,6 +241,7 @@ impl Scheduler for VllmScheduler {
             }
             if shape.tokens() > 0 {
                 let ticket = self.step;
+                self.peak_blocks = self.peak_blocks.max(self.layout.blocks - self.pool.free());
                 self.commit(record, &mut shape);
                 return Some(Step { ticket, shape });
             }
@@ -280,6 +283,7 @@ impl Scheduler for VllmScheduler {
             waiting: self.waiting.len() as u32,
             kv_blocks_used: self.layout.blocks - self.pool.free(),
             kv_blocks_total: self.layout.blocks,
+            kv_blocks_peak: self.peak_blocks,
             preemptions: self.preemptions,
             prefix_queries: self.prefix_queries,
             prefix_hits: self.prefix_hits,

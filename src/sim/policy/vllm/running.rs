@@ -29,7 +29,8 @@ impl VllmScheduler {
         }
         debug_assert!(chunks >= self.prefilling.len() as u64, "a running request is starved");
         wanted += chunk_blocks;
-        let preempted = if wanted > self.pool.free() {
+        let scarce = wanted > self.pool.free();
+        let preempted = if scarce {
             self.run_in_order(record)
         } else {
             let dropped = self.decode.dropped(0);
@@ -40,7 +41,11 @@ impl VllmScheduler {
         shape.decode_rows = self.decode.rows;
         shape.decode_ctx = self.decode.ctx;
         shape.decode_ctx_window = self.decode.ctx_window;
-        if preempted { self.note_chunks(record, shape) } else { self.run_chunks(record, shape) }
+        if scarce {
+            self.note_chunks(record, shape)
+        } else {
+            self.run_chunks(record, shape)
+        }
         preempted
     }
 
@@ -279,7 +284,8 @@ impl VllmScheduler {
     /// Steps ahead in which every row just decodes.
     pub(super) fn stretch(&mut self) -> Option<PlainStretch> {
         let closed = self.requests.running >= self.limits.max_seqs;
-        let quiet = self.in_flight.iter().all(|f| f.first.is_empty() && f.last.is_empty() && f.preempted.is_empty());
+        let quiet =
+            self.in_flight.iter().all(|f| f.first.is_empty() && f.last.is_empty() && f.preempted.is_empty());
         if !quiet
             || self.decode.rows == 0
             || self.wasting > 0
@@ -324,9 +330,11 @@ impl VllmScheduler {
 
     pub(super) fn advance_plain(&mut self, steps: u32) {
         let (mut wanted, mut dropped) = (0, 0);
+        let used = self.layout.blocks - self.pool.free();
         for i in 0..u64::from(steps) {
             wanted += self.decode.wanted(i);
             dropped += self.decode.dropped(i);
+            self.peak_blocks = self.peak_blocks.max(used + wanted - dropped);
         }
         self.pool.take(wanted);
         self.pool.give(dropped);
