@@ -1,7 +1,6 @@
 use super::*;
 use crate::cost::{StepCost, StepShape};
 use crate::engine::EngineConfig;
-use crate::scenario::EngineKind;
 use crate::sim::kv::KvLayout;
 use crate::sim::policy;
 use proptest::prelude::*;
@@ -34,26 +33,12 @@ impl StepTime for Affine {
 
 fn config() -> EngineConfig {
     EngineConfig {
-        engine: EngineKind::Vllm,
         version: (0, 19, 0),
         max_num_seqs: 16,
         max_num_batched_tokens: 128,
-        chunk_tokens: 0,
-        chunked_prefill: true,
         max_model_len: 4096,
-        block_size: 16,
-        num_kv_blocks: None,
-        gpu_memory_utilization: 0.9,
-        prefix_caching: true,
-        overlap: false,
         reserve_full_prompt: true,
-        max_graph_size: 512,
-        tensor_parallel: 1,
-        pipeline_parallel: 1,
-        data_parallel: 1,
-        expert_parallel: false,
-        kv_elem_bytes: 2.0,
-        unmodelled: Vec::new(),
+        ..EngineConfig::default()
     }
 }
 
