@@ -1,1 +1,36 @@
-//! The streaming client and its timing: with `telemetry`, the only HTTP client.
+//! The streaming client and its timing: sends planned requests to an OpenAI-compatible server and measures.
+//!
+//! [`run`] is one blocking call: it starts its own client threads (each a single-threaded runtime with its own
+//! connections, so that no token waits for another thread's work), sends every request, and returns a
+//! [`LoadResult`]. Call it from a plain thread; from async code through `spawn_blocking`.
+//!
+//! Definitions (those of `vllm bench serve`, with its known errors mended):
+//! - a time stamp is taken when bytes have arrived, before they are parsed;
+//! - TTFT: actual send to the first chunk that carries a token. The role chunk of a chat carries none; a token
+//!   may have an empty text; a reasoning or tool-call delta is a token;
+//! - E2E: actual send to the last chunk that carries a token; TPOT: (E2E - TTFT) / (output tokens - 1);
+//! - ITL: gaps between token-carrying chunks, pooled over all completed requests. Where a server puts several
+//!   tokens in a chunk, the extra keys `mean_token_gap_ms` and `tokens_per_chunk` say so;
+//! - token counts come from the server's `usage` (or token ids), never from the number of chunks;
+//! - a stream that ends without a finish reason is lost, not completed.
+
+mod cancel;
+mod client;
+mod event;
+mod health;
+mod metrics;
+mod options;
+mod outcome;
+mod request;
+mod run;
+mod sse;
+mod stream;
+
+pub use cancel::Cancel;
+pub use event::{Content, Event, read_event};
+pub use health::ClientHealth;
+pub use metrics::summarize;
+pub use options::{Counting, Endpoint, Goodput, Progress, RunOptions, Secret, Target};
+pub use outcome::{ErrorCount, ErrorKind, LoadResult, Row};
+pub use run::run;
+pub use sse::SseParser;

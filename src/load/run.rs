@@ -1,0 +1,412 @@
+//! Sends all requests of a workload and gathers the result.
+
+use super::client::{Cut, Sender};
+use super::health::{ThreadUse, ThreadWatch, gather, watch_lag};
+use super::options::{Progress, RunOptions, Target};
+use super::outcome::{ErrorCount, ErrorKind, LoadResult, Row};
+use super::stream::StreamState;
+use super::{ClientHealth, request, summarize};
+use crate::error::{Error, Result};
+use crate::scenario::Key;
+use crate::units::Nanos;
+use crate::workload::{PlannedRequest, Prompt};
+use bytes::Bytes;
+use serde_json::{Map, json};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, OnceLock};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// Sends every request to the target and measures. Blocks until the last stream has ended, the run's time is
+/// over or it is cancelled. An error is returned only when nothing could be measured at all; lost requests are
+/// rows with an error.
+pub fn run(target: &Target, requests: &[PlannedRequest], options: &RunOptions) -> Result<LoadResult> {
+    if requests.is_empty() {
+        return Err(Error::usage("the workload has no requests"));
+    }
+    let connections = connections(requests, options);
+    raise_file_limit(connections)?;
+    let threads = options.threads.unwrap_or_else(|| threads_for(connections)).max(1);
+    let sender = Sender::new(target, options)?;
+    let plan = Arc::new(Plan::new(target, requests, options, threads));
+    options.progress.planned.fetch_add(requests.len() as u64, Ordering::Relaxed);
+    drop(sender);
+    let shards: Vec<Shard> = (0..threads)
+        .map(|index| {
+            Ok(Shard {
+                index,
+                connections: connections / threads + usize::from(index < connections % threads),
+                sender: Sender::new(target, options)?,
+                plan: plan.clone(),
+            })
+        })
+        .collect::<Result<_>>()?;
+    let parts: Vec<Result<Part>> = std::thread::scope(|scope| {
+        let handles: Vec<_> = shards.into_iter().map(|s| scope.spawn(move || s.work())).collect();
+        handles
+            .into_iter()
+            .map(|h| h.join().unwrap_or_else(|_| Err(Error::failed("a client thread broke down"))))
+            .collect()
+    });
+    let parts = parts.into_iter().collect::<Result<Vec<Part>>>()?;
+    Ok(conclude(parts, &plan, options, connections))
+}
+
+/// Connections that the run will need at once, as far as the plan tells.
+fn connections(requests: &[PlannedRequest], options: &RunOptions) -> usize {
+    let heads = requests.iter().filter(|r| r.follows.is_none()).count().max(1);
+    // In an open loop: what arrives in the fullest second, as a first guess; more open on demand.
+    let mut seconds: HashMap<u64, usize> = HashMap::new();
+    for r in requests.iter().filter(|r| r.follows.is_none()) {
+        *seconds.entry(r.arrival.0 / 1_000_000_000).or_default() += 1;
+    }
+    let fullest = seconds.into_values().max().unwrap_or(1);
+    options.max_concurrency.map_or(fullest, |c| fullest.min(c as usize)).min(heads)
+}
+
+/// One thread carries 512 streams with ease; beyond that one more for each 512, up to half of the cores.
+fn threads_for(connections: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    connections.div_ceil(512).min((cores / 2).max(1))
+}
+
+/// Raises the soft limit of open files to what the run needs; refuses a run that the hard limit cannot carry.
+fn raise_file_limit(connections: usize) -> Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let needed = connections as u64 + 128;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|c| c >= needed) {
+        return Ok(());
+    }
+    let wanted = Rlimit { current: Some(limit.maximum.map_or(needed, |m| m.min(needed))), ..limit };
+    if limit.maximum.is_some_and(|m| m < needed) || setrlimit(Resource::Nofile, wanted).is_err() {
+        return Err(Error::usage(format!(
+            "{connections} connections need {needed} open files, more than allowed"
+        ))
+        .hint(format!("run `ulimit -n {needed}` first, or lower the concurrency")));
+    }
+    Ok(())
+}
+
+/// What all client threads share.
+struct Plan {
+    bodies: Vec<Bytes>,
+    warmups: Vec<Bytes>,
+    rows: Vec<Row>,
+    /// Indices of requests that follow each other; the first entry is due at its arrival.
+    sessions: Vec<Vec<usize>>,
+    /// Think time before each request (zero for the first of a session).
+    think: Vec<Duration>,
+    /// Next session to be sent.
+    next: AtomicUsize,
+    slots: Option<Arc<Semaphore>>,
+    closed_loop: bool,
+    options: RunOptions,
+    barrier: Barrier,
+    start: OnceLock<Instant>,
+}
+
+impl Plan {
+    fn new(target: &Target, requests: &[PlannedRequest], options: &RunOptions, threads: usize) -> Plan {
+        let rows = requests
+            .iter()
+            .map(|r| Row { id: r.id, intended: r.arrival, input_tokens: r.input_tokens, ..Row::default() })
+            .collect();
+        Plan {
+            bodies: requests.iter().map(|r| request::body(target, r)).collect(),
+            warmups: requests
+                .iter()
+                .cycle()
+                .take(options.warmups as usize)
+                .map(|r| request::body(target, &warmup(r)))
+                .collect(),
+            rows,
+            sessions: sessions(requests),
+            think: requests.iter().map(|r| r.follows.map_or(Duration::ZERO, |f| f.think.into())).collect(),
+            next: AtomicUsize::new(0),
+            slots: options.max_concurrency.map(|c| Arc::new(Semaphore::new(c.max(1) as usize))),
+            closed_loop: options.max_concurrency.is_some()
+                && requests.iter().all(|r| r.arrival == Nanos::ZERO),
+            options: options.clone(),
+            barrier: Barrier::new(threads),
+            start: OnceLock::new(),
+        }
+    }
+
+    /// Time left of the whole run at `start`-relative now.
+    fn deadline(&self, start: Instant) -> Option<Instant> {
+        self.options.run_timeout.map(|t| start + t)
+    }
+}
+
+/// Groups of requests of which each waits for the one before, ordered by the arrival of the first.
+fn sessions(requests: &[PlannedRequest]) -> Vec<Vec<usize>> {
+    let index: HashMap<u64, usize> = requests.iter().enumerate().map(|(i, r)| (r.id, i)).collect();
+    let mut next: HashMap<usize, usize> = HashMap::new();
+    let mut heads = Vec::new();
+    for (i, r) in requests.iter().enumerate() {
+        match r.follows.and_then(|f| index.get(&f.id)) {
+            Some(&before) if before != i && !next.contains_key(&before) => {
+                next.insert(before, i);
+            }
+            _ => heads.push(i),
+        }
+    }
+    heads.sort_by_key(|&i| (requests[i].arrival, i));
+    heads
+        .into_iter()
+        .map(|head| std::iter::successors(Some(head), |i| next.get(i).copied()).collect())
+        .collect()
+}
+
+/// A request like this one with a prompt of its own, so that the measured prompt is not in the prefix cache.
+fn warmup(request: &PlannedRequest) -> PlannedRequest {
+    let prompt = match &request.prompt {
+        Prompt::TokenIds(ids) => Prompt::TokenIds(ids.iter().rev().copied().collect()),
+        Prompt::Text(text) => Prompt::Text(format!("warm-up: {text}")),
+        Prompt::Chat(turns) => {
+            Prompt::Chat(turns.iter().map(|(r, c)| (r.clone(), format!("warm-up: {c}"))).collect())
+        }
+    };
+    PlannedRequest { prompt, ..request.clone() }
+}
+
+/// What one client thread brings back.
+struct Part {
+    rows: Vec<(usize, Row)>,
+    usage: ThreadUse,
+    connect_s: f64,
+}
+
+/// The work of one client thread.
+struct Shard {
+    index: usize,
+    connections: usize,
+    sender: Sender,
+    plan: Arc<Plan>,
+}
+
+impl Shard {
+    fn work(self) -> Result<Part> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let prepared = Instant::now();
+        if let Ok(runtime) = &runtime {
+            runtime.block_on(self.prepare());
+        }
+        let connect_s = prepared.elapsed().as_secs_f64();
+        // Every thread comes here, also one without a runtime: the others wait for it.
+        self.plan.barrier.wait();
+        let start = *self.plan.start.get_or_init(Instant::now);
+        let runtime =
+            runtime.map_err(|e| Error::failed("a client thread cannot start its event loop").source(e))?;
+        let watch = ThreadWatch::start();
+        let (rows, lags) = runtime.block_on(self.drive(start));
+        Ok(Part { rows, usage: watch.stop(lags), connect_s })
+    }
+
+    /// Warm-up requests and connections, before the clock starts.
+    async fn prepare(&self) {
+        let cancel = &self.plan.options.cancel;
+        if self.index == 0 {
+            for body in &self.plan.warmups {
+                let (mut row, mut stream) = (Row::default(), StreamState::default());
+                let unseen = Progress::default();
+                tokio::select! {
+                    _ = self.sender.send(body.clone(), Instant::now(), &unseen, &mut row, &mut stream) => {}
+                    () = cancel.cancelled() => return,
+                    () = tokio::time::sleep(self.plan.options.request_timeout) => return,
+                }
+            }
+        }
+        if self.plan.options.preconnect {
+            let mut opening = JoinSet::new();
+            for _ in 0..self.connections {
+                let sender = self.sender.clone();
+                opening.spawn(async move { sender.preconnect().await });
+            }
+            tokio::select! {
+                _ = opening.join_all() => {}
+                () = cancel.cancelled() => {}
+                () = tokio::time::sleep(self.plan.options.connect_timeout) => {}
+            }
+        }
+    }
+
+    async fn drive(&self, start: Instant) -> (Vec<(usize, Row)>, Vec<u32>) {
+        let mut lags = Vec::new();
+        let (over, ended) = tokio::sync::oneshot::channel::<()>();
+        let work = async {
+            let rows = self.dispatch(start).await;
+            drop(over);
+            rows
+        };
+        let ended = async {
+            let _ = ended.await;
+        };
+        let (rows, ()) = tokio::join!(work, watch_lag(ended, &mut lags));
+        (rows, lags)
+    }
+
+    /// Starts the sessions in their order, each when it is due and a slot is free.
+    async fn dispatch(&self, start: Instant) -> Vec<(usize, Row)> {
+        let mut running: JoinSet<Vec<(usize, Row)>> = JoinSet::new();
+        let cancel = &self.plan.options.cancel;
+        loop {
+            let k = self.plan.next.fetch_add(1, Ordering::SeqCst);
+            let Some(session) = self.plan.sessions.get(k) else { break };
+            let due = start + Duration::from(self.plan.rows[session[0]].intended);
+            let ready = async {
+                if due > Instant::now() {
+                    tokio::time::sleep_until(due.into()).await;
+                }
+                match &self.plan.slots {
+                    Some(slots) => slots.clone().acquire_owned().await.ok(),
+                    None => None,
+                }
+            };
+            let over = async {
+                match self.plan.deadline(start) {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let slot = tokio::select! {
+                biased;
+                () = cancel.cancelled() => break,
+                () = over => break,
+                slot = ready => slot,
+            };
+            let (sender, plan) = (self.sender.clone(), self.plan.clone());
+            running.spawn(async move {
+                let rows = run_session(&sender, &plan, k, start).await;
+                drop(slot);
+                rows
+            });
+            // Lets the request just started reach its socket before the next one takes the thread, so that the
+            // send time stamp is the time of the write also in a burst.
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+        }
+        let mut rows = Vec::new();
+        while let Some(session) = running.join_next().await {
+            rows.extend(session.unwrap_or_default());
+        }
+        rows
+    }
+}
+
+/// The requests of one session, one after the other; stops at the first that fails.
+async fn run_session(sender: &Sender, plan: &Plan, k: usize, start: Instant) -> Vec<(usize, Row)> {
+    let mut rows: Vec<(usize, Row)> = Vec::new();
+    for &i in &plan.sessions[k] {
+        let mut row = plan.rows[i].clone();
+        if let Some((_, before)) = rows.last() {
+            let due = before.ended + Nanos::from(plan.think[i]);
+            row.intended = row.intended.max(due);
+            tokio::select! {
+                () = tokio::time::sleep_until((start + Duration::from(row.intended)).into()) => {}
+                () = plan.options.cancel.cancelled() => break,
+            }
+        } else if plan.closed_loop {
+            row.intended = Nanos::from(start.elapsed());
+        }
+        send_one(sender, plan, i, start, &mut row).await;
+        let completed = row.completed();
+        rows.push((i, row));
+        if !completed {
+            break;
+        }
+    }
+    rows
+}
+
+async fn send_one(sender: &Sender, plan: &Plan, i: usize, start: Instant, row: &mut Row) {
+    let options = &plan.options;
+    let limit = Instant::now() + options.request_timeout;
+    let limit = plan.deadline(start).map_or(limit, |d| d.min(limit));
+    let mut stream = StreamState::default();
+    let cut: Option<Cut> = tokio::select! {
+        cut = sender.send(plan.bodies[i].clone(), start, &options.progress, row, &mut stream) => cut,
+        () = tokio::time::sleep_until(limit.into()) => {
+            Some((ErrorKind::Timeout, "no end of the answer within the time allowed".into()))
+        }
+        () = options.cancel.cancelled() => Some((ErrorKind::Cancelled, "the run was stopped".into())),
+    };
+    stream.finish(Nanos::from(start.elapsed()), cut, row);
+    let counter = if row.completed() { &options.progress.completed } else { &options.progress.failed };
+    Progress::add(counter, 1);
+}
+
+fn conclude(parts: Vec<Part>, plan: &Plan, options: &RunOptions, connections: usize) -> LoadResult {
+    let mut measured: BTreeMap<usize, Row> = BTreeMap::new();
+    let mut uses = Vec::new();
+    let mut connect_s: f64 = 0.0;
+    for part in parts {
+        measured.extend(part.rows);
+        uses.push(part.usage);
+        connect_s = connect_s.max(part.connect_s);
+    }
+    let duration = measured.values().map(|r| r.ended).max().unwrap_or_default();
+    let cancelled = options.cancel.is_cancelled();
+    let mut rows: Vec<Row> = Vec::with_capacity(plan.rows.len());
+    for (i, planned) in plan.rows.iter().enumerate() {
+        match measured.remove(&i) {
+            Some(row) => rows.push(row),
+            // A stopped run says so as a whole; otherwise what was not sent is a loss.
+            None if cancelled => {}
+            None => rows.push(unsent(planned, duration)),
+        }
+    }
+    rows.sort_by_key(|r| (r.intended, r.id));
+    let tokens: f64 = rows.iter().map(|r| f64::from(r.output_tokens)).sum();
+    let health = gather(&uses, tokens, if options.preconnect { connections } else { 0 }, connect_s);
+    let mut metrics = summarize(&rows, duration, options.goodput);
+    let mut errors: BTreeMap<ErrorKind, ErrorCount> = BTreeMap::new();
+    for (kind, why) in rows.iter().filter_map(|r| r.error.as_ref()) {
+        let entry = errors.entry(*kind).or_insert_with(|| ErrorCount { count: 0, first: why.clone() });
+        entry.count += 1;
+    }
+    if !errors.is_empty() {
+        let by_kind: Map<_, _> = errors.iter().map(|(k, c)| (k.to_string(), json!(c.count))).collect();
+        metrics.extra.insert("errors".into(), json!(by_kind));
+    }
+    metrics.extra.insert("client".into(), health.to_json());
+    let invalid = verdict(&rows, &metrics, &health, cancelled);
+    if !invalid.is_empty() {
+        metrics.extra.insert("invalid".into(), json!(invalid));
+    }
+    LoadResult { metrics, rows, errors, health, invalid, cancelled }
+}
+
+/// A request that was never sent: the run's time was over, or the turn before it had failed.
+fn unsent(planned: &Row, at: Nanos) -> Row {
+    let why = "not sent: the run's time was over or the turn before it had failed";
+    Row { sent: at, ended: at, error: Some((ErrorKind::Timeout, why.into())), ..planned.clone() }
+}
+
+/// Reasons for which the figures must not be used.
+fn verdict(
+    rows: &[Row],
+    metrics: &crate::scenario::Metrics,
+    health: &ClientHealth,
+    cancelled: bool,
+) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if cancelled {
+        reasons.push("the run was stopped before its end".to_owned());
+    }
+    let uncounted = rows.iter().filter(|r| r.completed() && !r.counted).count();
+    if uncounted > 0 {
+        reasons.push(format!(
+            "{uncounted} answers came without usage or token ids: their tokens are counts of chunks"
+        ));
+    }
+    reasons.extend(super::health::starved(
+        health,
+        metrics.get(Key::MedianTtftMs),
+        metrics.get(Key::MedianItlMs),
+    ));
+    reasons
+}

@@ -1,0 +1,234 @@
+//! The state of one response stream: bytes with their time stamps in, a [`Row`]'s measurements out.
+
+use super::event::{Content, Usage, read_event};
+use super::outcome::{ErrorKind, Row};
+use super::sse::SseParser;
+use crate::units::Nanos;
+
+/// What was seen of one stream so far.
+#[derive(Debug, Default)]
+pub(super) struct StreamState {
+    parser: SseParser,
+    marks: Marks,
+}
+
+#[derive(Debug, Default)]
+struct Marks {
+    chunks: Vec<Nanos>,
+    chunk_tokens: Vec<u32>,
+    /// Tokens of the chunks are known (ids, or running usage).
+    exact: bool,
+    events: u32,
+    done: bool,
+    finished: bool,
+    /// A finish chunk without text: a token only if usage counts one more than the chunks before.
+    pending_finish: Option<Nanos>,
+    usage: Option<Usage>,
+    /// Completion tokens of the running usage so far.
+    running: u32,
+    error: Option<(ErrorKind, String)>,
+}
+
+impl StreamState {
+    /// One read that arrived at `at`. Returns the number of token-carrying chunks in it.
+    pub(super) fn push(&mut self, at: Nanos, bytes: &[u8]) -> u64 {
+        let before = self.marks.chunks.len();
+        let marks = &mut self.marks;
+        self.parser.push(bytes, |data| marks.event(at, data));
+        (self.marks.chunks.len() - before) as u64
+    }
+
+    /// The stream is over; `cut` is what the connection reported, if it did not end properly.
+    pub(super) fn finish(mut self, at: Nanos, cut: Option<(ErrorKind, String)>, row: &mut Row) {
+        let marks = &mut self.marks;
+        self.parser.finish(|data| marks.event(at, data));
+        self.marks.close(at, cut, row);
+    }
+}
+
+impl Marks {
+    fn event(&mut self, at: Nanos, data: &[u8]) {
+        if data == b"[DONE]" {
+            self.done = true;
+            return;
+        }
+        let event = match read_event(data) {
+            Ok(event) => event,
+            Err(why) => {
+                let text: String = String::from_utf8_lossy(data).chars().take(120).collect();
+                self.fail(ErrorKind::BadResponse, format!("{why}: `{text}`"));
+                return;
+            }
+        };
+        if let Some(message) = event.error {
+            self.fail(ErrorKind::InBand, message);
+            return;
+        }
+        self.events += 1;
+        let counted = self.tokens_of(event.token_ids, event.usage, event.content.is_some());
+        self.finished |= event.finish;
+        let Some(content) = event.content else { return };
+        match (counted, content) {
+            (Some(0), _) | (None, Content::Role) => {}
+            (Some(n), _) => {
+                self.exact = true;
+                self.token(at, n);
+            }
+            (None, Content::Full) => self.token(at, 0),
+            (None, Content::Empty | Content::Nothing) if event.finish => self.pending_finish = Some(at),
+            (None, Content::Empty) => self.token(at, 0),
+            (None, Content::Nothing) => {}
+        }
+    }
+
+    /// Tokens of an event as far as the server says: by ids, or by the growth of a running usage.
+    fn tokens_of(&mut self, ids: Option<u32>, usage: Option<Usage>, has_choice: bool) -> Option<u32> {
+        let by_usage = usage.and_then(|u| {
+            self.usage = Some(u);
+            has_choice.then(|| {
+                let grown = u.completion_tokens.saturating_sub(self.running);
+                self.running = self.running.max(u.completion_tokens);
+                grown
+            })
+        });
+        ids.or(by_usage)
+    }
+
+    fn token(&mut self, at: Nanos, tokens: u32) {
+        self.chunks.push(at);
+        self.chunk_tokens.push(tokens);
+    }
+
+    fn fail(&mut self, kind: ErrorKind, why: String) {
+        if self.error.is_none() {
+            self.error = Some((kind, why));
+        }
+    }
+
+    fn close(mut self, at: Nanos, cut: Option<(ErrorKind, String)>, row: &mut Row) {
+        let total = self.usage.map(|u| u.completion_tokens);
+        let known: u32 = self.chunk_tokens.iter().sum();
+        if let Some(finish) = self.pending_finish {
+            let before = if self.exact { known } else { self.chunks.len() as u32 };
+            if total.is_some_and(|t| t > before) {
+                self.token(finish, if self.exact { total.unwrap_or(0) - known } else { 0 });
+            }
+        }
+        row.ended = at;
+        row.counted = total.is_some() || self.exact;
+        row.output_tokens = match total {
+            Some(t) => t,
+            None if self.exact => known,
+            None => self.chunks.len() as u32,
+        };
+        if let Some(u) = self.usage {
+            if u.prompt_tokens > 0 {
+                row.input_tokens = u.prompt_tokens;
+            }
+            row.cached_tokens = u.cached_tokens();
+        }
+        let whole = self.finished && (self.done || self.usage.is_some());
+        let error = self.error.take().or_else(|| match cut {
+            // Everything had arrived; how the server then closed does not matter.
+            Some(_) if whole => None,
+            Some(cut) => Some(cut),
+            None if whole => None,
+            None if self.events == 0 && !self.done => {
+                Some((ErrorKind::BadResponse, "the answer holds no event of a stream".into()))
+            }
+            None if self.finished && self.chunks.is_empty() => None,
+            None => {
+                let missing = if self.finished { "[DONE] and usage" } else { "finish reason" };
+                Some((ErrorKind::Truncated, format!("the stream ended without {missing}")))
+            }
+        });
+        row.error = error.or_else(|| {
+            self.chunks.is_empty().then(|| (ErrorKind::NoTokens, "the stream ended without a token".into()))
+        });
+        row.chunk_tokens = if self.exact { self.chunk_tokens } else { Vec::new() };
+        row.chunks = self.chunks;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds events 10 ms apart, the first at 100 ms.
+    fn stream(events: &[&str], cut: Option<ErrorKind>) -> Row {
+        let mut state = StreamState::default();
+        let mut at = Nanos(100_000_000);
+        for e in events {
+            state.push(at, format!("data: {e}\n\n").as_bytes());
+            at += Nanos(10_000_000);
+        }
+        let mut row = Row { input_tokens: 7, ..Row::default() };
+        state.finish(at, cut.map(|k| (k, "cut".to_owned())), &mut row);
+        row
+    }
+
+    const TEXT: &str = r#"{"choices":[{"text":"a","finish_reason":null}]}"#;
+    const EMPTY: &str = r#"{"choices":[{"text":"","finish_reason":null}]}"#;
+    const ROLE: &str = r#"{"choices":[{"delta":{"role":"assistant","content":""}}]}"#;
+    const WORD: &str = r#"{"choices":[{"delta":{"content":"a"}}]}"#;
+    const STOP: &str = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
+    const LAST: &str = r#"{"choices":[{"text":"","finish_reason":"length"}]}"#;
+
+    fn usage(n: u32) -> String {
+        format!(r#"{{"choices":[],"usage":{{"prompt_tokens":9,"completion_tokens":{n}}}}}"#)
+    }
+
+    #[test]
+    fn the_role_chunk_is_no_token_and_the_finish_chunk_only_if_counted() {
+        let row = stream(&[ROLE, WORD, WORD, STOP, &usage(2), "[DONE]"], None);
+        assert_eq!((row.chunks.len(), row.output_tokens, row.input_tokens), (2, 2, 9));
+        assert_eq!(row.ttft(), Some(Nanos(110_000_000)));
+        assert!(row.completed());
+        let row = stream(&[ROLE, WORD, WORD, STOP, &usage(3), "[DONE]"], None);
+        assert_eq!((row.chunks.len(), row.e2e()), (3, Some(Nanos(130_000_000))));
+    }
+
+    #[test]
+    fn empty_texts_are_tokens() {
+        let row = stream(&[EMPTY, TEXT, LAST, &usage(3), "[DONE]"], None);
+        assert_eq!((row.chunks.len(), row.output_tokens), (3, 3));
+        assert_eq!(row.ttft(), Some(Nanos(100_000_000)));
+        let only = stream(&[LAST, &usage(1), "[DONE]"], None);
+        assert_eq!((only.chunks.len(), only.completed()), (1, true));
+    }
+
+    #[test]
+    fn tokens_are_counted_by_usage_and_ids_not_by_chunks() {
+        let row = stream(&[TEXT, TEXT, LAST, &usage(12), "[DONE]"], None);
+        assert_eq!((row.chunks.len(), row.output_tokens, row.counted), (3, 12, true));
+        let four = r#"{"choices":[{"text":"abcd","token_ids":[1,2,3,4]}]}"#;
+        let end = r#"{"choices":[{"text":"","token_ids":[],"finish_reason":"length"}]}"#;
+        let row = stream(&[four, four, end, "[DONE]"], None);
+        assert_eq!((row.chunk_tokens.as_slice(), row.output_tokens), (&[4, 4][..], 8));
+        let running = |n: u32| {
+            format!(r#"{{"choices":[{{"text":""}}],"usage":{{"prompt_tokens":1,"completion_tokens":{n}}}}}"#)
+        };
+        let row = stream(&[&running(0), &running(3), &running(5), LAST, &usage(6), "[DONE]"], None);
+        assert_eq!((row.chunk_tokens.as_slice(), row.output_tokens), (&[3, 2, 1][..], 6));
+    }
+
+    #[test]
+    fn lost_streams_are_lost() {
+        let kind = |row: Row| row.error.map(|e| e.0);
+        assert_eq!(kind(stream(&[TEXT, TEXT], None)), Some(ErrorKind::Truncated));
+        assert_eq!(kind(stream(&[TEXT], Some(ErrorKind::Reset))), Some(ErrorKind::Reset));
+        assert_eq!(kind(stream(&[TEXT, "[DONE]"], None)), Some(ErrorKind::Truncated));
+        assert_eq!(kind(stream(&[], None)), Some(ErrorKind::BadResponse));
+        assert_eq!(kind(stream(&["nonsense"], None)), Some(ErrorKind::BadResponse));
+        assert_eq!(kind(stream(&[TEXT, r#"{"error":{"message":"x"}}"#], None)), Some(ErrorKind::InBand));
+        assert_eq!(kind(stream(&[STOP, &usage(0), "[DONE]"], None)), Some(ErrorKind::NoTokens));
+        // All had arrived before the reset.
+        assert_eq!(kind(stream(&[TEXT, LAST, &usage(2)], Some(ErrorKind::Reset))), None);
+    }
+
+    #[test]
+    fn without_usage_or_ids_the_count_is_marked() {
+        let row = stream(&[TEXT, TEXT, LAST, "[DONE]"], None);
+        assert_eq!((row.output_tokens, row.counted, row.completed()), (2, false, true));
+    }
+}
