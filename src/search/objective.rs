@@ -194,9 +194,7 @@ impl Clause {
             Latency::Ttft => ttft <= limit,
             Latency::E2e => e2e <= limit,
             // A request of one token has no time per output token to break.
-            Latency::Tpot => {
-                r.output_tokens < 2 || (e2e - ttft) / f64::from(r.output_tokens - 1) <= limit
-            }
+            Latency::Tpot => r.output_tokens < 2 || (e2e - ttft) / f64::from(r.output_tokens - 1) <= limit,
             Latency::Itl => r.itl_s.as_ref().is_none_or(|gaps| gaps.iter().all(|g| *g <= limit)),
         }
     }
@@ -218,7 +216,11 @@ impl fmt::Display for Clause {
 impl FromStr for Clause {
     type Err = String;
     fn from_str(s: &str) -> Result<Clause, String> {
-        let form = || format!("`{s}` is not a promise such as ttft.p99=500ms (ttft, tpot, itl, e2e; mean, p50, p90, p95, p99)");
+        let form = || {
+            format!(
+                "`{s}` is not a promise such as ttft.p99=500ms (ttft, tpot, itl, e2e; mean, p50, p90, p95, p99)"
+            )
+        };
         let (what, limit) = s.split_once('=').ok_or_else(form)?;
         let what = what.trim();
         let (name, stat) = what.split_once('.').unwrap_or((what, "p99"));
@@ -226,7 +228,9 @@ impl FromStr for Clause {
         let limit = limit.trim();
         let limit_ms = match limit.parse::<f64>() {
             Ok(ms) => ms,
-            Err(_) => humantime::parse_duration(limit).map_err(|e| format!("{}: {e}", form()))?.as_secs_f64() * 1e3,
+            Err(_) => {
+                humantime::parse_duration(limit).map_err(|e| format!("{}: {e}", form()))?.as_secs_f64() * 1e3
+            }
         };
         if limit_ms > 0.0 && limit_ms.is_finite() {
             Ok(Clause { latency, key, limit_ms })

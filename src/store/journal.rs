@@ -31,7 +31,11 @@ impl TrialLine {
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Line {
     /// First line of the file.
-    Header { schema: u32, dyno_version: String, run_id: String },
+    Header {
+        schema: u32,
+        dyno_version: String,
+        run_id: String,
+    },
     Trial(Box<TrialLine>),
     /// What the campaign concluded; the last one counts.
     Verdict(Box<Verdict>),
@@ -94,7 +98,8 @@ impl Journal {
 
     /// Appends one line and waits until the disk has it.
     pub fn append(&mut self, line: &Line) -> Result<()> {
-        let mut bytes = serde_json::to_vec(line).map_err(|e| Error::failed("a record cannot be written").source(e))?;
+        let mut bytes =
+            serde_json::to_vec(line).map_err(|e| Error::failed("a record cannot be written").source(e))?;
         bytes.push(b'\n');
         self.file.write_all(&bytes).and_then(|()| self.file.sync_data()).map_err(|e| cannot(&self.path, e))
     }
@@ -121,7 +126,11 @@ pub fn read_journal(dir: &Path) -> Result<Contents> {
         contents.whole += line.len() as u64;
         match serde_json::from_slice::<Line>(line) {
             Ok(Line::Header { schema, .. }) if schema != SCHEMA => {
-                problems.push(Problem::new(&file, "schema", format!("is {schema}; this dyno reads {SCHEMA}")));
+                problems.push(Problem::new(
+                    &file,
+                    "schema",
+                    format!("is {schema}; this dyno reads {SCHEMA}"),
+                ));
             }
             Ok(Line::Header { .. }) => {}
             Ok(Line::Trial(t)) => contents.trials.push(*t),

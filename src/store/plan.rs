@@ -45,6 +45,9 @@ pub struct Plan {
     pub budget_s: Option<f64>,
     /// Launches after which no optional one begins.
     pub max_trials: Option<u32>,
+    /// Longest request to serve, under the engine's own name for that flag.
+    #[serde(default)]
+    pub max_model_len: Option<u32>,
     /// Engine flags for every launch, passed on unchanged.
     #[serde(default)]
     pub fixed_args: Vec<String>,

@@ -25,7 +25,8 @@ pub struct RunFile {
 
 pub fn write_run(dir: &Path, run: &RunFile) -> Result<()> {
     let path = dir.join("run.json");
-    let mut text = serde_json::to_string_pretty(run).map_err(|e| Error::failed("the plan cannot be written").source(e))?;
+    let mut text = serde_json::to_string_pretty(run)
+        .map_err(|e| Error::failed("the plan cannot be written").source(e))?;
     text.push('\n');
     let part = dir.join("run.json.part");
     let write = || -> std::io::Result<()> {
@@ -39,13 +40,19 @@ pub fn write_run(dir: &Path, run: &RunFile) -> Result<()> {
 pub fn read_run(dir: &Path) -> Result<RunFile> {
     let path = dir.join("run.json");
     let text = std::fs::read_to_string(&path).map_err(|e| {
-        Error::usage("no campaign is recorded here").at(path.display()).source(e).hint("name the directory that --out named")
+        Error::usage("no campaign is recorded here")
+            .at(path.display())
+            .source(e)
+            .hint("name the directory that --out named")
     })?;
     let file = path.display().to_string();
     let schema = serde_json::from_str::<serde_json::Value>(&text).ok().and_then(|v| v["schema"].as_u64());
     if schema.is_some_and(|s| s != u64::from(SCHEMA)) {
         let message = format!("is {}; this dyno reads {SCHEMA}", schema.unwrap_or_default());
-        return Err(Error::problems("the record is of another version", vec![Problem::new(file, "schema", message)]));
+        return Err(Error::problems(
+            "the record is of another version",
+            vec![Problem::new(file, "schema", message)],
+        ));
     }
     let de = &mut serde_json::Deserializer::from_str(&text);
     serde_path_to_error::deserialize(de).map_err(|e| {

@@ -76,7 +76,9 @@ impl Campaign<'_> {
         let settings = self.runner.plan.settings.clone();
         let winner = one_factor(&mut self.runner, space.as_ref(), &base, &mut found.ledger, &settings)?;
         if !self.runner.affordable() {
-            found.notes.push("The budget ended the search before everything worth trying was tried.".to_owned());
+            found
+                .notes
+                .push("The budget ended the search before everything worth trying was tried.".to_owned());
         }
         found.winner = Some(winner.clone());
         if winner == base {
@@ -95,7 +97,8 @@ impl Campaign<'_> {
         for base in &bases {
             self.baseline_launch(found, base, 0)?;
         }
-        let level = |found: &Findings, c: &Candidate| found.ledger.get(c).and_then(|e| mean_score(&e.launches));
+        let level =
+            |found: &Findings, c: &Candidate| found.ledger.get(c).and_then(|e| mean_score(&e.launches));
         let mut alive: Vec<(Candidate, f64)> =
             bases.iter().filter_map(|c| level(found, c).map(|s| (c.clone(), s))).collect();
         if alive.is_empty() {
@@ -163,7 +166,9 @@ impl Campaign<'_> {
 
 /// Failure classes that another flag may cure.
 fn mendable(class: &str) -> bool {
-    ["memory", "kv", "length", "too-long", "combination", "backend", "dtype"].iter().any(|c| class.contains(c))
+    ["memory", "kv", "length", "too-long", "combination", "backend", "dtype"]
+        .iter()
+        .any(|c| class.contains(c))
 }
 
 fn mean_score(launches: &[Vec<crate::search::Sample>]) -> Option<f64> {

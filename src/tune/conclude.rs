@@ -58,10 +58,8 @@ pub(super) fn conclude(plan: &Plan, trials: &[TrialLine], found: &Findings, spac
 fn engine_rows(plan: &Plan, trials: &[TrialLine], chosen: Option<&Candidate>) -> Vec<EngineRow> {
     let row = |&engine: &crate::scenario::EngineKind| {
         let base = Candidate::baseline(engine.id());
-        let mine: Vec<&TrialLine> = trials
-            .iter()
-            .filter(|t| t.stage == Stage::Baseline && t.result.spec.candidate == base)
-            .collect();
+        let mine: Vec<&TrialLine> =
+            trials.iter().filter(|t| t.stage == Stage::Baseline && t.result.spec.candidate == base).collect();
         let values: Vec<f64> = mine.iter().filter_map(|t| mean_value(&t.result, plan)).collect();
         EngineRow {
             engine,
@@ -110,9 +108,14 @@ fn tried_rows(plan: &Plan, trials: &[TrialLine], found: &Findings, base: &Candid
 
 /// One row a flag: each value that was tried alone, and each flag of the winner.
 fn flag_rows(tried: &[Tried], base: &Candidate, winner: &Candidate, spaces: &dyn Spaces) -> Vec<FlagEffect> {
-    let mechanism = |flag: &str| base.engine.parse().map_or_else(|_| String::new(), |e| spaces.mechanism(e, flag));
+    let mechanism =
+        |flag: &str| base.engine.parse().map_or_else(|_| String::new(), |e| spaces.mechanism(e, flag));
     let extra = |c: &Candidate| -> Vec<(String, crate::space::FlagValue)> {
-        c.flags.iter().filter(|(k, v)| base.flags.get(*k) != Some(v)).map(|(k, v)| (k.clone(), v.clone())).collect()
+        c.flags
+            .iter()
+            .filter(|(k, v)| base.flags.get(*k) != Some(v))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect()
     };
     let mut rows = Vec::new();
     for t in tried {
@@ -186,7 +189,12 @@ fn confirmed<'t>(
     mine.flat_map(|t| runs_of(&t.result, plan, workload)).map(|m| (m.repeat, m)).collect()
 }
 
-fn workload_rows(plan: &Plan, trials: &[TrialLine], base: &Candidate, winner: &Candidate) -> Vec<WorkloadRow> {
+fn workload_rows(
+    plan: &Plan,
+    trials: &[TrialLine],
+    base: &Candidate,
+    winner: &Candidate,
+) -> Vec<WorkloadRow> {
     let mut rows = Vec::new();
     for (i, workload) in plan.workloads.iter().enumerate() {
         let (before, after) = (confirmed(plan, trials, base, i), confirmed(plan, trials, winner, i));

@@ -109,7 +109,7 @@ impl<'a> Runner<'a> {
             served_model_name: None,
             hardware: plan.hardware.clone(),
             num_gpus: plan.num_gpus,
-            fixed_args: plan.fixed_args.clone(),
+            fixed_args: fixed_args(plan, &ask.candidate.engine),
             fixed_env: BTreeMap::new(),
             program: plan.engine_command.clone(),
             workloads: plan.workloads[..count].iter().map(|w| w.spec.clone()).collect(),
@@ -198,6 +198,16 @@ impl Evaluator for Runner<'_> {
     }
 }
 
+/// Flags of every launch of one engine: those passed through, and the length limit under its name there.
+pub fn fixed_args(plan: &Plan, engine: &str) -> Vec<String> {
+    let mut args = plan.fixed_args.clone();
+    if let (Some(len), Ok(kind)) = (plan.max_model_len, engine.parse()) {
+        let flag = crate::engine::adapter::adapter(kind).max_model_len_flag();
+        args.extend([flag.to_owned(), len.to_string()]);
+    }
+    args
+}
+
 /// Runs that may be used, of one workload of the plan (its index).
 pub fn runs_of<'r>(
     result: &'r TrialResult,
@@ -242,8 +252,7 @@ pub fn answer(result: &TrialResult, plan: &Plan) -> Answer {
 
 /// Mean of the objective over the valid runs of the first workload.
 pub fn mean_value(result: &TrialResult, plan: &Plan) -> Option<f64> {
-    let values: Vec<f64> = runs_of(result, plan, 0)
-        .filter_map(|m| plan.objective.value(&m.observation, &plan.slo))
-        .collect();
+    let values: Vec<f64> =
+        runs_of(result, plan, 0).filter_map(|m| plan.objective.value(&m.observation, &plan.slo)).collect();
     (!values.is_empty()).then(|| crate::stats::mean(&values))
 }
