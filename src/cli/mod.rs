@@ -1,6 +1,10 @@
 //! The command line: one file a subcommand; arguments become a validated plan, the plan one call.
 //! This is the only room that prints or exits.
 
+mod diagnose;
+mod interrupt;
+mod trial;
+
 use crate::error::{Error, Kind, Result};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -15,7 +19,12 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Say what an engine's log of a failed or odd start means, and what to do next
+    Diagnose(diagnose::Args),
+    /// Run one candidate in its own process and print the trial result
+    Trial(trial::Args),
+}
 
 /// Parses the process's arguments, runs the command, renders an error on stderr.
 pub fn main() -> ExitCode {
@@ -35,7 +44,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
-    match cli.command {}
+    match cli.command {
+        Command::Diagnose(args) => diagnose::run(args),
+        Command::Trial(args) => trial::run(args),
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "the edge where errors are rendered")]

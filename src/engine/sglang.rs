@@ -155,9 +155,6 @@ impl Adapter for Sglang {
         ]
     }
 
-    fn max_model_len_flag(&self) -> &'static str {
-        "--context-length"
-    }
     fn stop_grace_s(&self) -> f64 {
         // Its SIGTERM watchdog polls every 5 s and then drains.
         20.0
@@ -185,7 +182,6 @@ mod tests {
             fixed_env: &BTreeMap::new(),
             port: 30000,
             dir: "/tmp",
-            help: None,
         };
         assert_eq!(
             Sglang.plan(&request).args.join(" "),

@@ -145,9 +145,6 @@ impl Adapter for Trtllm {
         ]
     }
 
-    fn max_model_len_flag(&self) -> &'static str {
-        "--max_seq_len"
-    }
     fn stop_grace_s(&self) -> f64 {
         20.0
     }
@@ -201,7 +198,6 @@ mod tests {
             fixed_env: &BTreeMap::new(),
             port: 8000,
             dir: "/d",
-            help: None,
         };
         let plan = Trtllm.plan(&request);
         assert_eq!(
