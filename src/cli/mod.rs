@@ -1,9 +1,7 @@
 //! The command line: one file a subcommand; arguments become a validated plan, the plan one call.
 //! This is the only room that prints or exits.
 
-mod diagnose;
-mod interrupt;
-mod trial;
+mod emulate;
 
 use crate::error::{Error, Kind, Result};
 use clap::{Parser, Subcommand};
@@ -20,10 +18,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say what an engine's log of a failed or odd start means, and what to do next
-    Diagnose(diagnose::Args),
-    /// Run one candidate in its own process and print the trial result
-    Trial(trial::Args),
+    Emulate(emulate::EmulateArgs),
 }
 
 /// Parses the process's arguments, runs the command, renders an error on stderr.
@@ -45,8 +40,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<()> {
     match cli.command {
-        Command::Diagnose(args) => diagnose::run(args),
-        Command::Trial(args) => trial::run(args),
+        Command::Emulate(args) => emulate::run(args),
     }
 }
 

@@ -182,6 +182,7 @@ mod tests {
             fixed_env: &BTreeMap::new(),
             port: 30000,
             dir: "/tmp",
+            help: None,
         };
         assert_eq!(
             Sglang.plan(&request).args.join(" "),

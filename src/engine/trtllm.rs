@@ -198,6 +198,7 @@ mod tests {
             fixed_env: &BTreeMap::new(),
             port: 8000,
             dir: "/d",
+            help: None,
         };
         let plan = Trtllm.plan(&request);
         assert_eq!(

@@ -1,9 +1,1 @@
-//! What the engine and the machine say of themselves: readiness, version, metrics, memory.
-
-pub mod client;
-pub mod log;
-pub mod sampler;
-
-pub use client::{EngineClient, Probe, ServedModel};
-pub use log::LogTail;
-pub use sampler::{Peaks, Sampler};
+//! NVML, /proc and the engine's metrics, sampled.

@@ -1,0 +1,51 @@
+//! `dyno emulate`: the embedded engine as a server.
+
+use crate::emulate::{self, Asked, Log};
+use crate::error::{Error, Result};
+use clap::Args;
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Serve the embedded engine: vLLM's flags and endpoints, simulated times.
+///
+/// `dyno emulate --help` lists the flags of the emulated release.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(super) struct EmulateArgs {
+    /// `--model M --hardware H --port P`, then vLLM's flags.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    args: Vec<String>,
+}
+
+#[expect(clippy::print_stdout, reason = "the help and the server's log are this command's output")]
+pub(super) fn run(args: EmulateArgs) -> Result<()> {
+    let env: BTreeMap<String, String> = std::env::vars().filter(|(k, _)| k.starts_with("VLLM_")).collect();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+    let plan = match emulate::plan(&args.args, env, now ^ u64::from(std::process::id()))? {
+        Asked::Help(text) => {
+            print!("{text}");
+            return Ok(());
+        }
+        Asked::Serve(plan) => *plan,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Error::failed("cannot start the runtime").source(e))?;
+    let outcome = runtime.block_on(async {
+        let fail = |e| Error::failed("cannot listen for signals").source(e);
+        let mut term = signal(SignalKind::terminate()).map_err(fail)?;
+        let mut int = signal(SignalKind::interrupt()).map_err(fail)?;
+        let shutdown = async move {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+        };
+        emulate::serve(plan, Log::new(|line| println!("{line}")), |_| {}, shutdown).await
+    });
+    runtime.shutdown_background();
+    outcome
+}
