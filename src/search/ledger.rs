@@ -95,14 +95,18 @@ impl Ledger {
     }
 
     /// Effect of `candidate` against `reference` over the repeats that both have, so that equal requests
-    /// are compared; `None` without a common repeat.
+    /// are compared; `None` without a common repeat, and for a candidate that failed in any of its launches.
     pub fn effect(
         &self,
         candidate: &Candidate,
         reference: &Candidate,
         settings: &Settings,
     ) -> Option<Effect> {
-        let (c, r) = (by_repeat(self.get(candidate)?), by_repeat(self.get(reference)?));
+        let entry = self.get(candidate)?;
+        if entry.failure.is_some() && candidate != reference {
+            return None;
+        }
+        let (c, r) = (by_repeat(entry), by_repeat(self.get(reference)?));
         let common: Vec<u32> = c.keys().filter(|k| r.contains_key(k)).copied().collect();
         if common.is_empty() {
             return None;

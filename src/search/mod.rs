@@ -8,6 +8,7 @@
 pub mod confirm;
 pub mod evaluator;
 pub mod ledger;
+pub mod objective;
 pub mod one_factor;
 pub mod settings;
 pub mod space;
@@ -18,6 +19,7 @@ pub(crate) mod fake;
 pub use confirm::{Comparison, confirm};
 pub use evaluator::{Answer, Ask, Evaluator, FailedLaunch, Runs, Sample, Stage, Stop};
 pub use ledger::{Effect, Ledger};
+pub use objective::{Objective, Slo};
 pub use one_factor::one_factor;
 pub use settings::Settings;
 pub use space::{Knob, Space, cross_product, singles};

@@ -1,1 +1,17 @@
-//! The append-only run record: schema version, locking, resume.
+//! The record of a campaign: `run.json` with its plan, `trials.jsonl` with one line a finished trial, and a
+//! lock. Append-only, flushed to the disk before the next trial begins, so that whatever ends the process,
+//! at most the trial in flight is lost.
+
+pub mod journal;
+pub mod lock;
+pub mod plan;
+pub mod run;
+pub mod verdict;
+
+pub use journal::{Contents, Journal, Line, TrialLine, read_journal};
+pub use lock::DirLock;
+pub use plan::{NamedWorkload, Plan};
+pub use run::{RunFile, read_run, write_run};
+pub use verdict::{
+    Compared, EngineRow, FlagEffect, Forecasted, Improvement, MetricRow, Ruled, Tried, Verdict, WorkloadRow,
+};

@@ -1,1 +1,19 @@
-//! The campaign: stages, budget, incumbent, confirmation, verdict.
+//! The campaign: baselines, engine choice, flag search, confirmation, verdict.
+
+pub mod campaign;
+pub mod cancel;
+mod conclude;
+pub mod events;
+pub mod request;
+pub mod runner;
+pub mod spaces;
+
+#[cfg(test)]
+mod tests;
+
+pub use campaign::{Campaign, Ended};
+pub use cancel::{Cancel, Urgency};
+pub use events::{Event, Progress, Silent, Watcher};
+pub use request::TuneRequest;
+pub use runner::{Launcher, Runner};
+pub use spaces::Spaces;

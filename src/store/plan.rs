@@ -1,0 +1,88 @@
+//! The plan of a campaign: everything that decides what is measured, validated before anything runs and
+//! kept in `run.json`, so that a resumed campaign is the same campaign.
+
+use crate::scenario::EngineKind;
+use crate::search::{Objective, Settings, Slo};
+use crate::workload::WorkloadSpec;
+use serde::{Deserialize, Serialize};
+
+/// A workload with the text it was asked for by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NamedWorkload {
+    pub name: String,
+    pub spec: WorkloadSpec,
+}
+
+/// How candidates are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// One flag at a time, the best together, neighbours.
+    OneFactor,
+    /// The whole space simulated on a calibrated cost model, launched in the order of expected gain.
+    Model,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub model: String,
+    pub engines: Vec<EngineKind>,
+    /// The first is what the search is about; the others are checked in the confirmation.
+    pub workloads: Vec<NamedWorkload>,
+    pub objective: Objective,
+    #[serde(default)]
+    pub slo: Slo,
+    /// Hardware id, given or detected.
+    pub hardware: String,
+    /// True when the id was read from the machine and not said by the user.
+    #[serde(default)]
+    pub hardware_detected: bool,
+    pub num_gpus: u32,
+    pub seed: u64,
+    pub strategy: Strategy,
+    pub settings: Settings,
+    /// Seconds of trials after which no optional launch begins.
+    pub budget_s: Option<f64>,
+    /// Launches after which no optional one begins.
+    pub max_trials: Option<u32>,
+    /// Longest request to serve, under the engine's own name for that flag.
+    #[serde(default)]
+    pub max_model_len: Option<u32>,
+    /// Engine flags for every launch, passed on unchanged.
+    #[serde(default)]
+    pub fixed_args: Vec<String>,
+    /// Program that starts the engine, when it is not found by its usual name.
+    #[serde(default)]
+    pub engine_command: Option<Vec<String>>,
+    /// Flags the search may turn; empty for all that the space holds.
+    #[serde(default)]
+    pub only_flags: Vec<String>,
+    #[serde(default)]
+    pub data_dir: Option<String>,
+    pub ready_timeout_s: f64,
+    pub run_timeout_s: f64,
+}
+
+impl Plan {
+    pub fn primary(&self) -> &NamedWorkload {
+        &self.workloads[0]
+    }
+
+    pub fn emulated(&self) -> bool {
+        self.engines.contains(&EngineKind::Emulated)
+    }
+
+    /// What differs between two plans in ways that change what is measured; budgets may be extended.
+    pub fn differences(&self, other: &Plan) -> Vec<String> {
+        let json = |p: &Plan| serde_json::to_value(p).unwrap_or_default();
+        let (a, b) = (json(self), json(other));
+        let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else { return Vec::new() };
+        a.keys()
+            .filter(|k| !matches!(k.as_str(), "budget_s" | "max_trials") && a.get(*k) != b.get(*k))
+            .map(|k| {
+                let text = |v: Option<&serde_json::Value>| v.map(ToString::to_string).unwrap_or_default();
+                format!("{k}: {} in the record, {} asked for", text(a.get(k)), text(b.get(k)))
+            })
+            .collect()
+    }
+}

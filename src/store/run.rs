@@ -1,0 +1,62 @@
+//! `run.json`: what this directory is a record of.
+
+use super::plan::Plan;
+use crate::error::{Error, Problem, Result};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Version of `run.json` and `trials.jsonl`.
+pub const SCHEMA: u32 = 1;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunFile {
+    pub schema: u32,
+    pub dyno_version: String,
+    /// Marks this campaign's processes.
+    pub run_id: String,
+    pub created_unix_s: f64,
+    pub plan: Plan,
+    /// The command line that started the campaign.
+    pub invocation: Vec<String>,
+    /// Facts of the machine for the report: CPU, memory, operating system, driver.
+    #[serde(default)]
+    pub machine: Vec<(String, String)>,
+}
+
+pub fn write_run(dir: &Path, run: &RunFile) -> Result<()> {
+    let path = dir.join("run.json");
+    let mut text = serde_json::to_string_pretty(run)
+        .map_err(|e| Error::failed("the plan cannot be written").source(e))?;
+    text.push('\n');
+    let part = dir.join("run.json.part");
+    let write = || -> std::io::Result<()> {
+        std::fs::write(&part, text)?;
+        std::fs::File::open(&part)?.sync_all()?;
+        std::fs::rename(&part, &path)
+    };
+    write().map_err(|e| Error::failed("the plan cannot be written").at(path.display()).source(e))
+}
+
+pub fn read_run(dir: &Path) -> Result<RunFile> {
+    let path = dir.join("run.json");
+    let text = std::fs::read_to_string(&path).map_err(|e| {
+        Error::usage("no campaign is recorded here")
+            .at(path.display())
+            .source(e)
+            .hint("name the directory that --out named")
+    })?;
+    let file = path.display().to_string();
+    let schema = serde_json::from_str::<serde_json::Value>(&text).ok().and_then(|v| v["schema"].as_u64());
+    if schema.is_some_and(|s| s != u64::from(SCHEMA)) {
+        let message = format!("is {}; this dyno reads {SCHEMA}", schema.unwrap_or_default());
+        return Err(Error::problems(
+            "the record is of another version",
+            vec![Problem::new(file, "schema", message)],
+        ));
+    }
+    let de = &mut serde_json::Deserializer::from_str(&text);
+    serde_path_to_error::deserialize(de).map_err(|e| {
+        let problem = Problem::new(file, e.path().to_string(), e.inner().to_string());
+        Error::problems("run.json cannot be read", vec![problem])
+    })
+}

@@ -1,0 +1,198 @@
+//! The stages of a campaign, in order.
+
+use super::conclude::conclude;
+use super::runner::{Runner, answer};
+use super::spaces::Spaces;
+use crate::error::{Error, Result};
+use crate::scenario::EngineKind;
+use crate::search::{
+    Ask, Comparison, Evaluator, Ledger, Runs, Space, Stage, Stop, confirm, cross_product, one_factor, singles,
+};
+use crate::space::Candidate;
+use crate::store::{Ruled, TrialLine, Verdict};
+use crate::trial::Outcome;
+
+/// Engines whose defaults come within this (log scale) of the best are measured a second time before one
+/// is chosen.
+const CLOSE: f64 = 0.1;
+
+/// Rescue launches when no engine starts with its defaults.
+const RESCUES: usize = 6;
+
+/// How a campaign ended.
+#[derive(Debug)]
+pub enum Ended {
+    Finished(Box<Verdict>),
+    /// The record is safe; the verdict is what is known so far.
+    Interrupted(Box<Verdict>),
+    /// No candidate gave a score: classes with what they said.
+    Infeasible(Box<Verdict>),
+}
+
+/// State that the verdict is drawn from.
+#[derive(Default)]
+pub(super) struct Findings {
+    pub(super) ledger: Ledger,
+    pub(super) baseline: Option<Candidate>,
+    pub(super) winner: Option<Candidate>,
+    pub(super) comparison: Option<Comparison>,
+    pub(super) ruled: Option<Ruled>,
+    pub(super) considered: u32,
+    pub(super) notes: Vec<String>,
+}
+
+pub struct Campaign<'a> {
+    pub runner: Runner<'a>,
+    pub spaces: &'a dyn Spaces,
+}
+
+impl Campaign<'_> {
+    /// Runs every stage, answering from the record what it already holds, and writes the verdict.
+    pub fn run(mut self) -> Result<(Ended, Vec<TrialLine>)> {
+        let mut found = Findings::default();
+        let end = match self.stages(&mut found) {
+            Ok(()) if found.baseline.is_none() => Ended::Infeasible,
+            Ok(()) => Ended::Finished,
+            Err(Stop::Interrupted) => Ended::Interrupted,
+            Err(Stop::Error(e)) => return Err(e),
+        };
+        let mut verdict = conclude(self.runner.plan, &self.runner.trials, &found, self.spaces);
+        let ended = end(Box::new(verdict.clone()));
+        verdict.complete = !matches!(ended, Ended::Interrupted(_));
+        self.runner.conclude(&verdict)?;
+        let ended = match ended {
+            Ended::Finished(_) => Ended::Finished(Box::new(verdict)),
+            Ended::Interrupted(_) => Ended::Interrupted(Box::new(verdict)),
+            Ended::Infeasible(_) => Ended::Infeasible(Box::new(verdict)),
+        };
+        Ok((ended, self.runner.trials))
+    }
+
+    fn stages(&mut self, found: &mut Findings) -> Result<(), Stop> {
+        let Some(base) = self.baselines(found)? else { return Ok(()) };
+        found.baseline = Some(base.clone());
+        let space = self.space_of(&base)?;
+        found.considered = cross_product(space.as_ref(), &base, 100_000).0.len() as u32;
+        let settings = self.runner.plan.settings.clone();
+        let winner = one_factor(&mut self.runner, space.as_ref(), &base, &mut found.ledger, &settings)?;
+        if !self.runner.affordable() {
+            found
+                .notes
+                .push("The budget ended the search before everything worth trying was tried.".to_owned());
+        }
+        found.winner = Some(winner.clone());
+        if winner == base {
+            self.other_workloads(&base)?;
+            return Ok(());
+        }
+        found.comparison = confirm(&mut self.runner, &base, &winner, &settings)?;
+        Ok(())
+    }
+
+    /// Launches every engine with its defaults and returns the best one's baseline candidate.
+    fn baselines(&mut self, found: &mut Findings) -> Result<Option<Candidate>, Stop> {
+        let engines = self.runner.plan.engines.clone();
+        let bases: Vec<Candidate> = engines.iter().map(|e| Candidate::baseline(e.id())).collect();
+        self.runner.expect(Stage::Baseline, bases.len() + 1);
+        for base in &bases {
+            self.baseline_launch(found, base, 0)?;
+        }
+        let level =
+            |found: &Findings, c: &Candidate| found.ledger.get(c).and_then(|e| mean_score(&e.launches));
+        let mut alive: Vec<(Candidate, f64)> =
+            bases.iter().filter_map(|c| level(found, c).map(|s| (c.clone(), s))).collect();
+        if alive.is_empty() {
+            return self.rescue(found, &bases);
+        }
+        let best = alive.iter().map(|(_, s)| *s).fold(f64::NEG_INFINITY, f64::max);
+        alive.retain(|(_, s)| *s >= best - CLOSE);
+        for (c, _) in &alive {
+            self.baseline_launch(found, c, 1)?;
+        }
+        let again = alive.into_iter().filter_map(|(c, _)| level(found, &c).map(|s| (c, s)));
+        Ok(again.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(c, _)| c))
+    }
+
+    fn baseline_launch(&mut self, found: &mut Findings, c: &Candidate, launch: u32) -> Result<(), Stop> {
+        let runs = Runs::primary(0, self.runner.plan.settings.repeats);
+        let ask = Ask { stage: Stage::Baseline, candidate: c.clone(), launch, runs };
+        found.ledger.run(&mut self.runner, &ask)?;
+        Ok(())
+    }
+
+    /// No engine starts with its defaults: where a flag can mend the cause (memory, length), single flags
+    /// are tried, and the first candidate that runs becomes the baseline.
+    fn rescue(&mut self, found: &mut Findings, bases: &[Candidate]) -> Result<Option<Candidate>, Stop> {
+        for base in bases {
+            let class = found.ledger.get(base).and_then(|e| e.failure.as_ref()).map(|f| f.class.clone());
+            if !class.is_some_and(|c| mendable(&c)) {
+                continue;
+            }
+            let space = self.space_of(base)?;
+            let singles: Vec<Candidate> = singles(space.as_ref(), base).into_iter().take(RESCUES).collect();
+            self.runner.expect(Stage::Search, singles.len());
+            for c in singles {
+                self.baseline_launch(found, &c, 0)?;
+                if found.ledger.scored(&c) {
+                    found.notes.push(format!(
+                        "{} does not start with its defaults here; `{}` stands in for the baseline.",
+                        c.engine,
+                        c.label()
+                    ));
+                    self.baseline_launch(found, &c, 1)?;
+                    return Ok(Some(c));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Nothing beats the defaults: the report still says what they give on every workload.
+    fn other_workloads(&mut self, base: &Candidate) -> Result<(), Stop> {
+        if self.runner.plan.workloads.len() > 1 {
+            self.runner.expect(Stage::Confirm, 1);
+            let runs = Runs::all(crate::search::confirm::FIRST_REPEAT, 1);
+            let ask = Ask { stage: Stage::Confirm, candidate: base.clone(), launch: 0, runs };
+            self.runner.evaluate(&ask)?;
+        }
+        Ok(())
+    }
+
+    fn space_of(&self, base: &Candidate) -> Result<Box<dyn Space>> {
+        let engine: EngineKind = base.engine.parse().map_err(Error::failed)?;
+        self.spaces.space(engine, version_of(&self.runner.trials, base).as_deref())
+    }
+}
+
+/// Failure classes that another flag may cure.
+fn mendable(class: &str) -> bool {
+    ["memory", "kv", "length", "too-long", "combination", "backend", "dtype"]
+        .iter()
+        .any(|c| class.contains(c))
+}
+
+fn mean_score(launches: &[Vec<crate::search::Sample>]) -> Option<f64> {
+    let all: Vec<f64> = launches.iter().flatten().map(|s| s.score).collect();
+    (!all.is_empty()).then(|| crate::stats::mean(&all))
+}
+
+/// Engine version that the first launch of the candidate reported.
+pub(super) fn version_of(trials: &[TrialLine], candidate: &Candidate) -> Option<String> {
+    trials.iter().filter(|t| t.result.spec.candidate == *candidate).find_map(|t| match &t.result.outcome {
+        Outcome::Measured { facts, .. } => facts.version.clone(),
+        Outcome::Failed { facts, .. } => facts.as_ref().and_then(|f| f.version.clone()),
+    })
+}
+
+/// Every trial's failure by class, for the message when nothing is feasible.
+pub fn failures_by_class(trials: &[TrialLine], plan: &crate::store::Plan) -> Vec<(String, usize, String)> {
+    let mut classes: Vec<(String, usize, String)> = Vec::new();
+    for t in trials {
+        let Some(f) = answer(&t.result, plan).failure else { continue };
+        match classes.iter_mut().find(|(c, ..)| *c == f.class) {
+            Some((_, n, _)) => *n += 1,
+            None => classes.push((f.class, 1, format!("{} ({})", f.root_cause, f.hint))),
+        }
+    }
+    classes
+}

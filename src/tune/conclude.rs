@@ -1,0 +1,247 @@
+//! From what was found to the verdict that stands in the record.
+
+use super::campaign::{Findings, version_of};
+use super::runner::{all_runs, mean_value, runs_of};
+use super::spaces::Spaces;
+use crate::scenario::Key;
+use crate::search::ledger::Entry;
+use crate::search::{Comparison, Stage};
+use crate::space::Candidate;
+use crate::stats::{holm, log_ratios, mean, paired_bootstrap, t_interval};
+use crate::store::{
+    Compared, EngineRow, FlagEffect, Improvement, MetricRow, Plan, TrialLine, Tried, Verdict, WorkloadRow,
+};
+use crate::trial::Measured;
+use std::collections::BTreeMap;
+
+/// Keys of the before/after tables.
+const SHOWN: [Key; 11] = [
+    Key::RequestThroughput,
+    Key::OutputThroughput,
+    Key::TotalTokenThroughput,
+    Key::MeanTtftMs,
+    Key::MedianTtftMs,
+    Key::P99TtftMs,
+    Key::MeanTpotMs,
+    Key::P99TpotMs,
+    Key::MeanItlMs,
+    Key::P99ItlMs,
+    Key::MeanE2elMs,
+];
+
+const BOOTSTRAP_DRAWS: usize = 4000;
+
+pub(super) fn conclude(plan: &Plan, trials: &[TrialLine], found: &Findings, spaces: &dyn Spaces) -> Verdict {
+    let baseline = found.baseline.as_ref();
+    let tried = baseline.map(|b| tried_rows(plan, trials, found, b)).unwrap_or_default();
+    let (compared, mut notes) = compared(plan, trials, found);
+    notes.splice(0..0, found.notes.clone());
+    let flags = match &compared {
+        Some(c) => flag_rows(&tried, &c.baseline, &c.winner, spaces),
+        None => Vec::new(),
+    };
+    let noise = found.ledger.noise(&plan.settings);
+    Verdict {
+        complete: true,
+        engines: engine_rows(plan, trials, baseline),
+        noise: noise.sigma().map(|s| (s, noise.df())),
+        compared,
+        flags,
+        tried,
+        ruled: found.ruled.clone(),
+        considered: found.considered,
+        notes,
+        wall_s: trials.iter().map(|t| t.result.wall_s).sum(),
+    }
+}
+
+fn engine_rows(plan: &Plan, trials: &[TrialLine], chosen: Option<&Candidate>) -> Vec<EngineRow> {
+    let row = |&engine: &crate::scenario::EngineKind| {
+        let base = Candidate::baseline(engine.id());
+        let mine: Vec<&TrialLine> =
+            trials.iter().filter(|t| t.stage == Stage::Baseline && t.result.spec.candidate == base).collect();
+        let values: Vec<f64> = mine.iter().filter_map(|t| mean_value(&t.result, plan)).collect();
+        EngineRow {
+            engine,
+            version: version_of(trials, &base),
+            value: (!values.is_empty()).then(|| mean(&values)),
+            runs: mine.iter().map(|t| runs_of(&t.result, plan, 0).count() as u32).sum(),
+            chosen: chosen.is_some_and(|c| c.engine == engine.id()),
+            failure: mine.iter().find_map(|t| super::runner::answer(&t.result, plan).failure),
+        }
+    };
+    plan.engines.iter().map(row).collect()
+}
+
+/// Every candidate of the search, in the order of its first trial, with Holm's correction over all.
+fn tried_rows(plan: &Plan, trials: &[TrialLine], found: &Findings, base: &Candidate) -> Vec<Tried> {
+    let entries: Vec<&Entry> = found.ledger.entries().filter(|e| e.candidate.engine == base.engine).collect();
+    let effects: Vec<_> = entries
+        .iter()
+        .map(|e| found.ledger.effect(&e.candidate, base, &plan.settings).filter(|_| e.candidate != *base))
+        .collect();
+    let p: Vec<f64> = effects.iter().flatten().map(|e| e.p).collect();
+    let mut significant = holm(&p, plan.settings.alpha).into_iter();
+    let mut rows = Vec::new();
+    for (entry, effect) in entries.iter().zip(&effects) {
+        let significant = effect.is_some() && significant.next().unwrap_or(false);
+        if entry.candidate == *base {
+            continue;
+        }
+        let mine: Vec<&TrialLine> = trials
+            .iter()
+            .filter(|t| t.result.spec.candidate == entry.candidate && t.stage != Stage::Confirm)
+            .collect();
+        rows.push(Tried {
+            label: entry.candidate.label(),
+            candidate: entry.candidate.clone(),
+            stage: mine.first().map_or(Stage::Search, |t| t.stage),
+            trials: mine.iter().map(|t| t.seq).collect(),
+            effect: effect.map(|e| e.gain.map(|g| plan.objective.improvement(g))),
+            significant,
+            failure: entry.failure.clone(),
+            invalid: mine.iter().flat_map(|t| all_runs(&t.result)).flat_map(|m| m.invalid.clone()).collect(),
+        });
+    }
+    rows
+}
+
+/// One row a flag: each value that was tried alone, and each flag of the winner.
+fn flag_rows(tried: &[Tried], base: &Candidate, winner: &Candidate, spaces: &dyn Spaces) -> Vec<FlagEffect> {
+    let mechanism =
+        |flag: &str| base.engine.parse().map_or_else(|_| String::new(), |e| spaces.mechanism(e, flag));
+    let extra = |c: &Candidate| -> Vec<(String, crate::space::FlagValue)> {
+        c.flags
+            .iter()
+            .filter(|(k, v)| base.flags.get(*k) != Some(v))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect()
+    };
+    let mut rows = Vec::new();
+    for t in tried {
+        let [(flag, value)] = &extra(&t.candidate)[..] else { continue };
+        rows.push(FlagEffect {
+            mechanism: mechanism(flag),
+            flag: flag.clone(),
+            value: value.clone(),
+            effect: t.effect,
+            significant: t.significant,
+            kept: winner.flags.get(flag) == Some(value),
+        });
+    }
+    for (flag, value) in extra(winner) {
+        if !rows.iter().any(|r| r.flag == flag && r.value == value) {
+            let mechanism = mechanism(&flag);
+            rows.push(FlagEffect { flag, value, effect: None, significant: false, kept: true, mechanism });
+        }
+    }
+    rows
+}
+
+/// What is recommended, and how it compares; also notes on why, where the search's winner is not it.
+fn compared(plan: &Plan, trials: &[TrialLine], found: &Findings) -> (Option<Compared>, Vec<String>) {
+    let mut notes = Vec::new();
+    let Some(baseline) = found.baseline.clone() else { return (None, notes) };
+    let searched = found.winner.clone().unwrap_or_else(|| baseline.clone());
+    let improvement = found.comparison.as_ref().map(|c| improvement(plan, c));
+    let confirmed = found.comparison.as_ref().is_some_and(|c| c.significant && c.gain.value > 0.0);
+    let winner = if confirmed { searched.clone() } else { baseline.clone() };
+    if searched != baseline && !confirmed {
+        notes.push(match &found.comparison {
+            Some(c) => format!(
+                "The search's best candidate (`{}`) did not hold in the confirmation ({} pairs, {:+.1} %, interval \
+                 {:+.1} to {:+.1} %): the defaults are recommended.",
+                searched.label(),
+                c.pairs.len(),
+                100.0 * plan.objective.improvement(c.gain.value),
+                100.0 * plan.objective.improvement(c.gain.low),
+                100.0 * plan.objective.improvement(c.gain.high),
+            ),
+            None => format!("`{}` was best in the search but was not confirmed.", searched.label()),
+        });
+    }
+    let workloads = workload_rows(plan, trials, &baseline, &searched);
+    (Some(Compared { baseline, winner, improvement, workloads }), notes)
+}
+
+fn improvement(plan: &Plan, c: &Comparison) -> Improvement {
+    let turn = |g: f64| plan.objective.improvement(g);
+    let before: Vec<f64> = c.pairs.iter().map(|_| 1.0).collect();
+    let after: Vec<f64> = c.pairs.iter().map(|g| g.exp()).collect();
+    let bootstrap = paired_bootstrap(&before, &after, 1.0 - c.confidence, BOOTSTRAP_DRAWS, plan.seed);
+    Improvement {
+        interval: c.gain.map(turn),
+        significant: c.significant,
+        confidence: c.confidence,
+        pairs: c.pairs.iter().copied().map(turn).collect(),
+        bootstrap: bootstrap.map(|i| i.map(|r| turn(r.ln()))),
+    }
+}
+
+/// Valid confirmation runs of a candidate on one workload, by repeat.
+fn confirmed<'t>(
+    plan: &'t Plan,
+    trials: &'t [TrialLine],
+    candidate: &Candidate,
+    workload: usize,
+) -> BTreeMap<u32, &'t Measured> {
+    let mine = trials.iter().filter(|t| t.stage == Stage::Confirm && t.result.spec.candidate == *candidate);
+    mine.flat_map(|t| runs_of(&t.result, plan, workload)).map(|m| (m.repeat, m)).collect()
+}
+
+fn workload_rows(
+    plan: &Plan,
+    trials: &[TrialLine],
+    base: &Candidate,
+    winner: &Candidate,
+) -> Vec<WorkloadRow> {
+    let mut rows = Vec::new();
+    for (i, workload) in plan.workloads.iter().enumerate() {
+        let (before, after) = (confirmed(plan, trials, base, i), confirmed(plan, trials, winner, i));
+        let pairs: Vec<(&Measured, &Measured)> =
+            before.iter().filter_map(|(r, b)| after.get(r).map(|a| (*b, *a))).collect();
+        if pairs.is_empty() {
+            continue;
+        }
+        let violation = |m: &Measured| plan.slo.violation(&m.observation);
+        rows.push(WorkloadRow {
+            name: workload.name.clone(),
+            pairs: pairs.len() as u32,
+            metrics: SHOWN.iter().filter_map(|&k| metric_row(k, &pairs, plan.settings.alpha)).collect(),
+            notes: lost_requests(&pairs),
+            keeps_slo: (!plan.slo.0.is_empty()).then(|| pairs.iter().all(|(_, a)| violation(a) == 0.0)),
+        });
+    }
+    rows
+}
+
+fn metric_row(key: Key, pairs: &[(&Measured, &Measured)], alpha: f64) -> Option<MetricRow> {
+    let value = |m: &Measured| m.observation.result.as_ref().and_then(|r| r.get(key));
+    let both: Vec<(f64, f64)> = pairs.iter().filter_map(|(b, a)| value(b).zip(value(a))).collect();
+    if both.is_empty() {
+        return None;
+    }
+    let (before, after): (Vec<f64>, Vec<f64>) = both.into_iter().unzip();
+    let logs = log_ratios(&before, &after);
+    let change = (logs.len() > 1).then(|| t_interval(&logs, alpha));
+    let significant = change.is_some_and(|c| c.excludes(0.0));
+    let better = change.is_some_and(|c| (c.value > 0.0) == key.higher_is_better());
+    Some(MetricRow {
+        key: key.name().to_owned(),
+        before: mean(&before),
+        after: mean(&after),
+        change: change.map(|c| c.map(f64::exp_m1)),
+        significant,
+        better: significant && better,
+    })
+}
+
+fn lost_requests(pairs: &[(&Measured, &Measured)]) -> Vec<String> {
+    let failed = |m: &Measured| m.observation.result.as_ref().and_then(|r| r.get(Key::Failed)).unwrap_or(0.0);
+    let (before, after): (f64, f64) =
+        pairs.iter().fold((0.0, 0.0), |(b, a), (x, y)| (b + failed(x), a + failed(y)));
+    if before + after == 0.0 {
+        return Vec::new();
+    }
+    vec![format!("requests that failed: {before:.0} before, {after:.0} after")]
+}

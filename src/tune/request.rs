@@ -1,0 +1,346 @@
+//! From what was asked for to a validated plan, with every problem at once.
+
+use crate::error::{Error, Problem, Result};
+use crate::hardware;
+use crate::model;
+use crate::scenario::EngineKind;
+use crate::search::{Objective, Settings, Slo};
+use crate::store::{NamedWorkload, Plan, plan::Strategy};
+use crate::workload;
+use std::path::Path;
+
+/// Workloads when none is named: the practitioners' set, conversation lengths first.
+const WORKLOADS: [&str; 4] = ["sharegpt", "short", "medium", "long"];
+
+/// What the user said; nothing checked yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TuneRequest {
+    pub model: Option<String>,
+    /// Engine names; each may be a comma list.
+    pub engines: Vec<String>,
+    pub workloads: Vec<String>,
+    pub objective: Option<String>,
+    pub slo: Vec<String>,
+    /// A duration such as `2h`.
+    pub budget: Option<String>,
+    pub max_trials: Option<u32>,
+    pub seed: u64,
+    pub hardware: Option<String>,
+    pub num_gpus: u32,
+    pub data_dir: Option<String>,
+    pub max_model_len: Option<u32>,
+    /// Program that starts the engine, as one would type it.
+    pub engine_command: Option<String>,
+    pub repeats: u32,
+    pub strategy: Strategy,
+    pub flags: Vec<String>,
+    pub ready_timeout: String,
+    pub run_timeout: String,
+    /// Engine flags after `--`.
+    pub fixed_args: Vec<String>,
+}
+
+/// Hardware that was found on this machine, or why none was.
+pub type Detected = std::result::Result<String, String>;
+
+impl TuneRequest {
+    /// Checks everything and returns the plan, or one error with all problems.
+    pub fn plan(&self, detect: impl FnOnce() -> Detected) -> Result<Plan> {
+        let mut p = Problems::default();
+        let engines = self.engines(&mut p);
+        let objective = match &self.objective {
+            Some(text) => p.take("--objective", text.parse::<Objective>()),
+            None => Objective::Metric(crate::scenario::Key::TotalTokenThroughput),
+        };
+        let slo = Slo(self.slo.iter().flat_map(|s| p.take("--slo", s.parse::<Slo>()).0).collect());
+        if objective == Objective::Goodput && slo.0.is_empty() {
+            p.add("--objective", "goodput needs promises to keep", "add --slo ttft.p99=500ms,tpot.p99=50ms");
+        }
+        let workloads = self.workloads(&mut p);
+        let model = self.model(&mut p);
+        let (hardware, hardware_detected) = self.hardware(&engines, &mut p, detect);
+        self.counts(&mut p);
+        let plan = Plan {
+            model,
+            engines,
+            workloads,
+            objective,
+            slo,
+            hardware,
+            hardware_detected,
+            num_gpus: self.num_gpus,
+            seed: self.seed,
+            strategy: self.strategy,
+            settings: Settings {
+                repeats: self.repeats,
+                max_pairs: self.repeats.max(2) + 2,
+                ..Settings::default()
+            },
+            budget_s: self.budget.as_deref().map(|b| p.duration("--budget", b)),
+            max_trials: self.max_trials,
+            max_model_len: self.max_model_len,
+            fixed_args: self.fixed_args.clone(),
+            engine_command: self.engine_command.as_deref().map(crate::engine::command::split_shell),
+            only_flags: self.flags.iter().flat_map(|f| split_list(f)).collect(),
+            data_dir: self.data_dir.clone(),
+            ready_timeout_s: p.duration("--ready-timeout", &self.ready_timeout),
+            run_timeout_s: p.duration("--run-timeout", &self.run_timeout),
+        };
+        if p.0.is_empty() { Ok(plan) } else { Err(Error::problems("this cannot be tuned as asked", p.0)) }
+    }
+
+    fn engines(&self, p: &mut Problems) -> Vec<EngineKind> {
+        let mut engines = Vec::new();
+        for name in self.engines.iter().flat_map(|e| split_list(e)) {
+            match name.parse::<EngineKind>() {
+                Ok(e) if !engines.contains(&e) => engines.push(e),
+                Ok(_) => {}
+                Err(e) => p.add("--engine", &e, "or --engine emulated, which runs anywhere"),
+            }
+        }
+        if self.engines.is_empty() {
+            engines.push(EngineKind::Vllm);
+        }
+        if engines.len() > 1 && self.engine_command.is_some() {
+            p.add(
+                "--engine-command",
+                "names one program but several engines are asked for",
+                "tune one engine at a time",
+            );
+        }
+        engines
+    }
+
+    fn workloads(&self, p: &mut Problems) -> Vec<NamedWorkload> {
+        let named = |name: &str, p: &mut Problems| match workload::parse(name) {
+            Ok(mut spec) => {
+                spec.seed = Some(spec.seed.unwrap_or(0).wrapping_add(self.seed));
+                Some(NamedWorkload { name: name.to_owned(), spec })
+            }
+            Err(e) => {
+                p.0.extend(e.problems);
+                None
+            }
+        };
+        if self.workloads.is_empty() {
+            return WORKLOADS.iter().filter_map(|w| named(w, p)).collect();
+        }
+        let mut all: Vec<NamedWorkload> = Vec::new();
+        for text in &self.workloads {
+            let Some(w) = named(text, p) else { continue };
+            if all.iter().any(|o| o.spec == w.spec) {
+                p.add("--workload", &format!("`{text}` stands twice"), "name each workload once");
+            }
+            all.push(w);
+        }
+        all
+    }
+
+    fn model(&self, p: &mut Problems) -> String {
+        let Some(name) = &self.model else {
+            p.add("--model", "is missing", "a hub name such as openai/gpt-oss-20b, or a local directory");
+            return String::new();
+        };
+        let dir = self.data_dir.as_deref().map(Path::new);
+        match model::Catalog::load(dir).and_then(|c| c.find(name)) {
+            Ok(_) => {}
+            Err(e) => p.error("--model", &e),
+        }
+        name.clone()
+    }
+
+    fn hardware(
+        &self,
+        engines: &[EngineKind],
+        p: &mut Problems,
+        detect: impl FnOnce() -> Detected,
+    ) -> (String, bool) {
+        let (id, detected) = match &self.hardware {
+            Some(id) => (id.clone(), false),
+            None if engines == [EngineKind::Emulated] => {
+                let hint = "the hardware to emulate, such as a100-sxm-80gb; `dyno list hardware` shows all";
+                p.add("--hardware", "is missing", hint);
+                return (String::new(), false);
+            }
+            None => match detect() {
+                Ok(id) => (id, true),
+                Err(why) => {
+                    let hint = "name it, such as --hardware a100-sxm-80gb; `dyno list hardware` shows all";
+                    p.add("--hardware", &why, hint);
+                    return (String::new(), false);
+                }
+            },
+        };
+        let dir = self.data_dir.as_deref().map(Path::new);
+        if let Err(e) = hardware::Catalog::load(dir).and_then(|c| c.find(&id).map(|_| ())) {
+            p.error("--hardware", &e);
+        }
+        (id, detected)
+    }
+
+    fn counts(&self, p: &mut Problems) {
+        if self.num_gpus == 0 {
+            p.add("--num-gpus", "must be at least 1", "");
+        }
+        if !(2..=20).contains(&self.repeats) {
+            p.add("--repeats", "must be between 2 and 20", "noise cannot be told from one run");
+        }
+        let least = 2 + 2 * self.repeats.max(2);
+        if self.max_trials.is_some_and(|m| m < least) {
+            let message = format!("is less than the {least} launches of baseline and confirmation");
+            p.add("--max-trials", &message, "raise it or lower --repeats");
+        }
+        if self.max_model_len == Some(0) {
+            p.add("--max-model-len", "must be positive", "");
+        }
+    }
+}
+
+/// Splits a comma list.
+fn split_list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()
+}
+
+#[derive(Default)]
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, option: &str, message: &str, hint: &str) {
+        let problem = Problem::new(option, "", message);
+        self.0.push(if hint.is_empty() { problem } else { problem.hint(hint) });
+    }
+
+    /// The problems of an error, or the error itself as one.
+    fn error(&mut self, option: &str, e: &Error) {
+        if e.problems.is_empty() {
+            self.add(option, &e.what, e.hint.as_deref().unwrap_or_default());
+        } else {
+            self.0.extend(e.problems.iter().cloned());
+        }
+    }
+
+    fn take<T: Fallback>(&mut self, option: &str, parsed: std::result::Result<T, String>) -> T {
+        parsed.unwrap_or_else(|e| {
+            self.add(option, &e, "");
+            T::fallback()
+        })
+    }
+
+    fn duration(&mut self, option: &str, text: &str) -> f64 {
+        match humantime::parse_duration(text) {
+            Ok(d) if !d.is_zero() => d.as_secs_f64(),
+            Ok(_) => {
+                self.add(option, "must be longer than nothing", "");
+                1.0
+            }
+            Err(e) => {
+                self.add(option, &format!("`{text}`: {e}"), "such as 90s, 30m or 2h");
+                1.0
+            }
+        }
+    }
+}
+
+/// A value to go on checking with after a problem was noted.
+trait Fallback {
+    fn fallback() -> Self;
+}
+
+impl Fallback for Objective {
+    fn fallback() -> Objective {
+        Objective::Metric(crate::scenario::Key::TotalTokenThroughput)
+    }
+}
+
+impl Fallback for Slo {
+    fn fallback() -> Slo {
+        Slo::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(crate) fn request() -> TuneRequest {
+        TuneRequest {
+            model: Some("openai/gpt-oss-20b".into()),
+            engines: vec!["emulated".into()],
+            workloads: vec!["random:8/4,n=4".into()],
+            objective: None,
+            slo: Vec::new(),
+            budget: None,
+            max_trials: None,
+            seed: 0,
+            hardware: Some("a100-sxm-80gb".into()),
+            num_gpus: 1,
+            data_dir: None,
+            max_model_len: None,
+            engine_command: None,
+            repeats: 3,
+            strategy: Strategy::OneFactor,
+            flags: Vec::new(),
+            ready_timeout: "30m".into(),
+            run_timeout: "30m".into(),
+            fixed_args: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let bad = TuneRequest {
+            model: Some("no/such-model".into()),
+            engines: vec!["vllm,tgi".into()],
+            workloads: vec!["random:8".into()],
+            objective: Some("speed".into()),
+            slo: vec!["ttft".into()],
+            budget: Some("soon".into()),
+            max_trials: Some(3),
+            hardware: Some("a1000".into()),
+            num_gpus: 0,
+            repeats: 1,
+            ..request()
+        };
+        let e = bad.plan(|| Err("none".into())).unwrap_err();
+        let text = e.to_string();
+        for option in [
+            "--engine",
+            "--workload",
+            "--objective",
+            "--slo",
+            "--budget",
+            "--max-trials",
+            "--num-gpus",
+            "--repeats",
+            "no/such-model",
+            "a1000",
+        ] {
+            assert!(text.contains(option), "{option} missing in:\n{text}");
+        }
+        assert_eq!(e.kind.exit_code(), 2);
+    }
+
+    #[test]
+    fn hardware_is_detected_and_said_to_be_so_or_asked_for() {
+        let r = TuneRequest { engines: vec!["vllm".into()], hardware: None, ..request() };
+        let plan = r.plan(|| Ok("l4-24gb".into())).unwrap();
+        assert!(plan.hardware_detected && plan.hardware == "l4-24gb");
+        let e = r.plan(|| Err("no NVIDIA driver library here".into())).unwrap_err().to_string();
+        assert!(e.contains("no NVIDIA driver library here") && e.contains("--hardware"), "{e}");
+        let r = TuneRequest { hardware: None, ..request() };
+        assert!(r.plan(|| Ok("l4-24gb".into())).is_err(), "what to emulate is never guessed");
+    }
+
+    #[test]
+    fn a_plan_round_trips_and_names_what_differs() {
+        let plan = request().plan(|| Err(String::new())).unwrap();
+        let text = serde_json::to_string(&plan).unwrap();
+        let back: Plan = serde_json::from_str(&text).unwrap();
+        assert_eq!(plan, back);
+        let other =
+            TuneRequest { seed: 7, max_trials: Some(40), ..request() }.plan(|| Err(String::new())).unwrap();
+        let differences = plan.differences(&other);
+        assert!(differences.iter().any(|d| d.starts_with("seed")), "{differences:?}");
+        assert!(!differences.iter().any(|d| d.starts_with("max_trials")));
+    }
+}

@@ -1,0 +1,258 @@
+//! The evaluator that launches: answers from the record where it can, else runs a trial and writes it down
+//! before anything else happens.
+
+use super::cancel::Cancel;
+use super::events::{Event, Progress, Watcher};
+use crate::error::Result;
+use crate::search::{Answer, Ask, Evaluator, FailedLaunch, Sample, Stage, Stop};
+use crate::space::Candidate;
+use crate::store::{Journal, Line, Plan, TrialLine, Verdict};
+use crate::trial::{Measured, Outcome, TrialResult, TrialSpec};
+use crate::workload::WorkloadSpec;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Runs one trial to its end. The real one starts an engine; tests have an honest fake.
+pub trait Launcher {
+    /// `Ok` also for a launch that failed: that is a result. `Err` when nothing can be said of the
+    /// candidate (interrupted, disk full).
+    fn launch(&mut self, spec: &TrialSpec) -> Result<TrialResult>;
+}
+
+/// Launches of one candidate whose runs were all invalid (cache hits, starved client) before it is given up.
+const ATTEMPTS: usize = 2;
+
+pub struct Runner<'a> {
+    pub plan: &'a Plan,
+    dir: PathBuf,
+    journal: Journal,
+    /// Trials of an earlier, interrupted process.
+    recorded: Vec<TrialLine>,
+    /// Trials that this campaign has used, in order.
+    pub trials: Vec<TrialLine>,
+    launcher: &'a mut dyn Launcher,
+    pub watcher: &'a mut dyn Watcher,
+    cancel: Cancel,
+    next_seq: u32,
+    /// Launches still expected in the current stage.
+    expected: usize,
+}
+
+impl<'a> Runner<'a> {
+    pub fn new(
+        plan: &'a Plan,
+        dir: &Path,
+        (journal, recorded): (Journal, Vec<TrialLine>),
+        launcher: &'a mut dyn Launcher,
+        watcher: &'a mut dyn Watcher,
+        cancel: Cancel,
+    ) -> Runner<'a> {
+        let next_seq = recorded.iter().map(|t| t.seq + 1).max().unwrap_or(1);
+        Runner {
+            plan,
+            dir: dir.to_owned(),
+            journal,
+            recorded,
+            trials: Vec::new(),
+            launcher,
+            watcher,
+            cancel,
+            next_seq,
+            expected: 0,
+        }
+    }
+
+    /// Seconds of trials so far; the budget's clock, so that a resumed campaign decides as the first did.
+    pub fn spent_s(&self) -> f64 {
+        self.trials.iter().map(|t| t.result.wall_s).sum()
+    }
+
+    pub fn note(&mut self, text: &str) {
+        self.watcher.event(&Event::Note(text));
+    }
+
+    pub fn conclude(&mut self, verdict: &Verdict) -> Result<()> {
+        self.journal.append(&Line::Verdict(Box::new(verdict.clone())))
+    }
+
+    /// Launches that the confirmation will need.
+    fn reserve(&self) -> usize {
+        2 * self.plan.settings.repeats.max(2) as usize
+    }
+
+    fn mean_wall_s(&self) -> Option<f64> {
+        (!self.trials.is_empty()).then(|| self.spent_s() / self.trials.len() as f64)
+    }
+
+    fn progress(&self, current: usize) -> Progress {
+        let confirming = self.trials.last().is_some_and(|t| t.stage == Stage::Confirm);
+        let left = self.expected + if confirming { 0 } else { self.reserve() };
+        let done = self.trials.len();
+        let most = self.plan.max_trials.map_or(usize::MAX, |m| m as usize);
+        let total = (done + left).max(done + current).min(most.max(done + current));
+        let mut eta_s = self.mean_wall_s().map(|w| w * (total - done) as f64);
+        if let (Some(eta), Some(budget)) = (eta_s, self.plan.budget_s) {
+            eta_s = Some(eta.min((budget - self.spent_s()).max(0.0)));
+        }
+        Progress { done, total, eta_s }
+    }
+
+    fn spec(&self, ask: &Ask, seq: u32) -> TrialSpec {
+        let plan = self.plan;
+        let id = format!("{seq:03}-{}", ask.candidate.id());
+        let count = if ask.runs.all_workloads { plan.workloads.len() } else { 1 };
+        TrialSpec {
+            dir: self.dir.join("trials").join(&id).display().to_string(),
+            id,
+            candidate: ask.candidate.clone(),
+            model: plan.model.clone(),
+            served_model_name: None,
+            hardware: plan.hardware.clone(),
+            num_gpus: plan.num_gpus,
+            fixed_args: fixed_args(plan, &ask.candidate.engine),
+            fixed_env: BTreeMap::new(),
+            program: plan.engine_command.clone(),
+            workloads: plan.workloads[..count].iter().map(|w| w.spec.clone()).collect(),
+            repeats: ask.runs.repeats,
+            first_repeat: ask.runs.first_repeat,
+            ready_timeout_s: plan.ready_timeout_s,
+            run_timeout_s: plan.run_timeout_s,
+        }
+    }
+
+    fn replay(&mut self, ask: &Ask) -> Option<Answer> {
+        let at = self.recorded.iter().position(|t| t.answers(ask))?;
+        let line = self.recorded.remove(at);
+        self.watcher.event(&Event::Replayed { line: &line });
+        let answer = answer(&line.result, self.plan);
+        self.trials.push(line);
+        Some(answer)
+    }
+
+    fn launch(&mut self, ask: &Ask) -> Result<Answer, Stop> {
+        if self.cancel.requested() {
+            return Err(Stop::Interrupted);
+        }
+        let seq = self.next_seq;
+        let spec = self.spec(ask, seq);
+        let label = ask.candidate.label();
+        let progress = self.progress(1);
+        self.watcher.event(&Event::Started { seq, stage: ask.stage, label: &label, progress });
+        let result = self.launcher.launch(&spec);
+        // A trial that was cut short says nothing of its candidate: it is not recorded.
+        if self.cancel.requested() {
+            return Err(Stop::Interrupted);
+        }
+        let line = TrialLine { seq, stage: ask.stage, launch: ask.launch, result: result? };
+        self.journal.append(&Line::Trial(Box::new(line.clone())))?;
+        self.next_seq += 1;
+        self.expected = self.expected.saturating_sub(1);
+        let answer = answer(&line.result, self.plan);
+        self.trials.push(line);
+        let progress = self.progress(0);
+        if let Some(line) = self.trials.last() {
+            let value = mean_value(&line.result, self.plan);
+            self.watcher.event(&Event::Finished { line, value, progress });
+        }
+        Ok(answer)
+    }
+}
+
+impl Evaluator for Runner<'_> {
+    fn evaluate(&mut self, ask: &Ask) -> Result<Answer, Stop> {
+        let mut last = Answer::default();
+        for _ in 0..ATTEMPTS {
+            last = match self.replay(ask) {
+                Some(answer) => answer,
+                None => self.launch(ask)?,
+            };
+            if last.failure.is_some() || !last.samples.is_empty() {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    fn affordable(&self) -> bool {
+        let reserve = self.reserve();
+        let trials = self.plan.max_trials.is_none_or(|m| self.trials.len() + 1 + reserve <= m as usize);
+        let time = self.plan.budget_s.is_none_or(|budget| {
+            let launch = self.mean_wall_s().unwrap_or(0.0);
+            // A launch of the confirmation runs every workload.
+            let confirm = launch * self.plan.workloads.len() as f64 * reserve as f64;
+            self.spent_s() + launch + confirm <= budget
+        });
+        trials && time && !self.cancel.requested()
+    }
+
+    fn expect(&mut self, stage: Stage, launches: usize) {
+        self.expected = launches;
+        if launches > 0 {
+            self.watcher.event(&Event::Stage { stage, launches });
+        }
+    }
+
+    fn incumbent(&mut self, candidate: &Candidate, gain: f64) {
+        let improvement = self.plan.objective.improvement(gain);
+        self.watcher.event(&Event::Incumbent { label: &candidate.label(), improvement });
+    }
+}
+
+/// Flags of every launch of one engine: those passed through, and the length limit under its name there.
+pub fn fixed_args(plan: &Plan, engine: &str) -> Vec<String> {
+    let mut args = plan.fixed_args.clone();
+    if let (Some(len), Ok(kind)) = (plan.max_model_len, engine.parse()) {
+        let flag = crate::engine::adapter::adapter(kind).max_model_len_flag();
+        args.extend([flag.to_owned(), len.to_string()]);
+    }
+    args
+}
+
+/// Runs that may be used, of one workload of the plan (its index).
+pub fn runs_of<'r>(
+    result: &'r TrialResult,
+    plan: &'r Plan,
+    workload: usize,
+) -> impl Iterator<Item = &'r Measured> + 'r {
+    let wanted = unseeded(&plan.workloads[workload].spec);
+    all_runs(result).iter().filter(move |m| m.invalid.is_empty() && unseeded(&m.workload) == wanted)
+}
+
+/// All runs, also of a launch that failed later and also invalid ones.
+pub fn all_runs(result: &TrialResult) -> &[Measured] {
+    match &result.outcome {
+        Outcome::Measured { runs, .. } | Outcome::Failed { runs, .. } => runs,
+    }
+}
+
+/// A workload without what a run may have filled in: its own seed and the real token counts.
+fn unseeded(spec: &WorkloadSpec) -> WorkloadSpec {
+    WorkloadSpec { seed: None, total_input_tokens: None, total_output_tokens: None, ..spec.clone() }
+}
+
+/// What a trial says to the search: scores of the valid runs of the first workload.
+pub fn answer(result: &TrialResult, plan: &Plan) -> Answer {
+    let sample = |m: &Measured| {
+        let score = plan.objective.score(&m.observation, &plan.slo)?;
+        Some(Sample { repeat: m.repeat, score })
+    };
+    let failure = match &result.outcome {
+        Outcome::Failed { failure, .. } => Some(FailedLaunch {
+            class: failure.class.clone(),
+            root_cause: failure.root_cause.clone(),
+            hint: failure.hint.clone(),
+        }),
+        Outcome::Measured { .. } => None,
+    };
+    // What ran before a crash does not speak for a candidate that crashes.
+    let usable = runs_of(result, plan, 0).filter(|_| failure.is_none());
+    let samples = usable.filter_map(sample).collect();
+    Answer { samples, failure }
+}
+
+/// Mean of the objective over the valid runs of the first workload.
+pub fn mean_value(result: &TrialResult, plan: &Plan) -> Option<f64> {
+    let values: Vec<f64> =
+        runs_of(result, plan, 0).filter_map(|m| plan.objective.value(&m.observation, &plan.slo)).collect();
+    (!values.is_empty()).then(|| crate::stats::mean(&values))
+}

@@ -1,0 +1,257 @@
+//! The campaign on a fake launcher: known effects, seeded noise, failures, interruption at any trial.
+
+use super::*;
+use crate::error::{Error, Result};
+use crate::scenario::{EngineKind, Key, Metrics, Record, RequestRow};
+use crate::search::{Knob, Objective, Settings, Slo, Space, Stage};
+use crate::space::{Candidate, FlagValue};
+use crate::store::plan::Strategy;
+use crate::store::{Journal, NamedWorkload, Plan, read_journal};
+use crate::trial::{Failure, LaunchFacts, Measured, Outcome, TrialResult, TrialSpec};
+use crate::workload::WorkloadSpec;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Normal};
+use std::path::Path;
+
+struct Fake {
+    /// Launches after which a stop is requested, in the middle of the next one.
+    stop_after: usize,
+    launches: Vec<String>,
+    cancel: Cancel,
+    broken: bool,
+}
+
+impl Fake {
+    fn new() -> Fake {
+        Fake { stop_after: usize::MAX, launches: Vec::new(), cancel: Cancel::default(), broken: false }
+    }
+}
+
+fn failure(class: &str) -> Outcome {
+    let failure = Failure {
+        class: class.into(),
+        phase: "start".into(),
+        root_cause: "CUDA out of memory".into(),
+        hint: "use less".into(),
+        exit: Some("exit code 1".into()),
+        log: None,
+    };
+    Outcome::Failed { failure, facts: None, runs: Vec::new() }
+}
+
+fn gain(c: &Candidate) -> f64 {
+    let mut g = 0.0;
+    if c.flags.get("async-scheduling") == Some(&FlagValue::Bool(true)) {
+        g += 0.2;
+    }
+    if c.flags.get("max-num-seqs") == Some(&FlagValue::Int(512)) {
+        g += 0.05;
+    }
+    g
+}
+
+impl Launcher for Fake {
+    fn launch(&mut self, spec: &TrialSpec) -> Result<TrialResult> {
+        if self.launches.len() >= self.stop_after {
+            self.cancel.raise();
+            return Err(Error::failed("cut short"));
+        }
+        self.launches.push(spec.id.clone());
+        let vllm_only = spec.candidate.engine != "emulated";
+        let outcome = if self.broken || vllm_only {
+            failure("out-of-memory-weights")
+        } else if spec.candidate.flags.get("max-num-seqs") == Some(&FlagValue::Int(4096)) {
+            failure("out-of-memory-kv")
+        } else {
+            let runs = spec.workloads.iter().flat_map(|w| {
+                (spec.first_repeat..spec.first_repeat + spec.repeats).map(|r| measured(spec, w, r))
+            });
+            let facts = LaunchFacts { version: Some("0.11.0".into()), ..LaunchFacts::default() };
+            Outcome::Measured { facts, runs: runs.collect() }
+        };
+        Ok(TrialResult {
+            spec: spec.clone(),
+            outcome,
+            started_unix_s: 0.0,
+            wall_s: 2.0,
+            leftovers: Vec::new(),
+        })
+    }
+}
+
+fn measured(spec: &TrialSpec, workload: &WorkloadSpec, repeat: u32) -> Measured {
+    // Noise by trial and repeat, so that a resumed campaign sees the same numbers again.
+    let number: u64 = spec.id[..3].parse().unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(number * 100_000 + u64::from(repeat));
+    let noise: f64 = Normal::new(0.0, 0.004).unwrap().sample(&mut rng);
+    let speed = (gain(&spec.candidate) + noise).exp();
+    let mut result = Metrics::default();
+    result.set(Key::Completed, 10.0);
+    result.set(Key::Duration, 10.0 / speed);
+    result.set(Key::TotalTokenThroughput, 1000.0 * speed);
+    result.set(Key::MeanTtftMs, 300.0 / speed);
+    result.set(Key::P99TtftMs, 900.0 / speed);
+    let mut ran = workload.clone();
+    ran.seed = ran.seed.map(|s| s + u64::from(repeat));
+    let rows = vec![RequestRow { input_tokens: 5, output_tokens: 3, ..RequestRow::default() }];
+    let observation = Record {
+        engine: Some(EngineKind::Emulated),
+        serve_command: Some("dyno emulate".into()),
+        workload: Some(ran.clone()),
+        result: Some(result),
+        requests: Some(rows),
+        ..Record::default()
+    };
+    Measured {
+        workload: ran,
+        repeat,
+        observation,
+        cache_hit_ratio: Some(0.0),
+        invalid: Vec::new(),
+        started_unix_s: 0.0,
+        wall_s: 1.0,
+    }
+}
+
+struct FakeSpaces;
+struct ThreeFlags(Vec<Knob>);
+
+impl Space for ThreeFlags {
+    fn knobs(&self) -> &[Knob] {
+        &self.0
+    }
+    fn admits(&self, _: &Candidate) -> bool {
+        true
+    }
+}
+
+impl Spaces for FakeSpaces {
+    fn space(&self, _: EngineKind, _: Option<&str>) -> Result<Box<dyn Space>> {
+        let knob = |flag: &str, values: Vec<FlagValue>| Knob { flag: flag.into(), values, modelled: true };
+        Ok(Box::new(ThreeFlags(vec![
+            knob("async-scheduling", vec![FlagValue::Bool(true)]),
+            knob("max-num-seqs", [512, 1024, 4096].map(FlagValue::Int).to_vec()),
+            knob("block-size", vec![FlagValue::Int(32)]),
+        ])))
+    }
+    fn mechanism(&self, _: EngineKind, flag: &str) -> String {
+        format!("what {flag} does")
+    }
+}
+
+pub(crate) fn plan() -> Plan {
+    let workload =
+        |name: &str, n| NamedWorkload { name: name.into(), spec: WorkloadSpec::random(8, 4, n, 1) };
+    Plan {
+        model: "openai/gpt-oss-20b".into(),
+        engines: vec![EngineKind::Emulated],
+        workloads: vec![workload("random:8/4,n=10", 10), workload("random:8/4,n=20", 20)],
+        objective: Objective::Metric(Key::TotalTokenThroughput),
+        slo: Slo::default(),
+        hardware: "a100-sxm-80gb".into(),
+        hardware_detected: false,
+        num_gpus: 1,
+        seed: 1,
+        strategy: Strategy::OneFactor,
+        settings: Settings::default(),
+        budget_s: None,
+        max_trials: None,
+        max_model_len: None,
+        fixed_args: Vec::new(),
+        engine_command: None,
+        only_flags: Vec::new(),
+        data_dir: None,
+        ready_timeout_s: 10.0,
+        run_timeout_s: 10.0,
+    }
+}
+
+/// Runs or resumes a campaign in `dir`.
+fn campaign(dir: &Path, plan: &Plan, fake: &mut Fake) -> Ended {
+    let (journal, contents) = Journal::resume(dir, "run").unwrap();
+    let cancel = fake.cancel.clone();
+    let mut silent = Silent;
+    let runner = Runner::new(plan, dir, (journal, contents.trials), fake, &mut silent, cancel);
+    Campaign { runner, spaces: &FakeSpaces }.run().unwrap().0
+}
+
+fn finished(e: Ended) -> crate::store::Verdict {
+    match e {
+        Ended::Finished(v) => *v,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_planted_gains_are_found_confirmed_and_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    let v = finished(campaign(dir.path(), &plan(), &mut Fake::new()));
+    let c = v.compared.unwrap();
+    assert_eq!(c.winner.label(), "--async-scheduling --max-num-seqs 512");
+    let improvement = c.improvement.unwrap();
+    assert!(improvement.significant);
+    assert!((improvement.interval.value - 0.25_f64.exp_m1()).abs() < 0.02, "{improvement:?}");
+    assert_eq!(c.workloads.len(), 2, "the other workload is checked too");
+    let ttft = c.workloads[1].metric(Key::MeanTtftMs).unwrap();
+    assert!(ttft.significant && ttft.better && ttft.after < ttft.before);
+    let kept: Vec<_> = v.flags.iter().filter(|f| f.kept).map(|f| f.mechanism.as_str()).collect();
+    assert_eq!(kept, ["what async-scheduling does", "what max-num-seqs does"]);
+    let failed: Vec<_> =
+        v.tried.iter().filter_map(|t| t.failure.as_ref()).map(|f| f.class.as_str()).collect();
+    assert_eq!(failed, ["out-of-memory-kv"]);
+}
+
+#[test]
+fn an_interruption_at_any_trial_loses_that_trial_alone() {
+    let whole_dir = tempfile::tempdir().unwrap();
+    let mut whole = Fake::new();
+    let expected = finished(campaign(whole_dir.path(), &plan(), &mut whole));
+    for stop_after in 0..whole.launches.len() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = Fake::new();
+        first.stop_after = stop_after;
+        assert!(matches!(campaign(dir.path(), &plan(), &mut first), Ended::Interrupted(_)));
+        assert_eq!(read_journal(dir.path()).unwrap().trials.len(), stop_after);
+        let mut second = Fake::new();
+        let v = finished(campaign(dir.path(), &plan(), &mut second));
+        let all: Vec<_> = first.launches.iter().chain(&second.launches).cloned().collect();
+        assert_eq!(all, whole.launches, "stopped after {stop_after}: none repeated, none left out");
+        assert_eq!(v, expected);
+    }
+}
+
+#[test]
+fn engines_that_fail_are_passed_over_and_when_all_do_it_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let two = Plan { engines: vec![EngineKind::Vllm, EngineKind::Emulated], ..plan() };
+    let v = finished(campaign(dir.path(), &two, &mut Fake::new()));
+    assert!(v.engines[0].failure.is_some() && !v.engines[0].chosen && v.engines[1].chosen);
+
+    let dir = tempfile::tempdir().unwrap();
+    let mut fake = Fake { broken: true, ..Fake::new() };
+    assert!(matches!(campaign(dir.path(), &plan(), &mut fake), Ended::Infeasible(_)));
+    let trials = read_journal(dir.path()).unwrap().trials;
+    assert!(trials.len() > 1, "flags that may mend it are tried");
+    let classes = campaign::failures_by_class(&trials, &plan());
+    assert_eq!(classes[0].0, "out-of-memory-weights");
+}
+
+#[test]
+fn a_budget_of_trials_keeps_room_for_the_confirmation() {
+    let dir = tempfile::tempdir().unwrap();
+    let short = Plan { max_trials: Some(10), ..plan() };
+    let v = finished(campaign(dir.path(), &short, &mut Fake::new()));
+    let trials = read_journal(dir.path()).unwrap().trials;
+    assert!(trials.len() <= 10);
+    assert_eq!(trials.iter().filter(|t| t.stage == Stage::Confirm).count(), 6);
+    assert!(v.notes.iter().any(|n| n.contains("budget")), "{:?}", v.notes);
+    assert_eq!(v.compared.unwrap().winner.label(), "--async-scheduling");
+}
+
+#[test]
+fn the_candidate_and_fixed_flags_reach_the_launch() {
+    let p = Plan { fixed_args: vec!["--x".into()], max_model_len: Some(99), ..plan() };
+    assert_eq!(runner::fixed_args(&p, "vllm"), ["--x", "--max-model-len", "99"]);
+    assert_eq!(runner::fixed_args(&p, "sglang"), ["--x", "--context-length", "99"]);
+}
