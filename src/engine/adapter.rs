@@ -70,6 +70,10 @@ pub trait Adapter: Send + Sync {
     }
     /// Text in the log that means: dead, although a process still runs.
     fn fatal_marks(&self) -> &'static [&'static str];
+    /// The flag that limits prompt plus output of a request.
+    fn max_model_len_flag(&self) -> &'static str {
+        "--max-model-len"
+    }
     /// Seconds between SIGTERM and SIGKILL.
     fn stop_grace_s(&self) -> f64;
 }

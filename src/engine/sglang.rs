@@ -155,6 +155,10 @@ impl Adapter for Sglang {
         ]
     }
 
+    fn max_model_len_flag(&self) -> &'static str {
+        "--context-length"
+    }
+
     fn stop_grace_s(&self) -> f64 {
         // Its SIGTERM watchdog polls every 5 s and then drains.
         20.0

@@ -145,6 +145,10 @@ impl Adapter for Trtllm {
         ]
     }
 
+    fn max_model_len_flag(&self) -> &'static str {
+        "--max_seq_len"
+    }
+
     fn stop_grace_s(&self) -> f64 {
         20.0
     }
