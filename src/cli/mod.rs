@@ -1,7 +1,10 @@
 //! The command line: one file a subcommand; arguments become a validated plan, the plan one call.
 //! This is the only room that prints or exits.
 
+mod bench;
 mod emulate;
+mod interrupt;
+mod paced;
 
 use crate::error::{Error, Kind, Result};
 use clap::{Parser, Subcommand};
@@ -19,6 +22,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Emulate(emulate::EmulateArgs),
+    Bench(Box<bench::BenchArgs>),
+    /// The known-timing server
+    #[command(hide = true)]
+    Paced(paced::PacedArgs),
 }
 
 /// Parses the process's arguments, runs the command, renders an error on stderr.
@@ -41,6 +48,8 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Emulate(args) => emulate::run(args),
+        Command::Bench(args) => bench::run(*args),
+        Command::Paced(args) => paced::run(args),
     }
 }
 

@@ -125,7 +125,7 @@ fn inside_answer(e: &reqwest::Error) -> ErrorKind {
 }
 
 /// The whole chain of causes in one line.
-fn describe(e: &reqwest::Error) -> String {
+pub(super) fn describe(e: &reqwest::Error) -> String {
     let mut text = e.to_string();
     let mut source = std::error::Error::source(e);
     while let Some(cause) = source {

@@ -14,23 +14,28 @@
 //! - token counts come from the server's `usage` (or token ids), never from the number of chunks;
 //! - a stream that ends without a finish reason is lost, not completed.
 
+mod block;
 mod cancel;
 mod client;
+mod discover;
 mod event;
 mod health;
 mod metrics;
 mod options;
 mod outcome;
+pub mod paced;
 mod request;
 mod run;
 mod sse;
 mod stream;
 
+pub use block::block;
 pub use cancel::Cancel;
+pub use discover::{ServedModel, served_models, server_version, wait_ready};
 pub use event::{Content, Event, read_event};
 pub use health::ClientHealth;
 pub use metrics::summarize;
 pub use options::{Counting, Endpoint, Goodput, Progress, RunOptions, Secret, Target};
 pub use outcome::{ErrorCount, ErrorKind, LoadResult, Row};
-pub use run::run;
+pub use run::{raise_file_limit, run};
 pub use sse::SseParser;

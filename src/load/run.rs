@@ -73,7 +73,7 @@ fn threads_for(connections: usize) -> usize {
 }
 
 /// Raises the soft limit of open files to what the run needs; refuses a run that the hard limit cannot carry.
-fn raise_file_limit(connections: usize) -> Result<()> {
+pub fn raise_file_limit(connections: usize) -> Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let needed = connections as u64 + 128;
     let limit = getrlimit(Resource::Nofile);

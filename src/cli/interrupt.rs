@@ -1,0 +1,38 @@
+//! Ctrl-C and SIGTERM.
+
+use crate::error::{Error, Result};
+use crate::load::Cancel;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Sets `cancel` at the first Ctrl-C or SIGTERM; a second one ends the process as usual.
+pub(super) fn cancel_on_interrupt(cancel: &Cancel) -> Result<()> {
+    let runtime = runtime()?;
+    let cancel = cancel.clone();
+    std::thread::spawn(move || {
+        if runtime.block_on(interrupted()).is_ok() {
+            cancel.cancel();
+        }
+    });
+    Ok(())
+}
+
+/// Blocks until Ctrl-C or SIGTERM.
+pub(super) fn wait_for_interrupt() -> Result<()> {
+    runtime()?.block_on(interrupted()).map_err(|e| Error::failed("signals cannot be watched").source(e))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::failed("signals cannot be watched").source(e))
+}
+
+async fn interrupted() -> std::io::Result<()> {
+    let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = int.recv() => {}
+        _ = term.recv() => {}
+    }
+    Ok(())
+}
