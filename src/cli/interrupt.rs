@@ -16,6 +16,14 @@ pub(super) fn cancel_on_interrupt(cancel: &Cancel) -> Result<()> {
     Ok(())
 }
 
+/// A switch that Ctrl-C or SIGTERM sets, so that an engine is stopped and the record stays whole.
+pub(super) fn on_interrupt() -> Cancel {
+    let cancel = Cancel::new();
+    // Where signals cannot be watched they end the process as they always do.
+    let _ = cancel_on_interrupt(&cancel);
+    cancel
+}
+
 /// Blocks until Ctrl-C or SIGTERM.
 pub(super) fn wait_for_interrupt() -> Result<()> {
     runtime()?.block_on(interrupted()).map_err(|e| Error::failed("signals cannot be watched").source(e))

@@ -2,9 +2,11 @@
 //! This is the only room that prints or exits.
 
 mod bench;
+mod diagnose;
 mod emulate;
 mod interrupt;
 mod paced;
+mod trial;
 
 use crate::error::{Error, Kind, Result};
 use clap::{Parser, Subcommand};
@@ -21,6 +23,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Say what an engine's log of a failed or odd start means, and what to do next
+    Diagnose(diagnose::Args),
+    /// Run one candidate in its own process and print the trial result
+    Trial(trial::Args),
     Emulate(emulate::EmulateArgs),
     Bench(Box<bench::BenchArgs>),
     /// The known-timing server
@@ -47,6 +53,8 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<()> {
     match cli.command {
+        Command::Diagnose(args) => diagnose::run(args),
+        Command::Trial(args) => trial::run(args),
         Command::Emulate(args) => emulate::run(args),
         Command::Bench(args) => bench::run(*args),
         Command::Paced(args) => paced::run(args),

@@ -23,10 +23,10 @@ pub(super) fn read(path: &Path) -> Result<Coefficients> {
             (Some(_), _) => {
                 problems.push(Problem::new(&file, name, "must be a positive factor, such as 1.2"))
             }
-            (None, _) => problems.push(
-                Problem::new(&file, name, "no such coefficient")
-                    .hint(format!("known: {}", Coefficients::NAMES.join(", "))),
-            ),
+            (None, _) => {
+                let known = format!("known: {}", Coefficients::NAMES.join(", "));
+                problems.push(Problem::new(&file, name, "no such coefficient").hint(known));
+            }
         }
     }
     if problems.is_empty() {

@@ -364,7 +364,7 @@ pub fn whole(text: &str) -> Option<u64> {
         _ => return None,
     };
     let n: f64 = text[..text.len() - 1].parse().ok()?;
-    (n >= 0.0 && n.is_finite()).then(|| (n * unit) as u64)
+    (n >= 0.0 && n.is_finite()).then_some((n * unit) as u64)
 }
 
 fn shown(flag: &Flag) -> String {

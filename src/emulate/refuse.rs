@@ -134,7 +134,7 @@ fn parallelism(p: &Plan) -> Option<String> {
             p.num_gpus
         ));
     }
-    if p.model.q_heads % c.tensor_parallel != 0 {
+    if !p.model.q_heads.is_multiple_of(c.tensor_parallel) {
         let text = format!(
             "Total number of attention heads ({}) must be divisible by tensor parallel size ({}).",
             p.model.q_heads, c.tensor_parallel

@@ -1,6 +1,5 @@
 //! What a launch needs to know of an engine, as one trait; each engine is one file beside this one.
 
-use super::help::HelpFlags;
 use super::metrics::MetricNames;
 use crate::scenario::EngineKind;
 use crate::space::{Candidate, FlagValue};
@@ -20,8 +19,6 @@ pub struct LaunchRequest<'a> {
     pub port: u16,
     /// Where files that the engine reads (such as a YAML of options) will lie.
     pub dir: &'a str,
-    /// What the installed version accepts, when known.
-    pub help: Option<&'a HelpFlags>,
 }
 
 /// The launch in the engine's own words. The program itself is not part of `args`.

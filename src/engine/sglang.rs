@@ -186,7 +186,6 @@ mod tests {
             fixed_env: &BTreeMap::new(),
             port: 30000,
             dir: "/tmp",
-            help: None,
         };
         assert_eq!(
             Sglang.plan(&request).args.join(" "),

@@ -202,7 +202,6 @@ mod tests {
             fixed_env: &BTreeMap::new(),
             port: 8000,
             dir: "/d",
-            help: None,
         };
         let plan = Trtllm.plan(&request);
         assert_eq!(

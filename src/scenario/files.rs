@@ -35,7 +35,7 @@ pub fn parse_records(file: &str, text: &str) -> Result<Vec<Record>> {
             match serde_path_to_error::deserialize::<_, Record>(*item) {
                 Ok(r) => records.push(r),
                 Err(e) => {
-                    problems.push(Problem::new(file, format!("{path}.{}", e.path()), e.inner().to_string()))
+                    problems.push(Problem::new(file, format!("{path}.{}", e.path()), e.inner().to_string()));
                 }
             }
         }

@@ -531,10 +531,10 @@ where
             m.set(Key::MaxOutputTokensPerS, self.peaks.tokens as f64);
             m.set(Key::MaxConcurrentRequests, self.peaks.requests as f64);
         }
-        self.ttft.write(&tally::TTFT, &mut m);
-        self.tpot.write(&tally::TPOT, &mut m);
-        self.itl.write(&tally::ITL, &mut m);
-        self.e2el.write(&tally::E2EL, &mut m);
+        self.ttft.write(tally::TTFT, &mut m);
+        self.tpot.write(tally::TPOT, &mut m);
+        self.itl.write(tally::ITL, &mut m);
+        self.e2el.write(tally::E2EL, &mut m);
         SimResult { metrics: m, requests, account, truncated }
     }
 }

@@ -1,5 +1,103 @@
-//! Search-space schema, constraints, and the canonical id of a candidate.
+//! Search spaces: what flags an engine has in which release, what they may be, and which are worth trying.
+//!
+//! The knowledge is data (`search-spaces/*.toml`); this room reads it, judges candidates by it and turns it
+//! into axes to search.
 
 pub mod candidate;
+mod context;
+pub mod expr;
+mod flag;
+mod judge;
+mod read;
+mod version;
 
 pub use candidate::{Candidate, FlagValue};
+pub use context::{Context, Load};
+pub use flag::{Choice, Constraint, DefaultRule, Flag, FlagType, OtherName, Phase, Span, TuneRule};
+pub use judge::{Axis, Mismatch, Spelling, Violation};
+pub use version::Version;
+
+use crate::data::nearest::did_you_mean;
+use crate::data::{self, Document};
+use crate::error::{Error, Problem, Result};
+use std::path::Path;
+
+/// The files under `search-spaces/`, compiled in.
+const EMBEDDED: &[(&str, &str)] = &[
+    ("vllm.toml", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/search-spaces/vllm.toml"))),
+    ("emulated.toml", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/search-spaces/emulated.toml"))),
+];
+
+/// The flags of one engine over a range of releases.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Space {
+    pub engine: String,
+    /// Releases that the table was checked against, both ends included.
+    pub oldest: Version,
+    pub newest: Version,
+    pub doc: String,
+    pub flags: Vec<Flag>,
+}
+
+impl Space {
+    /// The space of an engine, embedded or from `data_dir/search-spaces/`.
+    ///
+    /// Errors: no such space; every problem of its file.
+    pub fn load(engine: &str, data_dir: Option<&Path>) -> Result<Space> {
+        let all = Space::load_all(data_dir)?;
+        let known: Vec<String> = all.iter().map(|s| s.engine.clone()).collect();
+        all.into_iter().find(|s| s.engine == engine).ok_or_else(|| {
+            Error::usage(format!("there is no search space for engine `{engine}`"))
+                .hint(did_you_mean(engine, known.iter().map(String::as_str)))
+        })
+    }
+
+    /// Every space; a file of the data directory replaces the embedded one of the same engine.
+    ///
+    /// Errors: every problem of every file.
+    pub fn load_all(data_dir: Option<&Path>) -> Result<Vec<Space>> {
+        let documents = data::documents("search-spaces", EMBEDDED, data_dir)?;
+        let mut out: Vec<Space> = Vec::new();
+        let mut problems = Vec::new();
+        for d in &documents {
+            match read::read(d, &documents) {
+                Ok(space) => match out.iter_mut().find(|s| s.engine == space.engine) {
+                    Some(earlier) => *earlier = space,
+                    None => out.push(space),
+                },
+                Err(p) => problems.extend(p),
+            }
+        }
+        if problems.is_empty() {
+            Ok(out)
+        } else {
+            Err(Error::problems("the search spaces have problems", problems))
+        }
+    }
+
+    /// The row of a flag by its name or any of its other names; dashes in front and `_` are forgiven.
+    pub fn flag(&self, name: &str) -> Option<&Flag> {
+        let name = name.trim_start_matches('-');
+        let dashed = name.replace('_', "-");
+        let is = |n: &str| n == name || n == dashed;
+        self.flags
+            .iter()
+            .find(|f| is(&f.name))
+            .or_else(|| self.flags.iter().find(|f| f.aliases.iter().any(|a| is(&a.name))))
+    }
+}
+
+/// Every problem of one search-space file; empty when it is good.
+pub fn check_text(file: &str, text: &str) -> Vec<Problem> {
+    let own = Document { file: file.to_owned(), text: text.to_owned(), embedded: false };
+    let embedded = EMBEDDED.iter().map(|(n, t)| Document {
+        file: format!("search-spaces/{n}"),
+        text: (*t).to_owned(),
+        embedded: true,
+    });
+    let all: Vec<Document> = embedded.collect();
+    read::read(&own, &all).err().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,9 @@
-//! NVML, /proc and the engine's metrics, sampled.
+//! What the engine and the machine say of themselves: readiness, version, metrics, memory.
+
+pub mod client;
+pub mod log;
+pub mod sampler;
+
+pub use client::{EngineClient, Probe, ServedModel};
+pub use log::LogTail;
+pub use sampler::{Peaks, Sampler};

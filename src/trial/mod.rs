@@ -1,6 +1,21 @@
 //! One candidate on its workloads: process + load + telemetry -> [`TrialResult`]. A trial is a value:
 //! `dyno trial SPEC.json` runs one in its own process.
+//!
+//! A launch or a run that fails is a result, not an error: [`run_trial`] always returns, and when it does
+//! nothing of the launch is left running.
 
 pub mod types;
 
+mod engine_help;
+mod failing;
+mod launch;
+mod measure;
+mod observer;
+mod ready;
+mod run;
+mod secrets;
+
+pub use engine_help::{Installed, installed};
+pub use observer::{Event, Observer, Silent};
+pub use run::run_trial;
 pub use types::{Failure, LaunchFacts, Measured, Outcome, TrialResult, TrialSpec};

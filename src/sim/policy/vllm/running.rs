@@ -42,9 +42,9 @@ impl VllmScheduler {
         shape.decode_ctx = self.decode.ctx;
         shape.decode_ctx_window = self.decode.ctx_window;
         if scarce {
-            self.note_chunks(record, shape)
+            self.note_chunks(record, shape);
         } else {
-            self.run_chunks(record, shape)
+            self.run_chunks(record, shape);
         }
         preempted
     }

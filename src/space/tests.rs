@@ -1,0 +1,197 @@
+use super::*;
+use crate::hardware;
+use crate::model::{self, Model};
+use std::collections::BTreeSet;
+
+fn hw(id: &str) -> hardware::Hardware {
+    hardware::Catalog::load(None).unwrap().find(id).unwrap().clone()
+}
+
+fn model(name: &str) -> Model {
+    model::Catalog::load(None).unwrap().with_hub_cache(None).find(name).unwrap()
+}
+
+fn vllm() -> Space {
+    Space::load("vllm", None).unwrap()
+}
+
+fn axis(axes: &[Axis], flag: &str) -> Vec<String> {
+    axes.iter().filter(|a| a.flag == flag).flat_map(|a| a.values.iter().map(ToString::to_string)).collect()
+}
+
+const V11: Option<Version> = Some(Version(0, 11, 0));
+
+#[test]
+fn the_embedded_spaces_are_good_and_every_tuned_flag_says_why() {
+    let spaces = Space::load_all(None).unwrap();
+    assert_eq!(spaces.len(), EMBEDDED.len());
+    for s in &spaces {
+        for f in s.flags.iter().filter(|f| !f.tune.is_empty()) {
+            assert!(f.mechanism.len() > 40, "{}: --{}", s.engine, f.name);
+        }
+    }
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("search-spaces");
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), EMBEDDED.len());
+}
+
+#[test]
+fn the_published_a100_case_gets_the_axes_that_won_there() {
+    let (h, m) = (hw("a100-sxm-80gb"), model("openai/gpt-oss-20b"));
+    let ctx = Context { version: V11, ..Context::new(&h, &m) };
+    let axes = vllm().tunable(&ctx);
+    assert_eq!(axis(&axes, "async-scheduling"), ["true"]);
+    assert_eq!(axis(&axes, "max-num-batched-tokens"), ["1024", "4096", "8192", "16384"]);
+    assert_eq!(axis(&axes, "max-num-seqs"), ["64", "128", "512", "1024"]);
+    for absent in
+        ["kv-cache-dtype", "tensor-parallel-size", "enable-prefix-caching", "moe-backend", "watermark"]
+    {
+        assert!(axis(&axes, absent).is_empty(), "{absent}");
+    }
+    let recent = Context { version: Some(Version(0, 33, 0)), ..ctx.clone() };
+    assert_eq!(axis(&vllm().tunable(&recent), "async-scheduling"), ["false"]);
+}
+
+#[test]
+fn the_cpu_build_gets_its_own_axes() {
+    let (h, m) = (hw("cpu"), model("Qwen/Qwen3-8B"));
+    let axes = vllm().tunable(&Context::new(&h, &m));
+    assert_eq!(axis(&axes, "max-num-seqs"), ["16", "32", "64", "256"]);
+    assert_eq!(axis(&axes, "block-size"), ["32", "64"]);
+    assert_eq!(axis(&axes, "enforce-eager"), ["true"]);
+    for absent in ["async-scheduling", "gpu-memory-utilization", "compilation-config.cudagraph_mode"] {
+        assert!(axis(&axes, absent).is_empty(), "{absent}");
+    }
+}
+
+#[test]
+fn load_fixed_flags_and_help_narrow_the_axes() {
+    let (h, m) = (hw("h100-sxm-80gb"), model("Qwen/Qwen3-32B"));
+    let load = Load { in_flight: Some(100.0), input_tokens: Some(128.0), ..Load::default() };
+    let fixed = Candidate::baseline("vllm").with("max-num-batched-tokens", FlagValue::Int(512));
+    let ctx = Context { load, fixed: Some(&fixed), ..Context::new(&h, &m) };
+    let axes = vllm().tunable(&ctx);
+    assert!(axis(&axes, "max-num-batched-tokens").is_empty(), "fixed by the user");
+    assert!(axis(&axes, "max-num-seqs").is_empty(), "no value under 200 is a multiple tried of 1024");
+    assert!(axis(&axes, "long-prefill-token-threshold").is_empty(), "prompts are shorter");
+    let names: BTreeSet<String> = ["max-num-seqs", "compilation-config"].map(str::to_owned).into();
+    let ctx = Context { installed: Some(&names), ..Context::new(&h, &m) };
+    let flags: Vec<String> = vllm().tunable(&ctx).into_iter().map(|a| a.flag).collect();
+    assert_eq!(flags, ["max-num-seqs", "compilation-config.cudagraph_mode"]);
+}
+
+#[test]
+fn changed_outputs_are_tuned_only_when_allowed() {
+    let (h, m) = (hw("h100-sxm-80gb"), model("Qwen/Qwen3-32B"));
+    let ctx = Context { allow_changed_outputs: true, ..Context::new(&h, &m) };
+    assert_eq!(axis(&vllm().tunable(&ctx), "kv-cache-dtype"), ["fp8"]);
+    let ctx = Context::new(&h, &m);
+    assert!(axis(&vllm().tunable(&ctx), "kv-cache-dtype").is_empty());
+}
+
+#[test]
+fn violations_name_the_flag_and_the_reason() {
+    let (h, m) = (hw("a100-sxm-80gb"), model("openai/gpt-oss-20b"));
+    let ctx = Context { version: V11, ..Context::new(&h, &m) };
+    let base = Candidate::baseline("vllm");
+    let s = vllm();
+    let said = |c: &Candidate| {
+        s.check(c, &ctx).iter().map(|v| format!("{}: {}", v.flag, v.message)).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(said(&base), "");
+    let text = said(&base.with("max-num-seqs", FlagValue::Int(4096)));
+    assert!(text.contains("max-num-batched-tokens >= max-num-seqs"), "{text}");
+    let text = said(&base.with("kv-cache-dtype", FlagValue::Text("fp8".into())));
+    assert!(!text.contains("only FlashInfer"), "the backend is chosen by the engine, so not known: {text}");
+    let text = said(&base.with("gpu-memory-utilization", FlagValue::Float(1.5)));
+    assert!(text.contains("from 0.01 to 1"), "{text}");
+    let text = said(&base.with("watermark", FlagValue::Float(0.1)));
+    assert!(text.contains("not in release 0.11.0"), "{text}");
+    let text = said(&base.with("tensor-parallel-size", FlagValue::Int(2)));
+    assert!(text.contains("more GPUs than there are"), "{text}");
+    let text = said(&base.with("kv-cache-dtype", FlagValue::Text("fp99".into())));
+    assert!(text.contains("one of auto"), "{text}");
+    assert_eq!(s.unknown_flags(&base.with("brand-new", FlagValue::Int(1))), ["brand-new"]);
+}
+
+#[test]
+fn a_release_gets_the_flag_under_its_own_name() {
+    let (h, m) = (hw("h100-sxm-80gb"), model("Qwen/Qwen3-32B"));
+    let s = vllm();
+    let c = Candidate::baseline("vllm")
+        .with("attention-backend", FlagValue::Text("FLASHINFER".into()))
+        .with("cudagraph-capture-sizes", FlagValue::Text("1 2 4".into()));
+    let old = s.spelled(&c, &Context { version: V11, ..Context::new(&h, &m) });
+    assert_eq!(old.env.get("VLLM_ATTENTION_BACKEND").map(String::as_str), Some("FLASHINFER"));
+    assert!(old.flags.contains_key("cuda-graph-sizes") && old.flags.len() == 1);
+    let new = s.spelled(&c, &Context::new(&h, &m));
+    assert_eq!(new, c);
+}
+
+#[test]
+fn a_release_that_differs_from_the_table_is_reported() {
+    let names: BTreeSet<String> = ["max-num-seqs", "watermark"].map(str::to_owned).into();
+    let found = vllm().mismatches(Version(0, 11, 0), &names);
+    assert!(found.iter().any(|m| m.flag == "watermark" && m.message.contains("lists it")));
+    assert!(found.iter().any(|m| m.flag == "block-size" && m.message.contains("does not list")));
+    assert!(found.iter().all(|m| m.flag != "max-num-seqs"));
+}
+
+#[test]
+fn every_axis_value_stands_on_its_own_everywhere() {
+    let models = model::Catalog::load(None).unwrap();
+    for s in Space::load_all(None).unwrap() {
+        for h in hardware::Catalog::load(None).unwrap().iter() {
+            for m in models.iter() {
+                for version in [s.oldest, s.newest] {
+                    let ctx = Context { version: Some(version), num_gpus: 8, ..Context::new(h, m) };
+                    for a in s.tunable(&ctx) {
+                        for v in &a.values {
+                            let c = Candidate::baseline(s.engine.clone()).with(&a.flag, v.clone());
+                            assert!(s.admits(&c, &ctx), "{} {} {}", h.id, m.id, c.label());
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn all_problems_of_a_file_are_named() {
+    let text = r#"
+engine = "vllm"
+oldest = "0.10.0"
+newest = "0.9.0"
+doc = "x"
+[[flag]]
+name = "a"
+type = "int"
+default = "1"
+defaults = [{ value = "one" }]
+phase = []
+changes_output = false
+doc = "x"
+source = "x"
+tune = [{ values = [1] }]
+constraints = [{ need = "a >= bb", why = "x" }]
+[[flag]]
+name = "a"
+type = "int"
+default = "1"
+phase = ["decode"]
+changes_output = false
+doc = "x"
+source = "x"
+since = "0.5.0"
+removed = "0.4.0"
+"#;
+    let found: Vec<String> = check_text("f", text).into_iter().map(|p| p.key).collect();
+    for key in ["newest", "flag.a", "flag.a.phase", "flag.a.mechanism", "flag.a.defaults", "flag.a.removed"] {
+        assert!(found.iter().any(|k| k == key), "{key} in {found:?}");
+    }
+    assert!(check_text("f", text).iter().any(|p| p.message.contains("unknown name `bb`")));
+    let shape = check_text("f", "engine = \"vllm\"\n[[flag]]\nname = \"zz\"\ntipe = 1\n");
+    assert!(shape.iter().any(|p| p.message.contains("--zz")), "{shape:?}");
+    assert!(check_text("f", "engine = ").len() == 1);
+    assert!(Space::load("vlm", None).unwrap_err().to_string().contains("`vllm`"));
+}

@@ -1,0 +1,185 @@
+//! The control client of one engine: health, models, one probe request, metrics, cache reset.
+//!
+//! Every call blocks and carries its own time limit; nothing here is part of a measurement.
+
+use crate::engine::{Endpoints, Samples};
+use crate::error::{Error, Result};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+
+/// Limit of a call that an idle engine answers at once.
+const SHORT: Duration = Duration::from_secs(10);
+
+/// Talks to one engine; not for use inside an async runtime.
+#[derive(Debug)]
+pub struct EngineClient {
+    http: reqwest::Client,
+    runtime: Runtime,
+    base: String,
+    endpoints: Endpoints,
+    api_key: Option<String>,
+}
+
+/// A model as `/v1/models` lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServedModel {
+    pub id: String,
+    pub max_model_len: Option<u64>,
+}
+
+/// Answer to the probe request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// A token was generated; the fingerprint tells two configurations apart (vLLM).
+    Token { fingerprint: Option<String> },
+    /// The server answered, but not with a token: what it said.
+    Refused(String),
+    /// No answer in time, or none at all.
+    Silent(String),
+}
+
+impl EngineClient {
+    pub fn new(port: u16, endpoints: Endpoints, api_key: Option<String>) -> Result<EngineClient> {
+        let fail = |e: String| Error::failed("the control client cannot be made").source(e);
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .no_proxy()
+            .pool_max_idle_per_host(1)
+            .build()
+            .map_err(|e| fail(e.to_string()))?;
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(|e| fail(e.to_string()))?;
+        Ok(EngineClient { http, runtime, base: format!("http://127.0.0.1:{port}"), endpoints, api_key })
+    }
+
+    /// Whether the health endpoint answers 200.
+    pub fn healthy(&self) -> bool {
+        self.get(self.endpoints.health, SHORT).is_ok_and(|(status, _)| status == 200)
+    }
+
+    /// The first model served.
+    pub fn model(&self) -> Option<ServedModel> {
+        let list = self.get_json(self.endpoints.models)?;
+        let first = list.get("data")?.get(0)?;
+        Some(ServedModel {
+            id: first.get("id")?.as_str()?.to_owned(),
+            max_model_len: first.get("max_model_len").and_then(Value::as_u64),
+        })
+    }
+
+    /// Asks for one token. Only this proves that the engine works: a front end may answer `/health` while
+    /// nothing behind it generates.
+    pub fn probe(&self, model: &str, limit: Duration) -> Probe {
+        let body = json!({
+            "model": model, "prompt": [11, 12, 13, 14], "max_tokens": 1, "temperature": 0.0, "stream": false
+        });
+        match self.post("/v1/completions", Some(&body), limit) {
+            Err(e) => Probe::Silent(e),
+            Ok((200, text)) => generated(&text),
+            Ok((status, text)) => Probe::Refused(format!("HTTP {status}: {}", brief(&text))),
+        }
+    }
+
+    /// The engine's counters and gauges now; `None` when it has no metrics or does not answer.
+    pub fn scrape(&self) -> Option<Samples> {
+        let (status, text) = self.get(self.endpoints.metrics?, SHORT).ok()?;
+        (status == 200).then(|| Samples::parse(&text)).filter(|s| !s.is_empty())
+    }
+
+    /// Empties the prefix cache. False when the engine has no way to, or refuses.
+    pub fn reset_cache(&self) -> bool {
+        let Some(path) = self.endpoints.reset_cache else { return false };
+        match self.post(path, None, SHORT) {
+            // Newer vLLM says in the body whether it did; older ones answer with nothing.
+            Ok((200, text)) => serde_json::from_str::<Value>(&text)
+                .ok()
+                .and_then(|v| v.get("success").and_then(Value::as_bool))
+                .unwrap_or(true),
+            _ => false,
+        }
+    }
+
+    pub fn version(&self) -> Option<String> {
+        let v = self.get_json(self.endpoints.version?)?;
+        v.get("version").and_then(Value::as_str).map(str::to_owned)
+    }
+
+    pub fn server_info(&self) -> Option<Value> {
+        self.get_json(self.endpoints.server_info?)
+    }
+
+    fn get_json(&self, path: &str) -> Option<Value> {
+        let (status, text) = self.get(path, SHORT).ok()?;
+        if status == 200 { serde_json::from_str(&text).ok() } else { None }
+    }
+
+    fn get(&self, path: &str, limit: Duration) -> Result<(u16, String), String> {
+        self.send(self.http.get(format!("{}{path}", self.base)), limit)
+    }
+
+    fn post(&self, path: &str, body: Option<&Value>, limit: Duration) -> Result<(u16, String), String> {
+        let request = self.http.post(format!("{}{path}", self.base));
+        self.send(if let Some(b) = body { request.json(b) } else { request }, limit)
+    }
+
+    fn send(&self, request: reqwest::RequestBuilder, limit: Duration) -> Result<(u16, String), String> {
+        let request = match &self.api_key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        };
+        self.runtime.block_on(async {
+            let answer = request.timeout(limit).send().await.map_err(|e| describe(&e))?;
+            let status = answer.status().as_u16();
+            let text = answer.text().await.map_err(|e| describe(&e))?;
+            Ok((status, text))
+        })
+    }
+}
+
+fn generated(text: &str) -> Probe {
+    let Ok(v) = serde_json::from_str::<Value>(text) else {
+        return Probe::Refused(format!("the answer is not JSON: {}", brief(text)));
+    };
+    let choices = v.get("choices").and_then(Value::as_array).map_or(0, Vec::len);
+    let tokens = v.pointer("/usage/completion_tokens").and_then(Value::as_u64);
+    if choices == 0 || tokens == Some(0) {
+        return Probe::Refused(format!("no token in the answer: {}", brief(text)));
+    }
+    let fingerprint = v.get("system_fingerprint").and_then(Value::as_str).map(str::to_owned);
+    Probe::Token { fingerprint }
+}
+
+fn brief(text: &str) -> String {
+    let text = text.trim();
+    if text.is_empty() { "(empty)".to_owned() } else { text.chars().take(300).collect() }
+}
+
+fn describe(e: &reqwest::Error) -> String {
+    if e.is_timeout() {
+        "no answer in time".to_owned()
+    } else if e.is_connect() {
+        "connection refused".to_owned()
+    } else {
+        let mut text = e.to_string();
+        if let Some(cause) = std::error::Error::source(e) {
+            text = format!("{text}: {cause}");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_generated_token_is_a_token() {
+        let ok = r#"{"choices":[{"text":""}],"usage":{"completion_tokens":1},"system_fingerprint":"f"}"#;
+        assert_eq!(generated(ok), Probe::Token { fingerprint: Some("f".into()) });
+        for bad in
+            ["<html>", "{}", r#"{"choices":[]}"#, r#"{"choices":[{}],"usage":{"completion_tokens":0}}"#]
+        {
+            assert!(matches!(generated(bad), Probe::Refused(_)), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! From what was seen to a [`Failure`].
+
+use super::secrets::Secrets;
+use super::types::Failure;
+use crate::engine::failure::{self, Class, Phase, Verdict};
+use crate::process::Exit;
+use crate::scenario::EngineKind;
+use std::path::{Path, PathBuf};
+
+/// Builds failures of one launch: they share engine, log and secrets.
+#[derive(Clone)]
+pub(super) struct Failing {
+    pub(super) engine: EngineKind,
+    pub(super) log: PathBuf,
+    pub(super) secrets: Secrets,
+}
+
+/// Read at most this much of a log's beginning and end: a root cause stands near one of them.
+const PART: usize = 8 << 20;
+
+impl Failing {
+    /// A failure known without the log.
+    pub(super) fn of(&self, class: Class, phase: &str, cause: &str, hint: &str) -> Failure {
+        let advice = failure::Next::of(class, cause);
+        Failure {
+            class: class.id().to_owned(),
+            phase: phase.to_owned(),
+            root_cause: self.secrets.scrub(cause),
+            hint: if hint.is_empty() { advice } else { hint.to_owned() },
+            exit: None,
+            log: self.log.exists().then(|| self.log.display().to_string()),
+        }
+    }
+
+    /// The engine ended by itself: the log says why, else its exit.
+    pub(super) fn died(&self, exit: Exit, ready: bool) -> Failure {
+        let verdict = failure::diagnose(&self.text(), Some(self.engine))
+            .filter(|v| !ready || v.phase >= Phase::Run || v.class != Class::Unknown)
+            .unwrap_or_else(|| failure::from_exit(&exit.to_string(), Some(self.engine), ready));
+        Failure { exit: Some(exit.to_string()), ..self.from_verdict(&verdict, ready) }
+    }
+
+    /// The engine's log says that it is dead although its first process still runs.
+    pub(super) fn broken(&self, mark: &str, ready: bool) -> Failure {
+        match failure::diagnose(&self.text(), Some(self.engine)) {
+            Some(v) => self.from_verdict(&v, ready),
+            None => self.of(Class::EngineCoreDeath, if ready { "run" } else { "start" }, mark, ""),
+        }
+    }
+
+    /// No end and no answer in time. An error in the log is a better cause than the silence.
+    pub(super) fn hung(&self, class: Class, what: &str, last_line: &str) -> Failure {
+        let ready = class == Class::HangInRun;
+        let last = if last_line.is_empty() {
+            "the log is empty".to_owned()
+        } else {
+            format!("last line of the log: {last_line}")
+        };
+        let cause = format!("{what}; {last}");
+        match failure::diagnose(&self.text(), Some(self.engine)) {
+            Some(v) if v.class != Class::Unknown && (!ready || v.phase >= Phase::Run) => {
+                Failure { hint: format!("{} (it then hung: {what})", v.next), ..self.from_verdict(&v, ready) }
+            }
+            _ => self.of(class, if ready { "run" } else { "start" }, &cause, ""),
+        }
+    }
+
+    fn from_verdict(&self, v: &Verdict, ready: bool) -> Failure {
+        let phase = if ready && v.phase < Phase::Run { Phase::Run } else { v.phase };
+        self.of(v.class, phase.id(), &v.root_cause, &v.next)
+    }
+
+    fn text(&self) -> String {
+        read_ends(&self.log)
+    }
+}
+
+fn read_ends(path: &Path) -> String {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    if bytes.len() <= 2 * PART {
+        return String::from_utf8_lossy(&bytes).into_owned();
+    }
+    let head = String::from_utf8_lossy(&bytes[..PART]);
+    let tail = String::from_utf8_lossy(&bytes[bytes.len() - PART..]);
+    format!("{head}\n{tail}")
+}

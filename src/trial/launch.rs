@@ -1,0 +1,157 @@
+//! From a spec to a started process: everything that can be known wrong before is found before.
+
+use super::engine_help::installed;
+use super::failing::Failing;
+use super::secrets::{Secrets, api_key};
+use super::{Event, Failure, Observer, TrialSpec};
+use crate::engine::adapter::conflicts;
+use crate::engine::{Adapter, Class, LaunchPlan, LaunchRequest, adapter};
+use crate::error::Error;
+use crate::process::{Launch, Lease, Running, free_port, stop};
+use crate::scenario::EngineKind;
+use crate::telemetry::{EngineClient, LogTail};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A launch that was started; [`Launched::stop`] ends it.
+pub(super) struct Launched {
+    pub(super) adapter: &'static dyn Adapter,
+    pub(super) running: Running,
+    pub(super) lease: Lease,
+    pub(super) port: u16,
+    pub(super) client: EngineClient,
+    pub(super) api_key: Option<String>,
+    pub(super) argv: Vec<String>,
+    pub(super) env: std::collections::BTreeMap<String, String>,
+    pub(super) started: Instant,
+    pub(super) tail: LogTail,
+    pub(super) failing: Failing,
+}
+
+/// What [`Launched::stop`] left to tell.
+pub(super) struct Stopped {
+    pub(super) leftovers: Vec<String>,
+    pub(super) survivors: Vec<String>,
+}
+
+impl Launched {
+    /// Starts the engine, or says why not.
+    pub(super) fn start(spec: &TrialSpec, observer: &dyn Observer) -> Result<Launched, Failure> {
+        let log = Path::new(&spec.dir).join("engine.log");
+        let secrets = Secrets::of(spec);
+        let engine: EngineKind = spec.candidate.engine.parse().map_err(|e: String| Failure {
+            class: Class::NotInstalled.id().to_owned(),
+            phase: "start".to_owned(),
+            root_cause: e,
+            hint: "choose one of the engines named".to_owned(),
+            exit: None,
+            log: None,
+        })?;
+        let failing = Failing { engine, log: log.clone(), secrets };
+        let adapter = adapter(engine);
+        std::fs::create_dir_all(&spec.dir)
+            .map_err(|e| failing.of(Class::Unwritable, "start", &format!("{}: {e}", spec.dir), ""))?;
+        let _ = std::fs::remove_file(&log);
+        let program = judged(spec, adapter, &failing)?;
+        let port = free_port().map_err(|e| failing.of(Class::PortInUse, "start", &e.to_string(), ""))?;
+        let plan = adapter.plan(&request(spec, port));
+        let argv: Vec<String> = program.into_iter().chain(plan.args.iter().cloned()).collect();
+        observer.event(&Event::Launching { argv: &crate::engine::redact::argv(&argv) });
+        spawn(spec, adapter, &failing, port, argv, &plan, log)
+    }
+
+    /// Stops the engine and proves that nothing of it is left.
+    pub(super) fn stop(self) -> Stopped {
+        let Launched { adapter, running, lease, port, failing, .. } = self;
+        let report = stop(running, Duration::from_secs_f64(adapter.stop_grace_s()), Some(port));
+        failing.secrets.scrub_file(&failing.log);
+        if report.survivors.is_empty() {
+            lease.release();
+        }
+        Stopped { leftovers: report.leftovers, survivors: report.survivors }
+    }
+}
+
+fn request(spec: &TrialSpec, port: u16) -> LaunchRequest<'_> {
+    LaunchRequest {
+        candidate: &spec.candidate,
+        model: &spec.model,
+        served_model_name: spec.served_model_name.as_deref(),
+        hardware: &spec.hardware,
+        num_gpus: spec.num_gpus,
+        fixed_args: &spec.fixed_args,
+        fixed_env: &spec.fixed_env,
+        port,
+        dir: &spec.dir,
+    }
+}
+
+/// The program, once flags and version were found to fit.
+fn judged(spec: &TrialSpec, adapter: &dyn Adapter, failing: &Failing) -> Result<Vec<String>, Failure> {
+    let twice = conflicts(&spec.candidate, &spec.fixed_args);
+    if !twice.is_empty() {
+        let cause = format!("given both by the candidate and after `--`: --{}", twice.join(", --"));
+        return Err(failing.of(Class::FlagConflict, "start", &cause, ""));
+    }
+    let not_there =
+        |e: Error| failing.of(Class::NotInstalled, "start", &e.what, e.hint.as_deref().unwrap_or_default());
+    let mut engine = installed(adapter, spec.program.as_deref()).map_err(not_there)?;
+    if !spec.candidate.flags.is_empty() {
+        engine.ask(adapter);
+        let objections = engine.help.as_ref().map_or_else(Vec::new, |h| h.objections(&spec.candidate));
+        if !objections.is_empty() {
+            return Err(failing.of(Class::FlagNotInVersion, "start", &objections.join("; "), ""));
+        }
+    }
+    Ok(engine.program)
+}
+
+fn spawn(
+    spec: &TrialSpec,
+    adapter: &'static dyn Adapter,
+    failing: &Failing,
+    port: u16,
+    argv: Vec<String>,
+    plan: &LaunchPlan,
+    log: PathBuf,
+) -> Result<Launched, Failure> {
+    let unwritable = |what: String| failing.of(Class::Unwritable, "start", &what, "");
+    for (path, text) in &plan.files {
+        std::fs::write(path, text).map_err(|e| unwritable(format!("{path}: {e}")))?;
+    }
+    let key = api_key(spec);
+    let client = EngineClient::new(port, adapter.endpoints(), key.clone())
+        .map_err(|e| failing.of(Class::Unknown, "start", &e.to_string(), ""))?;
+    let marker = format!("{}-{}/{}", std::process::id(), unique(), spec.id);
+    let mut lease = Lease::reserve(Path::new(&spec.dir), "engine", &marker, Some(port))
+        .map_err(|e| unwritable(e.to_string()))?;
+    let launch = Launch { argv: argv.clone(), env: plan.env.clone(), dir: None, log: log.clone(), marker };
+    let started = Instant::now();
+    let running = match Running::start(&launch) {
+        Ok(r) => r,
+        Err(e) => {
+            lease.release();
+            return Err(failing.of(Class::NotInstalled, "start", &e.to_string(), adapter.install_hint()));
+        }
+    };
+    // If only the second write fails, the marker in the first one is enough to find the tree.
+    let _ = lease.adopt(running.tree());
+    Ok(Launched {
+        adapter,
+        running,
+        lease,
+        port,
+        client,
+        api_key: key,
+        argv,
+        env: plan.env.clone(),
+        started,
+        tail: LogTail::new(log),
+        failing: failing.clone(),
+    })
+}
+
+/// Nanoseconds since the epoch: with the pid, unique on this machine.
+fn unique() -> u128 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos())
+}

@@ -1,0 +1,319 @@
+//! One measured run, with the prefix cache kept out of its numbers and the engine watched.
+
+use super::launch::Launched;
+use super::ready::{Ready, alive};
+use super::{Event, Failure, Measured, Observer, TrialSpec};
+use crate::engine::Class;
+use crate::load::{self, Cancel, LoadResult, Progress, RunOptions, Secret, Target};
+use crate::scenario::{EngineKind, Record, RequestRow};
+use crate::telemetry::Sampler;
+use crate::telemetry::sampler::{Deltas, Peaks};
+use crate::workload::{Dataset, PlannedRequest, WorkloadSpec, generate_run};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Largest share of prompt tokens from the prefix cache that a workload of unrelated prompts may show.
+const CLEAN_HIT_RATIO: f64 = 0.01;
+const POLL: Duration = Duration::from_millis(100);
+/// Gauges are read this often; the engine's front end does the work, so not oftener.
+const SAMPLE: Duration = Duration::from_secs(2);
+
+/// Which run this is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RunId {
+    pub(super) workload: usize,
+    pub(super) repeat: u32,
+}
+
+/// Runs one workload once; a run that the prefix cache spoilt is kept as invalid and made again.
+pub(super) fn run(
+    spec: &TrialSpec,
+    l: &mut Launched,
+    ready: &Ready,
+    id: RunId,
+    cancel: &Cancel,
+    observer: &dyn Observer,
+) -> Result<Vec<Measured>, Failure> {
+    let first = once(spec, l, ready, id, 0, cancel, observer)?;
+    let spoilt =
+        first.cache_hit_ratio.is_some_and(|r| r > CLEAN_HIT_RATIO) && !shares_prompts(&first.workload);
+    if !spoilt {
+        return Ok(vec![first]);
+    }
+    let second = once(spec, l, ready, id, 1, cancel, observer)?;
+    Ok(vec![first, second])
+}
+
+/// Prompts that have something in common by intent: hits are then part of the workload.
+fn shares_prompts(w: &WorkloadSpec) -> bool {
+    w.dataset != Dataset::Random || w.random_prefix_len.is_some_and(|n| n > 0)
+}
+
+fn once(
+    spec: &TrialSpec,
+    l: &mut Launched,
+    ready: &Ready,
+    id: RunId,
+    attempt: u64,
+    cancel: &Cancel,
+    observer: &dyn Observer,
+) -> Result<Measured, Failure> {
+    let workload = &spec.workloads[id.workload];
+    // Contents differ in every run of the trial, and are the same for every candidate at the same place.
+    let content = (u64::from(spec.first_repeat + id.repeat) * 64 + id.workload as u64) * 2 + attempt;
+    let requests = generate_run(workload, vocab(spec), content)
+        .map_err(|e| l.failing.of(Class::BadValue, "run", &e.to_string(), "correct the workload"))?;
+    observer.event(&Event::RunStarted { workload: id.workload, repeat: spec.first_repeat + id.repeat });
+    l.client.reset_cache();
+    let started_unix_s = super::run::unix_now();
+    let began = Instant::now();
+    let (result, deltas, peaks) = watched(spec, l, ready, &requests, workload, cancel, observer)?;
+    answered(l, &result)?;
+    let wall_s = began.elapsed().as_secs_f64();
+    let hit_ratio = deltas.hit_ratio().or_else(|| result.cached_share());
+    let invalid = reasons(&result, hit_ratio, workload);
+    let observation = observation(spec, ready, workload, &result, &deltas, &peaks);
+    keep(spec, id, attempt, &observation, &result);
+    let run = Measured {
+        workload: workload.clone(),
+        repeat: spec.first_repeat + id.repeat,
+        observation,
+        cache_hit_ratio: hit_ratio,
+        invalid,
+        started_unix_s,
+        wall_s,
+    };
+    observer.event(&Event::RunFinished { run: &run });
+    Ok(run)
+}
+
+/// Token ids are drawn below this; the catalogue knows the model's vocabulary, else a size that every
+/// tokenizer has.
+fn vocab(spec: &TrialSpec) -> u32 {
+    const SMALLEST: u32 = 2000;
+    crate::model::Catalog::load(None)
+        .and_then(|c| c.find(&spec.model))
+        .map_or(SMALLEST, |m| m.vocab)
+        .max(SMALLEST / 2)
+}
+
+/// The load on its own thread; here the engine is watched meanwhile.
+fn watched(
+    spec: &TrialSpec,
+    l: &mut Launched,
+    ready: &Ready,
+    requests: &[PlannedRequest],
+    workload: &WorkloadSpec,
+    cancel: &Cancel,
+    observer: &dyn Observer,
+) -> Result<(LoadResult, Deltas, Peaks), Failure> {
+    let limit = Duration::from_secs_f64(spec.run_timeout_s.clamp(0.1, 1e7));
+    let inner = Cancel::new();
+    let progress = Arc::new(Progress::default());
+    let options = RunOptions {
+        max_concurrency: workload.max_concurrency,
+        run_timeout: Some(limit),
+        cancel: inner.clone(),
+        progress: Arc::clone(&progress),
+        ..RunOptions::default()
+    };
+    let mut target = Target::new(format!("http://127.0.0.1:{}", l.port), ready.model.clone());
+    target.api_key = l.api_key.clone().map(Secret::new);
+    let names = l.adapter.metric_names();
+    // A second client, so that sampling does not borrow the launch.
+    let sampling = crate::telemetry::EngineClient::new(l.port, l.adapter.endpoints(), l.api_key.clone())
+        .map_err(|e| l.failing.of(Class::Unknown, "run", &e.to_string(), ""))?;
+    let mut sampler = Sampler::start(&sampling, names);
+    let outcome = std::thread::scope(|scope| {
+        let work = scope.spawn(|| load::run(&target, requests, &options));
+        let watch = watch(l, &work, &progress, limit, &mut sampler, cancel, observer);
+        if watch.is_err() {
+            inner.cancel();
+        }
+        let result = work.join();
+        watch.map(|()| result)
+    })?;
+    let result = outcome
+        .map_err(|_| l.failing.of(Class::Unknown, "run", "the load generator failed inside", ""))?
+        .map_err(|e| l.failing.of(Class::Unknown, "run", &e.to_string(), e.hint.as_deref().unwrap_or("")))?;
+    Ok((result, sampler.finish(), sampler.peaks))
+}
+
+/// Until the load is done: is the engine alive, does it answer within the limit?
+fn watch<T>(
+    l: &mut Launched,
+    work: &std::thread::ScopedJoinHandle<'_, T>,
+    progress: &Progress,
+    limit: Duration,
+    sampler: &mut Sampler<'_>,
+    cancel: &Cancel,
+    observer: &dyn Observer,
+) -> Result<(), Failure> {
+    let began = Instant::now();
+    let mut sampled = began;
+    // The load cuts its own requests at the limit; what is still busy later than this is stuck.
+    let hard = limit + Duration::from_secs(15);
+    while !work.is_finished() {
+        alive(l, cancel, true)?;
+        if began.elapsed() > hard {
+            let what = format!("the run did not end within {:.0} s", limit.as_secs_f64());
+            return Err(l.failing.hung(Class::HangInRun, &what, l.tail.last()));
+        }
+        if sampled.elapsed() > SAMPLE {
+            sampler.sample();
+            sampled = Instant::now();
+            observer.event(&Event::Running {
+                completed: progress.completed.load(Ordering::Relaxed),
+                failed: progress.failed.load(Ordering::Relaxed),
+                planned: progress.planned.load(Ordering::Relaxed),
+                elapsed_s: began.elapsed().as_secs_f64(),
+            });
+        }
+        std::thread::sleep(POLL);
+    }
+    // An engine that died with the last request is told from one that finished.
+    alive(l, cancel, true)
+}
+
+/// A run without one completed request is a failure of the engine.
+fn answered(l: &mut Launched, result: &LoadResult) -> Result<(), Failure> {
+    if result.rows.iter().any(load::Row::completed) || result.rows.is_empty() {
+        return Ok(());
+    }
+    // The engine may be dying: its process ends a little after its requests.
+    let never = Cancel::new();
+    for _ in 0..20 {
+        alive(l, &never, true)?;
+        std::thread::sleep(POLL);
+    }
+    let (kind, count) =
+        result.errors.iter().max_by_key(|(_, c)| c.count).map_or((None, String::new()), |(k, c)| {
+            (Some(*k), format!("no request completed: {} of {} {k}: {}", c.count, result.rows.len(), c.first))
+        });
+    match kind {
+        Some(load::ErrorKind::Timeout) => Err(l.failing.hung(Class::HangInRun, &count, l.tail.last())),
+        _ => {
+            let class = crate::engine::diagnose(&count, None).map_or(Class::BadResponse, |v| match v.class {
+                Class::RequestTooLong => Class::RequestTooLong,
+                _ => Class::BadResponse,
+            });
+            Err(l.failing.of(class, "run", &count, ""))
+        }
+    }
+}
+
+/// Why the run must not be used.
+fn reasons(result: &LoadResult, hits: Option<f64>, workload: &WorkloadSpec) -> Vec<String> {
+    let mut invalid = result.invalid.clone();
+    if let Some(ratio) = hits.filter(|r| *r > CLEAN_HIT_RATIO && !shares_prompts(workload)) {
+        invalid.push(format!("{:.1} % of the prompt tokens came from the prefix cache", ratio * 100.0));
+    }
+    for (kind, errors) in &result.errors {
+        invalid.push(format!(
+            "{} of {} requests failed ({kind}: {})",
+            errors.count,
+            result.rows.len(),
+            errors.first
+        ));
+    }
+    invalid
+}
+
+fn observation(
+    spec: &TrialSpec,
+    ready: &Ready,
+    workload: &WorkloadSpec,
+    result: &LoadResult,
+    deltas: &Deltas,
+    peaks: &Peaks,
+) -> Record {
+    let mut metrics = result.metrics.clone();
+    let mut extra = |key: &str, value: Option<f64>| {
+        if let Some(v) = value.and_then(serde_json::Number::from_f64) {
+            metrics.extra.insert(key.to_owned(), Value::Number(v));
+        }
+    };
+    extra("engine_preemptions", deltas.preemptions);
+    extra("engine_peak_running", peaks.running);
+    extra("engine_peak_waiting", peaks.waiting);
+    extra("engine_peak_kv_usage", peaks.kv_usage);
+    let engine: Option<EngineKind> = spec.candidate.engine.parse().ok();
+    // Gaps between tokens are in the run's own file; here they would make the record many times larger.
+    let rows = result.request_rows().into_iter().map(|r| RequestRow { itl_s: None, ..r }).collect();
+    Record {
+        engine,
+        engine_version: ready.facts.version.clone(),
+        serve_command: Some(serve_command(spec, &ready.facts.argv)),
+        model: Some(spec.model.clone()),
+        hardware: Some(spec.hardware.clone()),
+        num_gpus: Some(spec.num_gpus),
+        workload: Some(workload.clone()),
+        resolved: Some(ready.facts.resolved.clone()),
+        requests: Some(rows),
+        result: Some(metrics),
+        ..Record::default()
+    }
+}
+
+/// The command without the address it happened to get, so that equal launches have equal commands.
+fn serve_command(spec: &TrialSpec, argv: &[String]) -> String {
+    let shown = crate::engine::redact::env(&spec.fixed_env);
+    let tuned = crate::engine::redact::env(&spec.candidate.env);
+    let mut words: Vec<String> =
+        shown.iter().chain(&tuned).map(|(k, v)| format!("{k}={}", quoted(v))).collect();
+    let mut skip = false;
+    for arg in argv {
+        if skip {
+            skip = false;
+        } else if arg == "--host" || arg == "--port" {
+            skip = true;
+        } else {
+            words.push(quoted(arg));
+        }
+    }
+    words.join(" ")
+}
+
+/// A word as a shell would take it back.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// The whole observation, with every token gap, beside the log; a disk that is full does not lose the run.
+fn keep(spec: &TrialSpec, id: RunId, attempt: u64, observation: &Record, result: &LoadResult) {
+    let full = Record { requests: Some(result.request_rows()), ..observation.clone() };
+    let again = if attempt == 0 { String::new() } else { format!("-again{attempt}") };
+    let name = format!("run-{}-{}{again}.json", id.workload, spec.first_repeat + id.repeat);
+    if let Ok(json) = serde_json::to_vec(&full) {
+        let _ = std::fs::write(Path::new(&spec.dir).join(name), json);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        assert_eq!(quoted("--a"), "--a");
+        assert_eq!(quoted(r#"{"mode": 3}"#), r#"'{"mode": 3}'"#);
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn prompts_with_a_common_beginning_may_hit_the_cache() {
+        let mut w = WorkloadSpec::random(100, 10, 5, 1);
+        assert!(!shares_prompts(&w));
+        w.random_prefix_len = Some(50);
+        assert!(shares_prompts(&w));
+    }
+}

@@ -1,0 +1,86 @@
+//! A whole trial, from launch to proof that nothing is left.
+
+use super::launch::Launched;
+use super::measure::{self, RunId};
+use super::secrets::redacted;
+use super::{Event, Failure, LaunchFacts, Measured, Observer, Outcome, TrialResult, TrialSpec, ready};
+use crate::load::Cancel;
+use std::path::Path;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Runs one candidate on its workloads. Blocks; may be called from anywhere, also from inside an async
+/// runtime's blocking thread.
+///
+/// When `cancel` is set the engine is stopped and the result is a failure of class `interrupted` that holds
+/// the runs finished so far.
+pub fn run_trial(spec: &TrialSpec, cancel: &Cancel, observer: &dyn Observer) -> TrialResult {
+    // A thread of its own: the control client brings a runtime, and runtimes do not nest.
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| trial(spec, cancel, observer));
+        match worker.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+fn trial(spec: &TrialSpec, cancel: &Cancel, observer: &dyn Observer) -> TrialResult {
+    let started_unix_s = unix_now();
+    let began = Instant::now();
+    let mut leftovers = Vec::new();
+    let outcome = match Launched::start(spec, observer) {
+        Err(failure) => Outcome::Failed { failure, facts: None, runs: Vec::new() },
+        Ok(mut launched) => {
+            let outcome = launched_trial(spec, &mut launched, cancel, observer);
+            observer.event(&Event::Stopping);
+            let stopped = launched.stop();
+            leftovers = stopped.leftovers;
+            leftovers.extend(stopped.survivors.iter().map(|s| format!("{s}: could not be removed")));
+            outcome
+        }
+    };
+    let result = TrialResult {
+        spec: redacted(spec),
+        outcome,
+        started_unix_s,
+        wall_s: began.elapsed().as_secs_f64(),
+        leftovers,
+    };
+    if let Ok(json) = serde_json::to_vec_pretty(&result.spec) {
+        let _ = std::fs::write(Path::new(&spec.dir).join("spec.json"), json);
+    }
+    result
+}
+
+fn launched_trial(
+    spec: &TrialSpec,
+    launched: &mut Launched,
+    cancel: &Cancel,
+    observer: &dyn Observer,
+) -> Outcome {
+    let ready = match ready::wait(spec, launched, cancel, observer) {
+        Ok(ready) => ready,
+        Err(failure) => return Outcome::Failed { failure, facts: None, runs: Vec::new() },
+    };
+    observer.event(&Event::Ready { facts: &ready.facts });
+    let mut runs: Vec<Measured> = Vec::new();
+    // Repeats outside, workloads inside: a drift of the machine then touches all workloads alike.
+    for repeat in 0..spec.repeats {
+        for workload in 0..spec.workloads.len() {
+            match measure::run(spec, launched, &ready, RunId { workload, repeat }, cancel, observer) {
+                Ok(made) => runs.extend(made),
+                Err(failure) => return failed(failure, ready.facts, runs),
+            }
+        }
+    }
+    Outcome::Measured { facts: ready.facts, runs }
+}
+
+fn failed(failure: Failure, facts: LaunchFacts, runs: Vec<Measured>) -> Outcome {
+    Outcome::Failed { failure, facts: Some(facts), runs }
+}
+
+/// Seconds since the epoch.
+pub(super) fn unix_now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+}

@@ -1,0 +1,74 @@
+//! The secrets a trial knows of, so that no record, report or log carries one.
+
+use super::TrialSpec;
+use crate::engine::redact;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Values that must not be written anywhere.
+#[derive(Clone, Default)]
+pub(super) struct Secrets(Vec<String>);
+
+impl Secrets {
+    /// Those in the spec's own arguments and environment, and the hub tokens this process inherited.
+    pub(super) fn of(spec: &TrialSpec) -> Secrets {
+        let mut values = Vec::new();
+        let hidden = redact::argv(&spec.fixed_args);
+        for (plain, shown) in spec.fixed_args.iter().zip(&hidden) {
+            if plain != shown {
+                values.push(plain.split_once('=').map_or(plain.as_str(), |(_, v)| v).to_owned());
+            }
+        }
+        let inherited: BTreeMap<String, String> = std::env::vars().collect();
+        for vars in [&spec.fixed_env, &spec.candidate.env, &inherited] {
+            let shown = redact::env(vars);
+            values.extend(vars.iter().filter(|(k, v)| shown[*k] != **v).map(|(_, v)| v.clone()));
+        }
+        // Very short values would take ordinary words out of a log.
+        values.retain(|v| v.len() >= 6);
+        values.sort();
+        values.dedup();
+        Secrets(values)
+    }
+
+    pub(super) fn scrub(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |t, s| t.replace(s.as_str(), "<redacted>"))
+    }
+
+    /// Rewrites a log that carries one; leaves any other alone.
+    pub(super) fn scrub_file(&self, path: &Path) {
+        if self.0.is_empty() {
+            return;
+        }
+        let Ok(bytes) = std::fs::read(path) else { return };
+        let text = String::from_utf8_lossy(&bytes);
+        let clean = self.scrub(&text);
+        if clean != text {
+            // A log that cannot be cleaned is better gone.
+            if std::fs::write(path, clean).is_err() {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+}
+
+/// The spec as it may be recorded.
+pub(super) fn redacted(spec: &TrialSpec) -> TrialSpec {
+    let mut shown = spec.clone();
+    shown.fixed_args = redact::argv(&spec.fixed_args);
+    shown.fixed_env = redact::env(&spec.fixed_env);
+    shown.candidate.env = redact::env(&spec.candidate.env);
+    shown.program = spec.program.as_ref().map(|p| redact::argv(p));
+    shown
+}
+
+/// The key that the engine was told to ask for, so that the client can show it.
+pub(super) fn api_key(spec: &TrialSpec) -> Option<String> {
+    let args = &spec.fixed_args;
+    let at = args.iter().position(|a| a == "--api-key" || a.starts_with("--api-key="));
+    at.and_then(|i| match args[i].split_once('=') {
+        Some((_, key)) => Some(key.to_owned()),
+        None => args.get(i + 1).cloned(),
+    })
+    .or_else(|| spec.fixed_env.get("VLLM_API_KEY").cloned())
+}
