@@ -281,6 +281,8 @@ where
             let Some((at, index, request)) = self.ready.pop_front() else { return };
             if self.scheduler.add(request).is_err() {
                 self.lose(index, at);
+                // The client may send its next one at once.
+                self.send_until(self.host);
             }
             let waiting = self.scheduler.gauges().waiting;
             self.account.peak_waiting = self.account.peak_waiting.max(waiting);
@@ -307,8 +309,9 @@ where
 
     /// Composes and launches one step; false when nothing can run.
     fn launch(&mut self) -> bool {
-        let Some(step) = self.scheduler.schedule() else { return false };
+        let step = self.scheduler.schedule();
         self.note_transitions();
+        let Some(step) = step else { return false };
         self.note_gauges();
         let (start, end) = self.run_step(&step.shape);
         debug_assert!(start <= end);

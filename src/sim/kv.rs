@@ -1,7 +1,7 @@
-//! KV-cache blocks: how many a request holds, and the pool they come from when prompts share nothing.
+//! KV-cache blocks: how many a request holds, and the pool they come from.
 
 use super::scheduler::Slot;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 /// How a launch's KV room is cut up.
 ///
@@ -57,29 +57,55 @@ impl KvLayout {
     }
 }
 
-/// A run of free blocks that were given back together. With an owner they still hold that preempted
-/// request's prefix, tail first.
+/// Who could still use what a run of free blocks holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Nobody,
+    /// A preempted request: its prefix, tail first.
+    Request(Slot),
+    /// Any request whose prompt has a block of this chained hash.
+    Prefix(u64),
+}
+
+/// Free blocks that were given back together.
 #[derive(Debug, Clone, Copy)]
 struct Segment {
-    owner: Option<Slot>,
+    owner: Owner,
     blocks: u64,
 }
 
-/// The pool when prompts share nothing: counts instead of block numbers, but the same order of reuse, so
-/// that a preempted request finds on its return exactly the prefix that nobody has overwritten.
+/// A prompt block in the cache.
+#[derive(Debug, Clone, Copy)]
+struct Cached {
+    /// Running requests that use it.
+    users: u32,
+    /// Number of its segment while nobody uses it.
+    segment: u64,
+}
+
+/// The pool of blocks, in order of reuse (least recently freed first, a request's tail before its head).
+///
+/// Blocks that nobody can ask for again are only counted. Prompt blocks with a hash are kept by name, and
+/// what a preempted request leaves behind is kept as one run, so that on its return it finds exactly the
+/// prefix that nobody has overwritten.
 #[derive(Debug, Clone)]
-pub(super) struct CountingPool {
+pub(super) struct BlockPool {
     segments: VecDeque<Segment>,
     /// Number of the front segment; segment numbers never change while it lives.
     base: u64,
     free: u64,
+    cached: HashMap<u64, Cached>,
+    /// Blocks that a named prompt block stands for: one in every full group.
+    unit: u64,
 }
 
-impl CountingPool {
-    pub(super) fn new(blocks: u64) -> CountingPool {
+impl BlockPool {
+    pub(super) fn new(layout: &KvLayout) -> BlockPool {
+        let blocks = layout.blocks;
         let mut segments = VecDeque::new();
-        segments.push_back(Segment { owner: None, blocks });
-        CountingPool { segments, base: 0, free: blocks }
+        segments.push_back(Segment { owner: Owner::Nobody, blocks });
+        let unit = u64::from(layout.full_groups);
+        BlockPool { segments, base: 0, free: blocks, cached: HashMap::new(), unit }
     }
 
     pub(super) fn free(&self) -> u64 {
@@ -94,6 +120,10 @@ impl CountingPool {
             let taken = front.blocks.min(blocks);
             front.blocks -= taken;
             blocks -= taken;
+            if let (Owner::Prefix(hash), true) = (front.owner, taken > 0) {
+                front.owner = Owner::Nobody;
+                self.cached.remove(&hash);
+            }
             if front.blocks == 0 {
                 self.segments.pop_front();
                 self.base += 1;
@@ -108,47 +138,96 @@ impl CountingPool {
         }
         self.free += blocks;
         match self.segments.back_mut() {
-            Some(last) if last.owner.is_none() => last.blocks += blocks,
-            _ => self.segments.push_back(Segment { owner: None, blocks }),
+            Some(last) if last.owner == Owner::Nobody => last.blocks += blocks,
+            _ => self.segments.push_back(Segment { owner: Owner::Nobody, blocks }),
         }
     }
 
-    /// Gives back the prefix of a preempted request, to be found again by the number returned.
-    pub(super) fn give_owned(&mut self, owner: Slot, blocks: u64) -> u64 {
+    fn push(&mut self, owner: Owner, blocks: u64) -> u64 {
         self.free += blocks;
-        self.segments.push_back(Segment { owner: Some(owner), blocks });
+        self.segments.push_back(Segment { owner, blocks });
         self.base + self.segments.len() as u64 - 1
     }
 
-    fn owned(&self, owner: Slot, number: u64) -> Option<usize> {
+    /// Gives back what a preempted request computed, to be found again by the number returned.
+    pub(super) fn give_owned(&mut self, owner: Slot, blocks: u64) -> u64 {
+        self.push(Owner::Request(owner), blocks)
+    }
+
+    fn position(&self, owner: Owner, number: u64) -> Option<usize> {
         let at = usize::try_from(number.checked_sub(self.base)?).ok()?;
-        self.segments.get(at).filter(|s| s.owner == Some(owner)).map(|_| at)
+        self.segments.get(at).filter(|s| s.owner == owner).map(|_| at)
     }
 
     /// How much of an owned segment nobody has taken yet.
     pub(super) fn remains(&self, owner: Slot, number: u64) -> u64 {
-        self.owned(owner, number).map_or(0, |at| self.segments[at].blocks)
+        self.position(Owner::Request(owner), number).map_or(0, |at| self.segments[at].blocks)
     }
 
-    /// Takes what remains of an owned segment out of the free blocks.
-    pub(super) fn adopt(&mut self, owner: Slot, number: u64) {
-        if let Some(at) = self.owned(owner, number) {
-            self.free -= self.segments[at].blocks;
-            self.segments[at] = Segment { owner: None, blocks: 0 };
+    /// Takes the first `blocks` of the owner's prefix out of its segment; the rest is nobody's.
+    pub(super) fn adopt(&mut self, owner: Slot, number: u64, blocks: u64) {
+        if let Some(at) = self.position(Owner::Request(owner), number) {
+            let rest = self.segments[at].blocks - blocks;
+            self.free -= blocks;
+            self.segments[at] = Segment { owner: Owner::Nobody, blocks: rest };
         }
     }
 
     /// The owner has gone: its blocks stay where they are in the order of reuse, without a name.
     pub(super) fn disown(&mut self, owner: Slot, number: u64) {
-        if let Some(at) = self.owned(owner, number) {
-            self.segments[at].owner = None;
+        self.adopt(owner, number, 0);
+    }
+
+    /// A prompt block was computed by a running request. False when another one has put the same into the
+    /// cache before: then this block stays without a name.
+    pub(super) fn publish(&mut self, hash: u64) -> bool {
+        let vacant = !self.cached.contains_key(&hash);
+        if vacant {
+            self.cached.insert(hash, Cached { users: 1, segment: 0 });
+        }
+        vacant
+    }
+
+    /// How many of these blocks, from the first, are in the cache, and how many of those are free.
+    pub(super) fn lookup(&self, hashes: &[u64]) -> (u32, u64) {
+        let (mut hit, mut idle) = (0, 0);
+        for c in hashes.iter().map_while(|h| self.cached.get(h)) {
+            hit += 1;
+            idle += u64::from(c.users == 0) * self.unit;
+        }
+        (hit, idle)
+    }
+
+    /// A request uses this cached block.
+    pub(super) fn hold(&mut self, hash: u64) {
+        let Some(c) = self.cached.get_mut(&hash) else { return };
+        c.users += 1;
+        let (first, number) = (c.users == 1, c.segment);
+        if first && let Some(at) = self.position(Owner::Prefix(hash), number) {
+            self.free -= self.segments[at].blocks;
+            self.segments[at] = Segment { owner: Owner::Nobody, blocks: 0 };
         }
     }
 
-    pub(super) fn disown_all(&mut self) {
-        for s in &mut self.segments {
-            s.owner = None;
+    /// A request has done with this cached block; it stays in the cache until its room is needed.
+    pub(super) fn release(&mut self, hash: u64) {
+        let unit = self.unit;
+        let Some(c) = self.cached.get_mut(&hash) else { return };
+        c.users -= 1;
+        if c.users == 0 {
+            let number = self.push(Owner::Prefix(hash), unit);
+            if let Some(c) = self.cached.get_mut(&hash) {
+                c.segment = number;
+            }
         }
+    }
+
+    /// Forgets every prefix that no running request uses.
+    pub(super) fn forget(&mut self) {
+        for s in &mut self.segments {
+            s.owner = Owner::Nobody;
+        }
+        self.cached.retain(|_, c| c.users > 0);
     }
 }
 
@@ -169,16 +248,41 @@ mod tests {
 
     #[test]
     fn a_preempted_prefix_survives_until_its_blocks_are_reused() {
-        let mut p = CountingPool::new(10);
+        let mut p = BlockPool::new(&KvLayout::dense(16, 10));
         p.take(10);
         p.give(2);
         let n = p.give_owned(7, 5);
         p.give(3);
         p.take(4);
         assert_eq!((p.free(), p.remains(7, n)), (6, 3));
-        p.adopt(7, n);
+        p.adopt(7, n, 3);
         assert_eq!((p.free(), p.remains(7, n)), (3, 0));
         p.take(3);
+        assert_eq!(p.free(), 0);
+    }
+
+    #[test]
+    fn the_tail_of_a_cached_prompt_is_evicted_before_its_head() {
+        let mut p = BlockPool::new(&KvLayout::dense(16, 6));
+        p.take(4);
+        for h in 1..=4 {
+            assert!(p.publish(h));
+        }
+        assert!(!p.publish(2));
+        p.hold(1);
+        for h in (1..=4).rev() {
+            p.release(h);
+        }
+        // Block 1 is still in use; 2 is the least recently freed but one.
+        assert_eq!((p.free(), p.lookup(&[1, 2, 3, 4])), (5, (4, 3)));
+        p.take(3);
+        assert_eq!(p.lookup(&[1, 2, 3, 4]), (3, 2));
+        p.hold(2);
+        p.release(1);
+        assert_eq!((p.free(), p.lookup(&[1, 2, 3])), (2, (3, 2)));
+        p.forget();
+        assert_eq!((p.free(), p.lookup(&[1])), (2, (0, 0)));
+        p.take(2);
         assert_eq!(p.free(), 0);
     }
 }

@@ -107,13 +107,21 @@ fn what_can_never_run_is_lost_and_counted() {
     assert_eq!((g.running, g.waiting, g.kv_blocks_used), (0, 0, 0));
 }
 
+/// Block hashes of a prompt that shares its first 96 tokens with its family.
+fn prompt(family: u64, own: u64, tokens: u32) -> Vec<u64> {
+    (0..u64::from(tokens / 16)).map(|i| if i < 6 { family * 1000 + i } else { own << 16 | i }).collect()
+}
+
 fn workload() -> impl Strategy<Value = Vec<Arrival>> {
-    prop::collection::vec((0u64..40_000, 1u32..300, 1u32..120, 0u32..2), 1..60).prop_map(|v| {
+    prop::collection::vec((0u64..40_000, 1u32..300, 1u32..120, 0u32..2, 0u64..4), 1..60).prop_map(|v| {
         let mut v: Vec<Arrival> = v
             .into_iter()
-            .map(|(at, input, output, stops)| {
+            .map(|(at, input, output, stops, family)| {
                 let mut a = shape(at, input, output);
                 a.request.max_tokens += stops * 30;
+                if family > 0 {
+                    a.request.block_hashes = prompt(family, at, input);
+                }
                 a
             })
             .collect();
@@ -142,8 +150,28 @@ fn setting() -> impl Strategy<Value = (EngineConfig, KvLayout, SimOptions)> {
     )
 }
 
+#[test]
+fn a_shared_prefix_is_computed_once() {
+    let mut first = shape(0, 128, 4);
+    first.request.block_hashes = prompt(1, 1, 128);
+    let mut second = shape(100_000, 128, 4);
+    second.request.block_hashes = prompt(1, 2, 128);
+    let mut c = config();
+    let (r, g) = run(&[first.clone(), second.clone()], &c, &KvLayout::dense(16, 100), &SimOptions::default());
+    assert_eq!((g.prefix_queries, g.prefix_hits), (256, 96));
+    assert_eq!(r.account.prefill_tokens, 256 - 96);
+    // The same prompt again: the block of the last token is computed again.
+    let again = Arrival { at: Nanos(200_000_000), ..second.clone() };
+    let (r, _) =
+        run(&[first.clone(), second.clone(), again], &c, &KvLayout::dense(16, 100), &SimOptions::default());
+    assert_eq!(r.account.prefill_tokens, 256 - 96 + 16);
+    c.prefix_caching = false;
+    let (r, _) = run(&[first, second], &c, &KvLayout::dense(16, 100), &SimOptions::default());
+    assert_eq!(r.account.prefill_tokens, 256);
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
 
     #[test]
     fn jumping_equals_stepping_to_the_nanosecond(requests in workload(), (c, layout, options) in setting()) {

@@ -5,6 +5,18 @@ use super::{InFlight, VllmScheduler};
 use crate::cost::StepShape;
 use crate::sim::scheduler::{Blocked, Slot, Transition};
 
+/// What of a waiting request is in the cache.
+#[derive(Debug, Clone, Copy)]
+struct Hit {
+    /// Prompt blocks found by hash.
+    named: u32,
+    /// Blocks after those that it left behind itself.
+    own: u32,
+    tokens: u32,
+    /// Blocks of the pool among them that running requests use.
+    in_use: u64,
+}
+
 impl VllmScheduler {
     /// Admits what fits; says what the next one waits for.
     pub(super) fn admit_waiting(&mut self, record: &mut InFlight, shape: &mut StepShape) -> Option<Blocked> {
@@ -17,19 +29,20 @@ impl VllmScheduler {
                 return Some(Blocked::Budget);
             }
             let hit = self.prefix_hit(slot);
-            self.requests[slot].cached = hit;
+            self.requests[slot].cached = hit.tokens;
             let mut chunk = self.chunk_of(slot, u64::MAX);
             if !self.limits.chunked && chunk > budget {
                 return Some(Blocked::Budget);
             }
             chunk = chunk.min(budget);
             let known = self.requests[slot].known();
+            let first_chunk = self.layout.held(hit.tokens, hit.tokens + chunk);
             let asked = if self.limits.reserve_full_prompt {
-                self.layout.whole(known, self.in_flight_tokens())
+                self.layout.whole(known, self.in_flight_tokens()).max(first_chunk)
             } else {
-                self.layout.held(hit, hit + chunk)
+                first_chunk
             };
-            if asked > self.pool.free() || self.layout.held(hit, hit + chunk) > self.pool.free() {
+            if asked - hit.in_use > self.pool.free() {
                 return Some(Blocked::KvBlocks);
             }
             self.waiting.pop_front();
@@ -44,41 +57,50 @@ impl VllmScheduler {
         None
     }
 
-    /// Tokens of the request that are still in the cache from before its preemption.
-    fn prefix_hit(&self, slot: Slot) -> u32 {
+    /// How much of a waiting request is in the cache: prompt blocks by hash, and after a preemption what it
+    /// left behind itself. The last known token is always computed again, so at most whole blocks before it
+    /// count.
+    fn prefix_hit(&self, slot: Slot) -> Hit {
         let r = &self.requests[slot];
-        let Some(number) = r.left_behind else { return 0 };
-        let remains = self.pool.remains(slot, number);
-        let b = self.layout.block_size;
-        let at_most = (r.known() - 1) / b;
-        // A prefix counts only if its last window is there in the sliding groups too, and those blocks are
-        // the first to be reused.
-        if self.layout.sliding_groups > 0 {
-            return 0;
+        let at_most = (r.known() - 1) / self.layout.block_size;
+        let usable = &r.hashes[..r.hashes.len().min(at_most as usize)];
+        let (named, idle) = self.pool.lookup(usable);
+        let unit = u64::from(self.layout.full_groups);
+        let mut blocks = named;
+        // With sliding groups the blocks of the last window are the first to be reused: no hit.
+        if named as usize == r.hashes.len() && self.layout.sliding_groups == 0 && unit > 0 {
+            let remains = r.left_behind.map_or(0, |number| self.pool.remains(slot, number));
+            blocks = at_most.min(named + (remains / unit) as u32);
         }
-        at_most.min((remains / u64::from(self.layout.full_groups.max(1))) as u32) * b
+        Hit {
+            named,
+            own: blocks - named,
+            tokens: blocks * self.layout.block_size,
+            in_use: u64::from(named) * unit - idle,
+        }
     }
 
-    fn adopt_prefix(&mut self, slot: Slot, hit: u32) {
-        let known = self.requests[slot].known();
+    fn adopt_prefix(&mut self, slot: Slot, hit: Hit) {
         if self.limits.prefix_caching {
-            self.prefix_queries += u64::from(known);
-            self.prefix_hits += u64::from(hit);
+            self.prefix_queries += u64::from(self.requests[slot].known());
+            self.prefix_hits += u64::from(hit.tokens);
+        }
+        for i in 0..hit.named as usize {
+            let hash = self.requests[slot].hashes[i];
+            self.pool.hold(hash);
+            self.requests[slot].named.push(hash);
         }
         if let Some(number) = self.requests[slot].left_behind.take() {
-            if hit > 0 {
-                let remains = self.pool.remains(slot, number);
-                self.pool.adopt(slot, number);
-                self.pool.give(
-                    remains - u64::from(hit / self.layout.block_size) * u64::from(self.layout.full_groups),
-                );
-            } else {
-                self.pool.disown(slot, number);
-            }
+            self.pool.adopt(slot, number, u64::from(hit.own) * u64::from(self.layout.full_groups));
         }
-        // What was adopted is held: `allocate_chunk` takes only the difference.
-        self.requests[slot].before = 0;
-        self.requests[slot].cached = hit;
+        let r = &mut self.requests[slot];
+        r.computed = hit.named;
+        r.before = hit.tokens;
+        r.cached = hit.tokens;
+        // The sliding groups get the window before the hit anew.
+        let window = self.layout.held(hit.tokens, hit.tokens)
+            - u64::from(self.layout.full_groups) * u64::from(hit.tokens / self.layout.block_size);
+        self.pool.take(window);
     }
 
     fn enter(&mut self, slot: Slot, chunk: u32, shape: &mut StepShape) {

@@ -91,7 +91,8 @@ impl VllmScheduler {
             self.deactivate(slot);
             self.prefilling.retain(|&s| s != slot);
             self.requests.unlink(slot);
-            self.pool.give(held);
+            self.pool.give(held - self.named_blocks(slot));
+            self.release_named(slot);
         }
         self.requests.remove(slot);
     }

@@ -18,7 +18,7 @@ mod running;
 
 use crate::cost::StepShape;
 use crate::engine::EngineConfig;
-use crate::sim::kv::{CountingPool, KvLayout};
+use crate::sim::kv::{BlockPool, KvLayout};
 use crate::sim::scheduler::{
     Blocked, Gauges, PlainStretch, Refusal, Scheduler, SimRequest, Slot, Step, TokenEvent, Transition,
 };
@@ -85,7 +85,7 @@ pub struct VllmScheduler {
     step: u64,
     in_flight: VecDeque<InFlight>,
     spare: Vec<InFlight>,
-    pool: CountingPool,
+    pool: BlockPool,
     transitions: Vec<Transition>,
     blocked: Option<Blocked>,
     peak_blocks: u64,
@@ -123,7 +123,7 @@ impl VllmScheduler {
             step: 0,
             in_flight: VecDeque::new(),
             spare: Vec::new(),
-            pool: CountingPool::new(layout.blocks),
+            pool: BlockPool::new(&layout),
             transitions: Vec::new(),
             blocked: None,
             peak_blocks: 0,
@@ -215,11 +215,15 @@ impl VllmScheduler {
 }
 
 impl Scheduler for VllmScheduler {
-    fn add(&mut self, request: SimRequest) -> Result<(), Refusal> {
+    fn add(&mut self, mut request: SimRequest) -> Result<(), Refusal> {
         if let Some(refusal) = self.refusal(&request) {
             return Err(refusal);
         }
-        let slot = self.requests.insert(&request);
+        if !self.limits.prefix_caching {
+            request.block_hashes.clear();
+        }
+        request.block_hashes.truncate((request.input_tokens / self.layout.block_size) as usize);
+        let slot = self.requests.insert(request);
         self.waiting.push_back(slot);
         Ok(())
     }
@@ -291,7 +295,7 @@ impl Scheduler for VllmScheduler {
     }
 
     fn reset_prefix_cache(&mut self) -> bool {
-        self.pool.disown_all();
+        self.pool.forget();
         self.requests.running == 0
     }
 }

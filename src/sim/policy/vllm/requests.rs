@@ -35,6 +35,12 @@ pub(super) struct Req {
     /// Its blocks among the free ones, after a preemption.
     pub(super) left_behind: Option<u64>,
     pub(super) resumed: bool,
+    /// Chained hashes of the prompt's full blocks.
+    pub(super) hashes: Vec<u64>,
+    /// How many of those blocks are computed, from the first.
+    pub(super) computed: u32,
+    /// Hashes of the cached blocks it uses, in order.
+    pub(super) named: Vec<u64>,
     prev: Slot,
     pub(super) next: Slot,
 }
@@ -93,7 +99,7 @@ impl IndexMut<Slot> for Requests {
 }
 
 impl Requests {
-    pub(super) fn insert(&mut self, r: &SimRequest) -> Slot {
+    pub(super) fn insert(&mut self, r: SimRequest) -> Slot {
         let mut req = Req {
             id: r.id,
             input: r.input_tokens.max(1),
@@ -107,6 +113,9 @@ impl Requests {
             epoch: 0,
             left_behind: None,
             resumed: false,
+            hashes: r.block_hashes,
+            computed: 0,
+            named: Vec::new(),
             prev: NONE,
             next: NONE,
         };

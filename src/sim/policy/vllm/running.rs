@@ -94,6 +94,35 @@ impl VllmScheduler {
         let r = &mut self.requests[slot];
         r.before = cached;
         r.cached = cached + chunk;
+        self.publish_prefix(slot);
+    }
+
+    /// Prompt blocks become cacheable as soon as they are scheduled full.
+    fn publish_prefix(&mut self, slot: Slot) {
+        let r = &mut self.requests[slot];
+        let full = (r.cached / self.layout.block_size).min(r.hashes.len() as u32);
+        while r.computed < full {
+            let hash = r.hashes[r.computed as usize];
+            if self.pool.publish(hash) {
+                r.named.push(hash);
+            }
+            r.computed += 1;
+        }
+    }
+
+    /// Gives back the prompt blocks that have a name, tail first; returns how many blocks those were.
+    pub(super) fn release_named(&mut self, slot: Slot) -> u64 {
+        let named = std::mem::take(&mut self.requests[slot].named);
+        for &hash in named.iter().rev() {
+            self.pool.release(hash);
+        }
+        self.requests[slot].computed = 0;
+        named.len() as u64 * u64::from(self.layout.full_groups)
+    }
+
+    /// Blocks of it that have a name.
+    pub(super) fn named_blocks(&self, slot: Slot) -> u64 {
+        self.requests[slot].named.len() as u64 * u64::from(self.layout.full_groups)
     }
 
     /// Puts a chunk that was just allocated into the step.
@@ -196,18 +225,19 @@ impl VllmScheduler {
         }
         self.ending.retain(|&s| s != slot);
         let held = self.held(slot);
-        let (before, cached) = self.extent(slot);
+        let (_, cached) = self.extent(slot);
         self.deactivate(slot);
         self.prefilling.retain(|&s| s != slot);
         self.requests.unlink(slot);
-        let whole = u64::from(cached / self.layout.block_size) * u64::from(self.layout.full_groups)
-            + (u64::from(cached / self.layout.block_size).saturating_sub(self.layout.skipped(before)))
-                * u64::from(self.layout.sliding_groups);
-        self.pool.give(held - whole);
-        let left = (self.limits.prefix_caching && whole > 0).then(|| self.pool.give_owned(slot, whole));
-        if left.is_none() {
-            self.pool.give(whole);
-        }
+        // Tail first: what is neither whole nor ever asked for again, its own whole blocks, named ones.
+        let named = self.named_blocks(slot);
+        let dense = self.layout.sliding_groups == 0 && self.limits.prefix_caching;
+        let every = named == self.requests[slot].hashes.len() as u64 * u64::from(self.layout.full_groups);
+        let whole = u64::from(cached / self.layout.block_size) * u64::from(self.layout.full_groups);
+        let own = if dense && every { whole.saturating_sub(named) } else { 0 };
+        self.pool.give(held - named - own);
+        let left = (own > 0).then(|| self.pool.give_owned(slot, own));
+        self.release_named(slot);
         let r = &mut self.requests[slot];
         r.left_behind = left;
         r.emitted = emitted;
