@@ -20,9 +20,12 @@ pub struct MetricNames {
     pub config_info: &'static [&'static str],
 }
 
+/// Label names and values.
+type Labels = BTreeMap<String, String>;
+
 /// One scrape: series name to its samples (labels and value).
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Samples(BTreeMap<String, Vec<(BTreeMap<String, String>, f64)>>);
+pub struct Samples(BTreeMap<String, Vec<(Labels, f64)>>);
 
 impl Samples {
     /// Reads Prometheus text; lines that are not samples are passed over.
@@ -46,7 +49,7 @@ impl Samples {
         self.0.get(name)?.iter().map(|(_, v)| *v).reduce(f64::max)
     }
 
-    pub fn labels(&self, name: &str) -> Option<&BTreeMap<String, String>> {
+    pub fn labels(&self, name: &str) -> Option<&Labels> {
         self.0.get(name)?.first().map(|(labels, _)| labels)
     }
 
@@ -56,17 +59,14 @@ impl Samples {
 }
 
 /// `name{a="x",b="y"} 1.5` or `name 1.5`, with an optional time stamp behind.
-fn sample(line: &str) -> Option<(String, BTreeMap<String, String>, f64)> {
+fn sample(line: &str) -> Option<(String, Labels, f64)> {
     let line = line.trim();
-    let (name, labels, rest) = match line.find('{') {
-        Some(open) => {
-            let close = close_of(line, open)?;
-            (&line[..open], labels(&line[open + 1..close]), &line[close + 1..])
-        }
-        None => {
-            let space = line.find(' ')?;
-            (&line[..space], BTreeMap::new(), &line[space..])
-        }
+    let (name, labels, rest) = if let Some(open) = line.find('{') {
+        let close = close_of(line, open)?;
+        (&line[..open], labels(&line[open + 1..close]), &line[close + 1..])
+    } else {
+        let space = line.find(' ')?;
+        (&line[..space], Labels::new(), &line[space..])
     };
     let value = rest.split_whitespace().next()?.parse().ok()?;
     Some((name.to_owned(), labels, value))
@@ -87,8 +87,8 @@ fn close_of(line: &str, open: usize) -> Option<usize> {
     None
 }
 
-fn labels(text: &str) -> BTreeMap<String, String> {
-    let mut map = BTreeMap::new();
+fn labels(text: &str) -> Labels {
+    let mut map = Labels::new();
     let mut rest = text;
     while let Some((name, after)) = rest.split_once("=\"") {
         let mut value = String::new();

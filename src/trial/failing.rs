@@ -20,36 +20,38 @@ const PART: usize = 8 << 20;
 
 impl Failing {
     /// A failure known without the log.
-    pub(super) fn of(&self, class: Class, phase: &str, cause: &str, hint: &str) -> Failure {
+    pub(super) fn of(&self, class: Class, phase: &str, cause: &str, hint: &str) -> Box<Failure> {
         let advice = failure::Next::of(class, cause);
-        Failure {
+        Box::new(Failure {
             class: class.id().to_owned(),
             phase: phase.to_owned(),
             root_cause: self.secrets.scrub(cause),
             hint: if hint.is_empty() { advice } else { hint.to_owned() },
             exit: None,
             log: self.log.exists().then(|| self.log.display().to_string()),
-        }
+        })
     }
 
     /// The engine ended by itself: the log says why, else its exit.
-    pub(super) fn died(&self, exit: Exit, ready: bool) -> Failure {
+    pub(super) fn died(&self, exit: Exit, ready: bool) -> Box<Failure> {
         let verdict = failure::diagnose(&self.text(), Some(self.engine))
             .filter(|v| !ready || v.phase >= Phase::Run || v.class != Class::Unknown)
             .unwrap_or_else(|| failure::from_exit(&exit.to_string(), Some(self.engine), ready));
-        Failure { exit: Some(exit.to_string()), ..self.from_verdict(&verdict, ready) }
+        let mut failure = self.failure_of(&verdict, ready);
+        failure.exit = Some(exit.to_string());
+        failure
     }
 
     /// The engine's log says that it is dead although its first process still runs.
-    pub(super) fn broken(&self, mark: &str, ready: bool) -> Failure {
+    pub(super) fn broken(&self, mark: &str, ready: bool) -> Box<Failure> {
         match failure::diagnose(&self.text(), Some(self.engine)) {
-            Some(v) => self.from_verdict(&v, ready),
+            Some(v) => self.failure_of(&v, ready),
             None => self.of(Class::EngineCoreDeath, if ready { "run" } else { "start" }, mark, ""),
         }
     }
 
     /// No end and no answer in time. An error in the log is a better cause than the silence.
-    pub(super) fn hung(&self, class: Class, what: &str, last_line: &str) -> Failure {
+    pub(super) fn hung(&self, class: Class, what: &str, last_line: &str) -> Box<Failure> {
         let ready = class == Class::HangInRun;
         let last = if last_line.is_empty() {
             "the log is empty".to_owned()
@@ -59,13 +61,15 @@ impl Failing {
         let cause = format!("{what}; {last}");
         match failure::diagnose(&self.text(), Some(self.engine)) {
             Some(v) if v.class != Class::Unknown && (!ready || v.phase >= Phase::Run) => {
-                Failure { hint: format!("{} (it then hung: {what})", v.next), ..self.from_verdict(&v, ready) }
+                let mut failure = self.failure_of(&v, ready);
+                failure.hint = format!("{} (it then hung: {what})", v.next);
+                failure
             }
             _ => self.of(class, if ready { "run" } else { "start" }, &cause, ""),
         }
     }
 
-    fn from_verdict(&self, v: &Verdict, ready: bool) -> Failure {
+    fn failure_of(&self, v: &Verdict, ready: bool) -> Box<Failure> {
         let phase = if ready && v.phase < Phase::Run { Phase::Run } else { v.phase };
         self.of(v.class, phase.id(), &v.root_cause, &v.next)
     }

@@ -36,16 +36,18 @@ pub(super) struct Stopped {
 
 impl Launched {
     /// Starts the engine, or says why not.
-    pub(super) fn start(spec: &TrialSpec, observer: &dyn Observer) -> Result<Launched, Failure> {
+    pub(super) fn start(spec: &TrialSpec, observer: &dyn Observer) -> Result<Launched, Box<Failure>> {
         let log = Path::new(&spec.dir).join("engine.log");
         let secrets = Secrets::of(spec);
-        let engine: EngineKind = spec.candidate.engine.parse().map_err(|e: String| Failure {
-            class: Class::NotInstalled.id().to_owned(),
-            phase: "start".to_owned(),
-            root_cause: e,
-            hint: "choose one of the engines named".to_owned(),
-            exit: None,
-            log: None,
+        let engine: EngineKind = spec.candidate.engine.parse().map_err(|e: String| {
+            Box::new(Failure {
+                class: Class::NotInstalled.id().to_owned(),
+                phase: "start".to_owned(),
+                root_cause: e,
+                hint: "choose one of the engines named".to_owned(),
+                exit: None,
+                log: None,
+            })
         })?;
         let failing = Failing { engine, log: log.clone(), secrets };
         let adapter = adapter(engine);
@@ -87,7 +89,7 @@ fn request(spec: &TrialSpec, port: u16) -> LaunchRequest<'_> {
 }
 
 /// The program, once flags and version were found to fit.
-fn judged(spec: &TrialSpec, adapter: &dyn Adapter, failing: &Failing) -> Result<Vec<String>, Failure> {
+fn judged(spec: &TrialSpec, adapter: &dyn Adapter, failing: &Failing) -> Result<Vec<String>, Box<Failure>> {
     let twice = conflicts(&spec.candidate, &spec.fixed_args);
     if !twice.is_empty() {
         let cause = format!("given both by the candidate and after `--`: --{}", twice.join(", --"));
@@ -114,7 +116,7 @@ fn spawn(
     argv: Vec<String>,
     plan: &LaunchPlan,
     log: PathBuf,
-) -> Result<Launched, Failure> {
+) -> Result<Launched, Box<Failure>> {
     let unwritable = |what: String| failing.of(Class::Unwritable, "start", &what, "");
     for (path, text) in &plan.files {
         std::fs::write(path, text).map_err(|e| unwritable(format!("{path}: {e}")))?;

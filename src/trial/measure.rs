@@ -36,7 +36,7 @@ pub(super) fn run(
     id: RunId,
     cancel: &Cancel,
     observer: &dyn Observer,
-) -> Result<Vec<Measured>, Failure> {
+) -> Result<Vec<Measured>, Box<Failure>> {
     let first = once(spec, l, ready, id, 0, cancel, observer)?;
     let spoilt =
         first.cache_hit_ratio.is_some_and(|r| r > CLEAN_HIT_RATIO) && !shares_prompts(&first.workload);
@@ -60,7 +60,7 @@ fn once(
     attempt: u64,
     cancel: &Cancel,
     observer: &dyn Observer,
-) -> Result<Measured, Failure> {
+) -> Result<Measured, Box<Failure>> {
     let workload = &spec.workloads[id.workload];
     // Contents differ in every run of the trial, and are the same for every candidate at the same place.
     let content = (u64::from(spec.first_repeat + id.repeat) * 64 + id.workload as u64) * 2 + attempt;
@@ -109,7 +109,7 @@ fn watched(
     workload: &WorkloadSpec,
     cancel: &Cancel,
     observer: &dyn Observer,
-) -> Result<(LoadResult, Deltas, Peaks), Failure> {
+) -> Result<(LoadResult, Deltas, Peaks), Box<Failure>> {
     let limit = Duration::from_secs_f64(spec.run_timeout_s.clamp(0.1, 1e7));
     let inner = Cancel::new();
     let progress = Arc::new(Progress::default());
@@ -151,7 +151,7 @@ fn watch<T>(
     sampler: &mut Sampler<'_>,
     cancel: &Cancel,
     observer: &dyn Observer,
-) -> Result<(), Failure> {
+) -> Result<(), Box<Failure>> {
     let began = Instant::now();
     let mut sampled = began;
     // The load cuts its own requests at the limit; what is still busy later than this is stuck.
@@ -179,7 +179,7 @@ fn watch<T>(
 }
 
 /// A run without one completed request is a failure of the engine.
-fn answered(l: &mut Launched, result: &LoadResult) -> Result<(), Failure> {
+fn answered(l: &mut Launched, result: &LoadResult) -> Result<(), Box<Failure>> {
     if result.rows.iter().any(load::Row::completed) || result.rows.is_empty() {
         return Ok(());
     }
@@ -193,16 +193,12 @@ fn answered(l: &mut Launched, result: &LoadResult) -> Result<(), Failure> {
         result.errors.iter().max_by_key(|(_, c)| c.count).map_or((None, String::new()), |(k, c)| {
             (Some(*k), format!("no request completed: {} of {} {k}: {}", c.count, result.rows.len(), c.first))
         });
-    match kind {
-        Some(load::ErrorKind::Timeout) => Err(l.failing.hung(Class::HangInRun, &count, l.tail.last())),
-        _ => {
-            let class = crate::engine::diagnose(&count, None).map_or(Class::BadResponse, |v| match v.class {
-                Class::RequestTooLong => Class::RequestTooLong,
-                _ => Class::BadResponse,
-            });
-            Err(l.failing.of(class, "run", &count, ""))
-        }
+    if kind == Some(load::ErrorKind::Timeout) {
+        return Err(l.failing.hung(Class::HangInRun, &count, l.tail.last()));
     }
+    let too_long = crate::engine::diagnose(&count, None).is_some_and(|v| v.class == Class::RequestTooLong);
+    let class = if too_long { Class::RequestTooLong } else { Class::BadResponse };
+    Err(l.failing.of(class, "run", &count, ""))
 }
 
 /// Why the run must not be used.

@@ -27,7 +27,7 @@ pub(super) fn wait(
     l: &mut Launched,
     cancel: &Cancel,
     observer: &dyn Observer,
-) -> Result<Ready, Failure> {
+) -> Result<Ready, Box<Failure>> {
     let deadline = l.started + Duration::from_secs_f64(spec.ready_timeout_s.clamp(0.0, 1e7));
     let mut told = Instant::now();
     let model = loop {
@@ -64,7 +64,12 @@ pub(super) fn wait(
     Ok(Ready { model: name, facts })
 }
 
-fn probe(l: &mut Launched, model: &str, limit: Duration, cancel: &Cancel) -> Result<Option<String>, Failure> {
+fn probe(
+    l: &mut Launched,
+    model: &str,
+    limit: Duration,
+    cancel: &Cancel,
+) -> Result<Option<String>, Box<Failure>> {
     match l.client.probe(model, limit) {
         Probe::Token { fingerprint } => Ok(fingerprint),
         Probe::Refused(what) => {
@@ -81,7 +86,7 @@ fn probe(l: &mut Launched, model: &str, limit: Duration, cancel: &Cancel) -> Res
 
 /// An engine that dies while it answers needs a moment until its process is gone; then its death is the
 /// failure, not the answer.
-fn settle(l: &mut Launched, cancel: &Cancel) -> Result<(), Failure> {
+fn settle(l: &mut Launched, cancel: &Cancel) -> Result<(), Box<Failure>> {
     for _ in 0..10 {
         alive(l, cancel, false)?;
         std::thread::sleep(POLL);
@@ -90,7 +95,7 @@ fn settle(l: &mut Launched, cancel: &Cancel) -> Result<(), Failure> {
 }
 
 /// Fails when the trial was cancelled, the first process ended, or the log says that the engine is dead.
-pub(super) fn alive(l: &mut Launched, cancel: &Cancel, ready: bool) -> Result<(), Failure> {
+pub(super) fn alive(l: &mut Launched, cancel: &Cancel, ready: bool) -> Result<(), Box<Failure>> {
     let phase = if ready { "run" } else { "start" };
     if cancel.is_cancelled() {
         return Err(l.failing.of(Class::Interrupted, phase, "interrupted", ""));

@@ -29,7 +29,7 @@ fn trial(spec: &TrialSpec, cancel: &Cancel, observer: &dyn Observer) -> TrialRes
     let began = Instant::now();
     let mut leftovers = Vec::new();
     let outcome = match Launched::start(spec, observer) {
-        Err(failure) => Outcome::Failed { failure, facts: None, runs: Vec::new() },
+        Err(failure) => Outcome::Failed { failure: *failure, facts: None, runs: Vec::new() },
         Ok(mut launched) => {
             let outcome = launched_trial(spec, &mut launched, cancel, observer);
             observer.event(&Event::Stopping);
@@ -60,7 +60,7 @@ fn launched_trial(
 ) -> Outcome {
     let ready = match ready::wait(spec, launched, cancel, observer) {
         Ok(ready) => ready,
-        Err(failure) => return Outcome::Failed { failure, facts: None, runs: Vec::new() },
+        Err(failure) => return Outcome::Failed { failure: *failure, facts: None, runs: Vec::new() },
     };
     observer.event(&Event::Ready { facts: &ready.facts });
     let mut runs: Vec<Measured> = Vec::new();
@@ -69,7 +69,7 @@ fn launched_trial(
         for workload in 0..spec.workloads.len() {
             match measure::run(spec, launched, &ready, RunId { workload, repeat }, cancel, observer) {
                 Ok(made) => runs.extend(made),
-                Err(failure) => return failed(failure, ready.facts, runs),
+                Err(failure) => return failed(*failure, ready.facts, runs),
             }
         }
     }

@@ -23,12 +23,9 @@ pub(super) struct Pattern {
 
 impl Pattern {
     pub(super) fn matches(&self, line: &str, engine: Option<EngineKind>) -> bool {
-        let engine_fits = match (self.only, engine) {
-            (None, _) | (_, None) => true,
-            // The embedded engine speaks as vLLM does.
-            (Some(EngineKind::Vllm), Some(EngineKind::Emulated)) => true,
-            (Some(only), Some(e)) => only == e,
-        };
+        // The embedded engine speaks as vLLM does.
+        let engine = engine.map(|e| if e == EngineKind::Emulated { EngineKind::Vllm } else { e });
+        let engine_fits = self.only.is_none() || engine.is_none() || self.only == engine;
         engine_fits && self.text.is_match(line) && !is_quiet(line)
     }
 }
