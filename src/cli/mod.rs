@@ -2,9 +2,11 @@
 //! This is the only room that prints or exits.
 
 mod bench;
+mod check;
 mod diagnose;
 mod emulate;
 mod interrupt;
+mod list;
 mod paced;
 mod trial;
 
@@ -23,6 +25,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Check data files and files of scenarios or observations; every problem is named
+    Check(check::Args),
+    /// Show what is known: hardware, models, engines, search spaces
+    List(list::Args),
     /// Say what an engine's log of a failed or odd start means, and what to do next
     Diagnose(diagnose::Args),
     /// Run one candidate in its own process and print the trial result
@@ -53,6 +59,8 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<()> {
     match cli.command {
+        Command::Check(args) => check::run(args),
+        Command::List(args) => list::run(args),
         Command::Diagnose(args) => diagnose::run(args),
         Command::Trial(args) => trial::run(args),
         Command::Emulate(args) => emulate::run(args),
