@@ -235,13 +235,12 @@ impl Server {
 
     fn launch(args: &BenchArgs, plan: &Plan, cancel: &Cancel) -> Result<Server> {
         let mut argv = args.command.clone();
-        let port = match port_of(&argv) {
-            Some(port) => port,
-            None => {
-                let port = free_port()?;
-                argv.extend(["--port".to_owned(), port.to_string()]);
-                port
-            }
+        let port = if let Some(port) = port_of(&argv) {
+            port
+        } else {
+            let port = free_port()?;
+            argv.extend(["--port".to_owned(), port.to_string()]);
+            port
         };
         if !crate::process::port_free(port) {
             return Err(Error::failed(format!("port {port} is in use"))
@@ -437,19 +436,18 @@ impl Drop for Ticker {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the command's output")]
 fn show(args: &BenchArgs, plan: &Plan, result: &LoadResult, record: &Record) -> Result<()> {
-    if args.json {
-        let text = serde_json::to_string_pretty(record)
-            .map_err(|e| Error::failed("the observation cannot be written as JSON").source(e))?;
-        println!("{text}");
+    let text = if args.json {
+        serde_json::to_string_pretty(record)
+            .map_err(|e| Error::failed("the observation cannot be written as JSON").source(e))?
     } else {
-        println!("{}", block(&result.metrics, &plan.workload));
-    }
+        block(&result.metrics, &plan.workload)
+    };
+    // A reader that has gone (a closed pipe) is no failure of the run.
+    let _ = writeln!(std::io::stdout(), "{text}");
     for line in result.remarks() {
         note(&line);
     }
-    let _ = std::io::stdout().flush();
     Ok(())
 }
 

@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(get(Key::RequestGoodput), 1.0);
         // TTFT 100, 200, 100; TPOT 15 and 40/7 (the one-token request has none); gaps 10, 20, 40.
         assert!((get(Key::MeanTtftMs) - 400.0 / 3.0).abs() < 1e-9);
-        assert!((get(Key::MeanTpotMs) - (15.0 + 40.0 / 7.0) / 2.0).abs() < 1e-9);
+        assert!((get(Key::MeanTpotMs) - f64::midpoint(15.0, 40.0 / 7.0)).abs() < 1e-9);
         assert_eq!((get(Key::MedianItlMs), get(Key::P90ItlMs)), (20.0, 36.0));
         assert_eq!(get(Key::MeanE2elMs), (130.0 + 200.0 + 140.0) / 3.0);
         assert_eq!(get(Key::MaxOutputTokensPerS), 14.0);

@@ -39,3 +39,6 @@ pub use options::{Counting, Endpoint, Goodput, Progress, RunOptions, Secret, Tar
 pub use outcome::{ErrorCount, ErrorKind, LoadResult, Row};
 pub use run::{raise_file_limit, run};
 pub use sse::SseParser;
+
+#[cfg(test)]
+mod semantics;

@@ -40,8 +40,14 @@ impl StreamState {
 
     /// The stream is over; `cut` is what the connection reported, if it did not end properly.
     pub(super) fn finish(mut self, at: Nanos, cut: Option<(ErrorKind, String)>, row: &mut Row) {
+        // What a stream leaves without an empty line counts only if it is whole: the rest of a cut event is no
+        // garbage of the server's.
         let marks = &mut self.marks;
-        self.parser.finish(|data| marks.event(at, data));
+        self.parser.finish(|data| {
+            if data == b"[DONE]" || read_event(data).is_ok() {
+                marks.event(at, data);
+            }
+        });
         self.marks.close(at, cut, row);
     }
 }
@@ -74,9 +80,8 @@ impl Marks {
                 self.exact = true;
                 self.token(at, n);
             }
-            (None, Content::Full) => self.token(at, 0),
             (None, Content::Empty | Content::Nothing) if event.finish => self.pending_finish = Some(at),
-            (None, Content::Empty) => self.token(at, 0),
+            (None, Content::Full | Content::Empty) => self.token(at, 0),
             (None, Content::Nothing) => {}
         }
     }
@@ -128,11 +133,10 @@ impl Marks {
             row.cached_tokens = u.cached_tokens();
         }
         let whole = self.finished && (self.done || self.usage.is_some());
-        let error = self.error.take().or_else(|| match cut {
+        let error = self.error.take().or(match cut {
             // Everything had arrived; how the server then closed does not matter.
-            Some(_) if whole => None,
+            _ if whole => None,
             Some(cut) => Some(cut),
-            None if whole => None,
             None if self.events == 0 && !self.done => {
                 Some((ErrorKind::BadResponse, "the answer holds no event of a stream".into()))
             }

@@ -1,9 +1,11 @@
 //! From a spec to its requests.
 
 use super::{
-    Dataset, PlannedRequest, Prompt, RequestShape, WorkloadSpec, arrivals, lengths, prompts, sharegpt,
+    Dataset, Follows, PlannedRequest, Prompt, RequestRate, RequestShape, WorkloadSpec, arrivals, chat,
+    custom, lengths, prompts, sharegpt, trace,
 };
 use crate::error::{Error, Problem, Result};
+use crate::units::Nanos;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -19,24 +21,99 @@ pub(super) fn rng(seed: u64, stream: u64) -> ChaCha8Rng {
     rng
 }
 
+/// One request before its prompt is made.
+struct Draft {
+    /// None where the arrival is drawn.
+    arrival: Option<Nanos>,
+    input: u32,
+    output: u32,
+    /// None where it is made of random ids.
+    prompt: Option<Prompt>,
+    /// Session and turn of a chat, and the think time before the turn.
+    turn: Option<(u32, u32, Nanos)>,
+}
+
+impl Draft {
+    fn lengths((input, output): (u32, u32)) -> Draft {
+        Draft { arrival: None, input, output, prompt: None, turn: None }
+    }
+}
+
 /// Arrivals and lengths of every request, in order of arrival.
+///
+/// The turns of a chat session wait for each other; here, where no answer times are known, each stands at its
+/// session's arrival plus the think times before it.
 pub fn shapes(spec: &WorkloadSpec) -> Result<Vec<RequestShape>> {
+    Ok(drafts(spec)?
+        .into_iter()
+        .map(|(arrival, d)| RequestShape { arrival, input_tokens: d.input, output_tokens: d.output })
+        .collect())
+}
+
+/// The requests with their arrivals, in order of arrival (chat: session by session).
+fn drafts(spec: &WorkloadSpec) -> Result<Vec<(Nanos, Draft)>> {
     check(spec)?;
     let seed = spec.seed.unwrap_or(0);
     let n = spec.num_prompts.unwrap_or(1000) as usize;
-    let lengths = match spec.dataset {
-        Dataset::Random => lengths::random(spec, n, &mut rng(seed, LENGTHS)),
-        Dataset::Sharegpt if spec.path.is_none() => sharegpt::table(spec, n, &mut rng(seed, LENGTHS)),
-        Dataset::Sharegpt | Dataset::Trace | Dataset::Custom | Dataset::Chat => {
-            return Err(Error::usage(format!("data set `{}` is not read yet", spec.dataset.id())));
+    let lengths = &mut rng(seed, LENGTHS);
+    let drafts: Vec<Draft> = match (spec.dataset, spec.path.as_deref()) {
+        (Dataset::Random, _) => lengths::random(spec, n, lengths).into_iter().map(Draft::lengths).collect(),
+        (Dataset::Sharegpt, None) => {
+            sharegpt::table(spec, n, lengths).into_iter().map(Draft::lengths).collect()
         }
+        (Dataset::Sharegpt, Some(path)) => sharegpt::read(spec, path, n, lengths)?
+            .into_iter()
+            .map(|(text, input, output)| Draft {
+                prompt: Some(Prompt::Text(text)),
+                ..Draft::lengths((input, output))
+            })
+            .collect(),
+        (Dataset::Trace, path) => trace::read(spec, path.unwrap_or_default())?
+            .into_iter()
+            .map(|(at, i, o)| Draft { arrival: Some(at), ..Draft::lengths((i, o)) })
+            .collect(),
+        (Dataset::Custom, path) => custom::read(spec, path.unwrap_or_default())?
+            .into_iter()
+            .map(|e| Draft {
+                arrival: e.arrival,
+                prompt: Some(e.prompt),
+                ..Draft::lengths((e.input, e.output))
+            })
+            .collect(),
+        (Dataset::Chat, _) => chat::turns(spec, n, lengths)
+            .into_iter()
+            .map(|t| Draft {
+                turn: Some((t.session, t.turn, t.think)),
+                ..Draft::lengths((t.input, t.output))
+            })
+            .collect(),
     };
-    let arrivals = arrivals::arrivals(spec, lengths.len(), &mut rng(seed, ARRIVALS));
-    Ok(lengths
+    Ok(arrange(spec, drafts))
+}
+
+/// Gives every draft its arrival: the file's own, or drawn ones.
+fn arrange(spec: &WorkloadSpec, drafts: Vec<Draft>) -> Vec<(Nanos, Draft)> {
+    let heads = drafts.iter().filter(|d| d.turn.is_none_or(|t| t.1 == 0)).count();
+    let mut drawn = arrivals::arrivals(spec, heads, &mut rng(spec.seed.unwrap_or(0), ARRIVALS)).into_iter();
+    // A file with times keeps them, unless the workload asks for a rate of its own.
+    let own = drafts.iter().any(|d| d.arrival.is_some())
+        && (spec.dataset == Dataset::Trace || spec.request_rate == RequestRate::Inf);
+    let mut at = Nanos::ZERO;
+    let mut out: Vec<(Nanos, Draft)> = drafts
         .into_iter()
-        .zip(arrivals)
-        .map(|((input_tokens, output_tokens), arrival)| RequestShape { arrival, input_tokens, output_tokens })
-        .collect())
+        .map(|d| {
+            at = match (d.turn, own) {
+                (Some((_, turn, think)), _) if turn > 0 => at + think,
+                (_, true) => d.arrival.unwrap_or_default(),
+                _ => drawn.next().unwrap_or(at),
+            };
+            (at, d)
+        })
+        .collect();
+    if own {
+        out.sort_by_key(|(at, _)| *at);
+    }
+    out
 }
 
 /// The requests with their prompts, for a model of `vocab` token ids.
@@ -45,7 +122,8 @@ pub fn generate(spec: &WorkloadSpec, vocab: u32) -> Result<Vec<PlannedRequest>> 
 }
 
 /// As [`generate`], with other prompt contents for each `run` number: lengths and arrivals stay those of the
-/// seed, so that repeats are comparable, and no repeat finds its prompts in the engine's prefix cache.
+/// seed, so that repeats are comparable, and no repeat finds its prompts in the engine's prefix cache. Prompts
+/// that come from a file stay what they are.
 pub fn generate_run(spec: &WorkloadSpec, vocab: u32, run: u64) -> Result<Vec<PlannedRequest>> {
     let seed = spec.seed.unwrap_or(0);
     // Runs are far apart in stream space; the streams below are those of lengths and arrivals.
@@ -56,23 +134,32 @@ pub fn generate_run(spec: &WorkloadSpec, vocab: u32, run: u64) -> Result<Vec<Pla
         &mut rng(seed, streams.wrapping_add(SHARED_PREFIX)),
     );
     let mut contents = rng(seed, streams.wrapping_add(PROMPTS));
-    Ok(shapes(spec)?
-        .into_iter()
-        .zip(0..)
-        .map(|(shape, id)| {
-            let own = shape.input_tokens - (shared.len() as u32).min(shape.input_tokens);
-            let mut ids = shared.clone();
-            ids.extend(prompts::token_ids(own, vocab, &mut contents));
-            PlannedRequest {
-                id,
-                arrival: shape.arrival,
-                prompt: Prompt::TokenIds(ids),
-                input_tokens: shape.input_tokens,
-                output_tokens: shape.output_tokens,
-                follows: None,
+    let mut before: Vec<u32> = Vec::new();
+    let mut requests = Vec::new();
+    for ((arrival, draft), id) in drafts(spec)?.into_iter().zip(0..) {
+        let follows = draft.turn.filter(|t| t.1 > 0).map(|t| Follows { id: id - 1, think: t.2 });
+        let prompt = draft.prompt.unwrap_or_else(|| {
+            // A turn begins with the whole conversation before it, any other prompt with the shared prefix.
+            let mut ids = if follows.is_some() { std::mem::take(&mut before) } else { shared.clone() };
+            ids.truncate(draft.input as usize);
+            ids.extend(prompts::token_ids(draft.input - ids.len() as u32, vocab, &mut contents));
+            if draft.turn.is_some() {
+                before.clone_from(&ids);
             }
-        })
-        .collect())
+            Prompt::TokenIds(ids)
+        });
+        // The later turns of a session are due when the one before has ended, not at a time.
+        let arrival = if follows.is_some() { Nanos::ZERO } else { arrival };
+        requests.push(PlannedRequest {
+            id,
+            arrival,
+            prompt,
+            input_tokens: draft.input,
+            output_tokens: draft.output,
+            follows,
+        });
+    }
+    Ok(requests)
 }
 
 fn check(spec: &WorkloadSpec) -> Result<()> {
@@ -111,6 +198,9 @@ impl WorkloadSpec {
         }
         if !positive(self.time_scale) {
             bad("time_scale", "must be a positive number".into());
+        }
+        if self.think_time_s.is_some_and(|t| !(0.0..1e6).contains(&t)) {
+            bad("think_time_s", "must be a number of seconds from 0".into());
         }
         if self.random_range_ratio.is_some_and(|r| !(0.0..1.0).contains(&r)) {
             bad("random_range_ratio", "must be at least 0 and below 1".into());

@@ -6,6 +6,9 @@
 //! requests of a random workload do not depend on how many follow.
 
 mod arrivals;
+mod chat;
+mod custom;
+mod files;
 mod generate;
 mod lengths;
 mod parse;
@@ -13,6 +16,7 @@ pub mod presets;
 mod prompts;
 mod sharegpt;
 pub mod spec;
+mod trace;
 
 pub use generate::{generate, generate_run, shapes};
 pub use parse::parse;

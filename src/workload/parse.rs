@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 /// Settings that may follow the data set.
 const KEYS: &str = "n, seed, rate, concurrency, burstiness, arrivals, range, prefix, output, scale, \
-                    time-scale, turns, context";
+                    time-scale, turns, context, think";
 
 /// Reads `long,n=100,rate=2.5`; reports every problem at once.
 pub fn parse(text: &str) -> Result<WorkloadSpec> {
@@ -125,6 +125,7 @@ fn set(spec: &mut WorkloadSpec, scale: &mut Option<f64>, key: &str, value: &str)
             _ => return Err((format!("scale {value} must be positive"), "0.1 for a small machine".into())),
         },
         "time-scale" | "time_scale" => spec.time_scale = Some(number(value, "time-scale")?),
+        "think" => spec.think_time_s = Some(number(value, "think")?),
         "turns" => spec.turns = Some(number(value, "turns")?),
         "context" => {
             let (low, high) = value.split_once('-').ok_or_else(|| {

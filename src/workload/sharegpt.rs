@@ -1,15 +1,18 @@
-//! ShareGPT: chat-like lengths, from the built-in table.
+//! ShareGPT: chat-like lengths, from the data's own file or from the built-in table.
 
 use super::WorkloadSpec;
+use super::files::{estimate_tokens, text};
+use crate::error::{Error, Problem, Result};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use serde::Deserialize;
 
 /// Longest prompt, and longest prompt plus answer, that `vllm bench serve`'s filter keeps.
-pub(super) const MAX_PROMPT: u32 = 1024;
-pub(super) const MAX_TOTAL: u32 = 2048;
+const MAX_PROMPT: u32 = 1024;
+const MAX_TOTAL: u32 = 2048;
 /// Shortest prompt and shortest answer that it keeps.
-pub(super) const MIN_LEN: u32 = 4;
+const MIN_LEN: u32 = 4;
 
 /// Marginal quantiles (share of requests, length in tokens), linear between the knots.
 ///
@@ -78,6 +81,74 @@ fn strata(n: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
     shares
 }
 
+#[derive(Deserialize)]
+struct Conversation {
+    #[serde(default, alias = "conversation")]
+    conversations: Vec<Message>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    #[serde(alias = "content")]
+    value: String,
+}
+
+/// Up to `n` (prompt, its tokens, answer's tokens) of a file in the data's format, in random order, by the filter
+/// of `vllm bench serve`: the first two turns; prompt of 4 to 1024 tokens, answer of at least 4, at most 2048
+/// together. With an `output_len` the answer is not looked at. Token counts are estimates until the server
+/// answers; no conversation is used twice, so a short file gives fewer requests than asked for.
+pub(super) fn read(
+    spec: &WorkloadSpec,
+    path: &str,
+    n: usize,
+    rng: &mut ChaCha8Rng,
+) -> Result<Vec<(String, u32, u32)>> {
+    let fail = |message: String, hint: &str| {
+        Error::problems("the ShareGPT file cannot be used", vec![Problem::new(path, "", message).hint(hint)])
+    };
+    let mut all: Vec<Conversation> = serde_json::from_str(&text(path)?).map_err(|e| {
+        fail(
+            format!("not the ShareGPT format: {e}"),
+            "an array of {\"conversations\": [{\"from\", \"value\"}, ...]}",
+        )
+    })?;
+    all.shuffle(rng);
+    let total = all.len();
+    let answered = all.iter().filter(|c| c.conversations.len() >= 2).count();
+    let picked: Vec<(String, u32, u32)> =
+        all.into_iter().filter_map(|c| pick(c, spec.output_len)).take(n).collect();
+    if !picked.is_empty() {
+        return Ok(picked);
+    }
+    Err(if answered == 0 {
+        fail(
+            format!("none of its {total} conversations has an answer, so there is no output length to plan"),
+            "give one length for all, as in `sharegpt:FILE,output=200`, or use the built-in table: `sharegpt`",
+        )
+    } else {
+        fail(
+            format!(
+                "none of its {total} conversations passes the filter (prompt 4 to 1024 tokens, answer at least 4)"
+            ),
+            "use another file, or the built-in table: `sharegpt`",
+        )
+    })
+}
+
+/// Prompt and lengths of a conversation that passes the filter.
+fn pick(conversation: Conversation, output_len: Option<u32>) -> Option<(String, u32, u32)> {
+    let mut turns = conversation.conversations.into_iter();
+    let prompt = turns.next()?.value;
+    let input = estimate_tokens(&prompt);
+    let output = match output_len {
+        Some(n) => n,
+        None => estimate_tokens(&turns.next()?.value),
+    };
+    let answer_long_enough = output_len.is_some() || output >= MIN_LEN;
+    let fits = (MIN_LEN..=MAX_PROMPT).contains(&input) && input + output <= MAX_TOTAL;
+    (fits && answer_long_enough).then_some((prompt, input, output))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +164,46 @@ mod tests {
             assert!((input - 216.5).abs() < 2.0, "mean prompt {input}");
             assert!((output - 200.0).abs() < 3.0, "mean answer {output}");
         }
+    }
+
+    fn file(text: &str) -> (tempfile::NamedTempFile, WorkloadSpec) {
+        let f = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(f.path(), text).unwrap();
+        let spec = parse(&format!("sharegpt:{},n=10", f.path().display())).unwrap();
+        (f, spec)
+    }
+
+    #[test]
+    fn the_files_filter_is_that_of_the_known_tool() {
+        let long = "word ".repeat(1100);
+        let talk = |q: &str, a: &str| {
+            format!(
+                r#"{{"conversations":[{{"from":"human","value":"{q}"}},{{"from":"gpt","value":"{a}"}}]}}"#
+            )
+        };
+        let text = format!(
+            "[{},{},{},{},{}]",
+            talk("tell me a story now", "there was once a king"),
+            talk("hi", "there was once a king"),
+            talk("tell me a story now", "no"),
+            talk(&long, "there was once a king"),
+            r#"{"conversations":[{"from":"human","value":"tell me a story now"}]}"#,
+        );
+        let (_f, spec) = file(&text);
+        let requests = crate::workload::generate(&spec, 100).unwrap();
+        assert_eq!(requests.len(), 1);
+        assert_eq!((requests[0].input_tokens, requests[0].output_tokens), (5, 5));
+    }
+
+    #[test]
+    fn a_file_without_answers_says_so() {
+        let (_f, mut spec) = file(r#"[{"conversations":[{"from":"human","value":"tell me a story now"}]}]"#);
+        let e = crate::workload::shapes(&spec).unwrap_err();
+        assert!(e.to_string().contains("none of its 1 conversations has an answer"), "{e}");
+        assert!(e.to_string().contains("output=200"), "{e}");
+        spec.output_len = Some(50);
+        assert_eq!(crate::workload::shapes(&spec).unwrap()[0].output_tokens, 50);
+        let (_f, spec) = file("{");
+        assert_eq!(crate::workload::shapes(&spec).unwrap_err().kind.exit_code(), 2);
     }
 }

@@ -113,6 +113,9 @@ pub struct WorkloadSpec {
     pub context_min: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_max: Option<u32>,
+    /// Mean time between the end of an answer and the next turn, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub think_time_s: Option<f64>,
     /// Real token counts when they are known (models stop early).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_input_tokens: Option<f64>,
@@ -159,6 +162,7 @@ impl WorkloadSpec {
             turns: None,
             context_min: None,
             context_max: None,
+            think_time_s: None,
             total_input_tokens: None,
             total_output_tokens: None,
             source: None,

@@ -28,6 +28,8 @@ struct Entry {
     due: Instant,
     seq: u64,
     job: Job,
+    /// Only the breaking off is left to do.
+    broken: bool,
 }
 
 impl PartialEq for Entry {
@@ -72,8 +74,8 @@ impl Pacer {
     }
 
     pub(super) fn add(&self, job: Job) {
-        let entry =
-            Entry { due: job.started + job.answer.due(), seq: self.seq.fetch_add(1, Ordering::Relaxed), job };
+        let seq = self.seq.fetch_add(1, Ordering::Relaxed);
+        let entry = Entry { due: job.started + job.answer.due(), seq, job, broken: false };
         let mut queue = self.lock();
         let earliest = queue.peek().is_none_or(|e| entry.due < e.0.due);
         queue.push(Reverse(entry));
@@ -111,6 +113,10 @@ impl Pacer {
 
     /// Sends what is due of one answer; gives it back unless it was the last.
     fn send(&self, mut entry: Entry) -> Option<Entry> {
+        if entry.broken {
+            let _ = entry.job.to.send(Err(std::io::Error::other("cut on purpose")));
+            return None;
+        }
         let late = entry.due.elapsed().as_nanos() as u64;
         let (text, tokens, last) = entry.job.answer.step();
         let gone = entry.job.to.send(Ok(Bytes::from(text))).is_err();
@@ -119,10 +125,10 @@ impl Pacer {
         self.sent.late_sum_ns.fetch_add(late, Ordering::Relaxed);
         self.sent.late_max_ns.fetch_max(late, Ordering::Relaxed);
         if last || gone {
-            if entry.job.breaks {
-                let _ = entry.job.to.send(Err(std::io::Error::other("cut on purpose")));
-            }
-            return None;
+            // Broken off a little later: what was written last must have left before.
+            entry.broken = entry.job.breaks;
+            entry.due = Instant::now() + Duration::from_millis(5);
+            return (entry.broken && !gone).then_some(entry);
         }
         entry.due = entry.job.started + entry.job.answer.due();
         Some(entry)
