@@ -40,7 +40,8 @@ fn start(flags: &str) -> Served {
     let (tell, ready) = mpsc::channel();
     let served = plan.clone();
     let thread = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(serve(
             served,
             Log::silent(),
@@ -224,7 +225,8 @@ fn the_wire_keeps_the_simulators_time() {
     let s = start("--max-num-seqs 8");
     let spec = workload::parse("random:300/24,n=40,rate=30,seed=5").unwrap();
     let requests = workload::generate(&spec, s.plan.model.vocab).unwrap();
-    let measured = load::run(&Target::new(&s.base, "openai/gpt-oss-20b"), &requests, &RunOptions::default()).unwrap();
+    let measured =
+        load::run(&Target::new(&s.base, "openai/gpt-oss-20b"), &requests, &RunOptions::default()).unwrap();
     let times = Physical::new(&s.plan.hardware, &s.plan.model, &s.plan.config, &s.plan.coefficients);
     let mut scheduler = policy::build(&s.plan.config, &s.plan.layout(), times.window());
     let options = SimOptions { overlap: s.plan.config.overlap, ..SimOptions::default() };

@@ -4,6 +4,7 @@ use crate::emulate::{self, Asked, Log};
 use crate::error::{Error, Result};
 use clap::Args;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -18,13 +19,13 @@ pub(super) struct EmulateArgs {
     args: Vec<String>,
 }
 
-#[expect(clippy::print_stdout, reason = "the help and the server's log are this command's output")]
 pub(super) fn run(args: EmulateArgs) -> Result<()> {
     let env: BTreeMap<String, String> = std::env::vars().filter(|(k, _)| k.starts_with("VLLM_")).collect();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
     let plan = match emulate::plan(&args.args, env, now ^ u64::from(std::process::id()))? {
         Asked::Help(text) => {
-            print!("{text}");
+            // A reader that has gone away is no failure of ours.
+            let _ = write!(std::io::stdout(), "{text}");
             return Ok(());
         }
         Asked::Serve(plan) => *plan,
@@ -44,7 +45,10 @@ pub(super) fn run(args: EmulateArgs) -> Result<()> {
                 _ = int.recv() => {}
             }
         };
-        emulate::serve(plan, Log::new(|line| println!("{line}")), |_| {}, shutdown).await
+        let log = Log::new(|line| {
+            let _ = writeln!(std::io::stdout(), "{line}");
+        });
+        emulate::serve(plan, log, |_| {}, shutdown).await
     });
     runtime.shutdown_background();
     outcome
