@@ -58,7 +58,8 @@ pub(super) fn run(args: Args) -> Result<()> {
 fn hardware_list(dir: Option<&Path>, json: bool) -> Result<()> {
     let catalog = hardware::Catalog::load(dir)?;
     if json {
-        return print_json(catalog.iter().map(|h| json!(h)).collect());
+        print_json(catalog.iter().map(|h| json!(h)).collect());
+        return Ok(());
     }
     let rate = |x: Option<f64>| x.map_or("-".to_owned(), |x| format!("{x:.0}"));
     let rows = catalog.iter().map(|h| {
@@ -83,7 +84,8 @@ fn hardware_list(dir: Option<&Path>, json: bool) -> Result<()> {
 fn model_list(dir: Option<&Path>, json: bool) -> Result<()> {
     let catalog = model::Catalog::load(dir)?;
     if json {
-        return print_json(catalog.iter().map(model_json).collect());
+        print_json(catalog.iter().map(model_json).collect());
+        return Ok(());
     }
     let rows = catalog.iter().map(|m| {
         vec![
@@ -137,7 +139,8 @@ fn engine_list(dir: Option<&Path>, json: bool) -> Result<()> {
         }));
     }
     if json {
-        return print_json(rows);
+        print_json(rows);
+        return Ok(());
     }
     let text = |v: &Value| v.as_str().map_or_else(|| "-".to_owned(), str::to_owned);
     let table = rows.iter().map(|r| {
@@ -170,11 +173,13 @@ fn space_list(args: &Args) -> Result<()> {
         let mut ctx = Context::new(catalog.find(h)?, &model);
         ctx.num_gpus = args.num_gpus.max(1);
         ctx.version = args.engine_version.as_deref().map(version).transpose()?;
-        return axes_list(&spaces, &ctx, args.json);
+        axes_list(&spaces, &ctx, args.json);
+        return Ok(());
     }
     if args.json {
         let all = spaces.iter().flat_map(|s| s.flags.iter().map(|f| flag_json(&s.engine, f)));
-        return print_json(all.collect());
+        print_json(all.collect());
+        return Ok(());
     }
     let rows = spaces.iter().flat_map(|s| {
         s.flags.iter().map(|f| {
@@ -192,7 +197,7 @@ fn space_list(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn axes_list(spaces: &[Space], ctx: &Context<'_>, json: bool) -> Result<()> {
+fn axes_list(spaces: &[Space], ctx: &Context<'_>, json: bool) {
     let axes: Vec<(&Space, Axis)> =
         spaces.iter().flat_map(|s| s.tunable(ctx).into_iter().map(move |a| (s, a))).collect();
     if json {
@@ -201,7 +206,8 @@ fn axes_list(spaces: &[Space], ctx: &Context<'_>, json: bool) -> Result<()> {
             v["engine"] = json!(s.engine);
             v
         };
-        return print_json(axes.iter().map(with_engine).collect());
+        print_json(axes.iter().map(with_engine).collect());
+        return;
     }
     let rows = axes.iter().map(|(s, a)| {
         let values: Vec<String> = a.values.iter().map(ToString::to_string).collect();
@@ -209,7 +215,6 @@ fn axes_list(spaces: &[Space], ctx: &Context<'_>, json: bool) -> Result<()> {
         vec![s.engine.clone(), format!("--{}", a.flag), default, values.join(" "), a.mechanism.clone()]
     });
     print_table(&["engine", "flag", "default", "values to try", "why it may help"], rows);
-    Ok(())
 }
 
 fn version(text: &str) -> Result<Version> {
@@ -265,9 +270,8 @@ fn print_table<const N: usize>(head: &[&str; N], rows: impl Iterator<Item = Vec<
     }
 }
 
-fn print_json(rows: Vec<Value>) -> Result<()> {
+fn print_json(rows: Vec<Value>) {
     print_line(&format!("{:#}", Value::Array(rows)));
-    Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "the list is this command's output")]
