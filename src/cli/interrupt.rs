@@ -29,6 +29,29 @@ pub(super) fn wait_for_interrupt() -> Result<()> {
     runtime()?.block_on(interrupted()).map_err(|e| Error::failed("signals cannot be watched").source(e))
 }
 
+/// Calls `act` at every Ctrl-C and SIGTERM, on a thread of its own; the process goes on and ends in its own
+/// order.
+pub(super) fn on_each_interrupt(mut act: impl FnMut() + Send + 'static) -> Result<()> {
+    let runtime = runtime()?;
+    let watched = |e| Error::failed("signals cannot be watched").source(e);
+    let (mut int, mut term) = {
+        let _inside = runtime.enter();
+        let int = signal(SignalKind::interrupt()).map_err(watched)?;
+        (int, signal(SignalKind::terminate()).map_err(watched)?)
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = int.recv() => act(),
+                    _ = term.recv() => act(),
+                }
+            }
+        });
+    });
+    Ok(())
+}
+
 fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

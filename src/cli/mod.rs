@@ -7,8 +7,12 @@ mod diagnose;
 mod emulate;
 mod interrupt;
 mod list;
+mod machine;
 mod paced;
+mod progress;
+mod report;
 mod trial;
+mod tune;
 
 use crate::error::{Error, Kind, Result};
 use clap::{Parser, Subcommand};
@@ -29,6 +33,8 @@ enum Command {
     Check(check::Args),
     /// Show what is known: hardware, models, engines, search spaces
     List(list::Args),
+    Tune(Box<tune::TuneArgs>),
+    Report(report::ReportArgs),
     /// Say what an engine's log of a failed or odd start means, and what to do next
     Diagnose(diagnose::Args),
     /// Run one candidate in its own process and print the trial result
@@ -61,6 +67,8 @@ fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Check(args) => check::run(args),
         Command::List(args) => list::run(args),
+        Command::Tune(args) => tune::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Diagnose(args) => diagnose::run(args),
         Command::Trial(args) => trial::run(args),
         Command::Emulate(args) => emulate::run(args),

@@ -84,6 +84,17 @@ pub fn reap(dir: &Path) -> Vec<Reaped> {
     lease_files(dir).into_iter().filter_map(|file| reap_one(&file)).collect()
 }
 
+/// Kills at once every tree that this very process has under lease in `dir`: the user will not wait for a
+/// grace period. Whoever waits for the tree sees it gone.
+pub fn kill_leased(dir: &Path) {
+    for file in lease_files(dir) {
+        let lease = std::fs::read(file).ok().and_then(|b| serde_json::from_slice::<Lease>(&b).ok());
+        if let Some(lease) = lease.filter(|l| l.owner == std::process::id() as i32) {
+            lease.tree.members().iter().for_each(|m| m.signal(Signal::KILL));
+        }
+    }
+}
+
 fn reap_one(file: &Path) -> Option<Reaped> {
     let lease: Lease = std::fs::read(file).ok().and_then(|b| serde_json::from_slice(&b).ok())?;
     let same_boot = lease.boot_id == boot_id();

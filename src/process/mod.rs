@@ -13,7 +13,7 @@ pub mod tree;
 pub mod which;
 
 pub use child::{Exit, Launch, Running};
-pub use lease::{Lease, Reaped, reap};
+pub use lease::{Lease, Reaped, kill_leased, reap};
 pub use port::{free_port, port_free};
 pub use stop::{StopReport, stop};
 pub use tree::{Member, Tree};

@@ -45,7 +45,11 @@ pub(super) fn block(m: &Metrics) -> String {
 fn rows(out: &mut String, m: &Metrics, keys: &[(Key, &str)]) {
     for (key, name) in keys {
         let Some(v) = m.get(*key) else { continue };
-        let _ = if key.is_count() { writeln!(out, "{name:<40} {v:<10.0}") } else { writeln!(out, "{name:<40} {v:<10.2}") };
+        let _ = if key.is_count() {
+            writeln!(out, "{name:<40} {v:<10.0}")
+        } else {
+            writeln!(out, "{name:<40} {v:<10.2}")
+        };
     }
 }
 

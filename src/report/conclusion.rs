@@ -56,7 +56,11 @@ fn better_words(s: &Subject<'_>) -> String {
     let o = s.run.plan.objective;
     let name = key_words(o.key().name());
     let name = name.split(" (").next().unwrap_or_default().to_owned();
-    if o.higher_is_better() { format!("{}{}", name[..1].to_lowercase(), &name[1..]) } else { format!("less {name}") }
+    if o.higher_is_better() {
+        format!("{}{}", name[..1].to_lowercase(), &name[1..])
+    } else {
+        format!("less {name}")
+    }
 }
 
 pub(super) fn conclusion(s: &Subject<'_>) -> String {

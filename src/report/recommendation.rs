@@ -23,9 +23,10 @@ pub fn recommendation(s: &Subject<'_>) -> Option<Value> {
         .iter()
         .filter(|f| f.kept)
         .map(|f| {
-            let effect = f.effect.map_or(Value::Null, |e| {
-                json!({"value": e.value, "low": finite(e.low), "high": finite(e.high)})
-            });
+            let effect = f.effect.map_or(
+                Value::Null,
+                |e| json!({"value": e.value, "low": finite(e.low), "high": finite(e.high)}),
+            );
             json!({"flag": f.flag, "value": f.value, "effect": effect, "mechanism": f.mechanism})
         })
         .collect();

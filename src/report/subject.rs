@@ -20,13 +20,14 @@ impl<'a> Subject<'a> {
         self.run.plan.emulated()
     }
 
+    /// The conclusion in one sentence.
+    pub fn sentence(&self) -> String {
+        super::conclusion::sentence(self)
+    }
+
     /// `emulated` or `measured`.
     pub(super) fn manner(&self) -> &'static str {
         if self.emulated() { "emulated" } else { "measured" }
-    }
-
-    pub(super) fn winner(&self) -> Option<&'a Candidate> {
-        self.verdict.compared.as_ref().map(|c| &c.winner)
     }
 
     pub(super) fn baseline(&self) -> Option<&'a Candidate> {
@@ -63,7 +64,7 @@ impl<'a> Subject<'a> {
     }
 
     /// The command that serves a candidate, as it was launched but without the address it happened to get.
-    pub(super) fn command(&self, candidate: &Candidate) -> Option<String> {
+    pub fn command(&self, candidate: &Candidate) -> Option<String> {
         let launched = self.observation(candidate)?.serve_command.clone()?;
         if candidate.engine != EngineKind::Emulated.id() {
             return Some(launched);

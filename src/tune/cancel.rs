@@ -1,63 +1,29 @@
 //! Stopping on request: the first signal stops cleanly, the second at once.
 
-use tokio::sync::watch;
+use crate::load;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-/// How urgently to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Urgency {
-    #[default]
-    Run,
-    /// Stop the engine with its grace period, keep the record, end.
-    Stop,
-    /// Kill the engine's processes now.
-    Kill,
-}
-
-/// Shared flag, raised by signals and looked at by whatever runs.
-#[derive(Debug, Clone)]
+/// Shared between whatever raises it (signals) and whatever runs. The first request stops the load, then
+/// the engine with its grace period; from the second on, [`Cancel::raise`] says that nothing may be waited
+/// for any more.
+#[derive(Debug, Clone, Default)]
 pub struct Cancel {
-    sender: watch::Sender<Urgency>,
-}
-
-impl Default for Cancel {
-    fn default() -> Cancel {
-        Cancel { sender: watch::Sender::new(Urgency::Run) }
-    }
+    requests: Arc<AtomicU32>,
+    /// What trials listen to.
+    pub load: load::Cancel,
 }
 
 impl Cancel {
-    pub fn urgency(&self) -> Urgency {
-        *self.sender.borrow()
-    }
-
     pub fn requested(&self) -> bool {
-        self.urgency() > Urgency::Run
+        self.requests.load(Ordering::SeqCst) > 0
     }
 
-    /// One more request to stop: `Stop` first, then `Kill`.
-    pub fn raise(&self) {
-        self.sender.send_modify(|u| *u = if *u == Urgency::Run { Urgency::Stop } else { Urgency::Kill });
-    }
-
-    /// A receiver that wakes when the urgency changes.
-    pub fn subscribe(&self) -> watch::Receiver<Urgency> {
-        self.sender.subscribe()
-    }
-
-    /// Raises at every SIGINT and SIGTERM until the task is dropped with its runtime.
-    pub fn on_signals(&self) -> std::io::Result<tokio::task::JoinHandle<()>> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let cancel = self.clone();
-        Ok(tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    _ = interrupt.recv() => cancel.raise(),
-                    _ = terminate.recv() => cancel.raise(),
-                }
-            }
-        }))
+    /// One more request to stop; true when it is not the first.
+    pub fn raise(&self) -> bool {
+        let before = self.requests.fetch_add(1, Ordering::SeqCst);
+        self.load.cancel();
+        before > 0
     }
 }
 
@@ -68,11 +34,9 @@ mod tests {
     #[test]
     fn the_second_request_is_more_urgent() {
         let c = Cancel::default();
-        assert!(!c.requested());
-        c.raise();
-        assert_eq!(c.urgency(), Urgency::Stop);
-        c.raise();
-        c.raise();
-        assert_eq!(c.urgency(), Urgency::Kill);
+        assert!(!c.requested() && !c.load.is_cancelled());
+        assert!(!c.raise());
+        assert!(c.requested() && c.clone().load.is_cancelled());
+        assert!(c.raise());
     }
 }

@@ -1,13 +1,210 @@
-//! What a campaign asks of the search spaces.
+//! Search spaces as a campaign uses them: narrowed to the model, the hardware, the load and the fixed flags.
 
+use super::runner::fixed_args;
+use crate::engine::command::ServeCommand;
 use crate::error::Result;
+use crate::hardware::{self, Hardware};
+use crate::model::{self, Model};
 use crate::scenario::EngineKind;
-use crate::search::Space;
+use crate::search::{self, Knob};
+use crate::space::{Candidate, Context, FlagValue, Load, Space, Version};
+use crate::store::Plan;
+use crate::workload::{self, WorkloadSpec};
+use std::path::Path;
 
-/// Search spaces by engine, already narrowed to the model, the hardware and the fixed flags.
+/// Search spaces by engine.
 pub trait Spaces {
     /// The space of one engine in the version that the baseline reported.
-    fn space(&self, engine: EngineKind, version: Option<&str>) -> Result<Box<dyn Space>>;
+    fn space(&self, engine: EngineKind, version: Option<&str>) -> Result<Box<dyn search::Space>>;
     /// How a flag works, in one line.
     fn mechanism(&self, engine: EngineKind, flag: &str) -> String;
+}
+
+/// The spaces of `search-spaces/*.toml` for one plan.
+#[derive(Debug)]
+pub struct PlannedSpaces {
+    plan: Plan,
+    hardware: Hardware,
+    model: Model,
+    tables: Vec<Space>,
+    load: Load,
+}
+
+impl PlannedSpaces {
+    pub fn new(plan: &Plan) -> Result<PlannedSpaces> {
+        let dir = plan.data_dir.as_deref().map(Path::new);
+        Ok(PlannedSpaces {
+            hardware: hardware::Catalog::load(dir)?.find(&plan.hardware)?.clone(),
+            model: model::Catalog::load(dir)?.find(&plan.model)?,
+            tables: Space::load_all(dir)?,
+            load: load_of(&plan.primary().spec)?,
+            plan: plan.clone(),
+        })
+    }
+
+    pub fn hardware(&self) -> &Hardware {
+        &self.hardware
+    }
+
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    fn table(&self, engine: EngineKind) -> Option<&Space> {
+        self.tables.iter().find(|s| s.engine == engine.id())
+    }
+}
+
+impl Spaces for PlannedSpaces {
+    fn space(&self, engine: EngineKind, version: Option<&str>) -> Result<Box<dyn search::Space>> {
+        let table = Space::load(engine.id(), self.plan.data_dir.as_deref().map(Path::new))?;
+        let mut space = EngineSpace {
+            table,
+            hardware: self.hardware.clone(),
+            model: self.model.clone(),
+            num_gpus: self.plan.num_gpus,
+            version: version.and_then(|v| v.parse().ok()),
+            load: self.load,
+            fixed: fixed_candidate(engine, &fixed_args(&self.plan, engine.id())),
+            knobs: Vec::new(),
+        };
+        let axes = space.table.tunable(&space.context());
+        let wanted =
+            |flag: &str| self.plan.only_flags.is_empty() || self.plan.only_flags.iter().any(|f| f == flag);
+        space.knobs = axes
+            .into_iter()
+            .filter(|a| wanted(&a.flag))
+            .map(|a| Knob { modelled: modelled(engine, &a.flag), flag: a.flag, values: a.values })
+            .collect();
+        Ok(Box::new(space))
+    }
+
+    fn mechanism(&self, engine: EngineKind, flag: &str) -> String {
+        let row = self.table(engine).and_then(|t| t.flag(flag));
+        row.map(|f| if f.mechanism.is_empty() { f.doc.clone() } else { f.mechanism.clone() })
+            .unwrap_or_default()
+    }
+}
+
+/// Flags whose effect the cost model and the simulator know: all of the embedded engine's, and of the others
+/// those that resolve into the scheduling and memory configuration.
+fn modelled(engine: EngineKind, flag: &str) -> bool {
+    const KNOWN: [&str; 13] = [
+        "max-num-batched-tokens",
+        "max-num-seqs",
+        "async-scheduling",
+        "enable-chunked-prefill",
+        "long-prefill-token-threshold",
+        "gpu-memory-utilization",
+        "kv-cache-dtype",
+        "block-size",
+        "max-cudagraph-capture-size",
+        "enforce-eager",
+        "tensor-parallel-size",
+        "pipeline-parallel-size",
+        "enable-expert-parallel",
+    ];
+    KNOWN.contains(&flag) || (engine == EngineKind::Emulated && flag != "stream-interval")
+}
+
+/// What the constraints ask of the load: mean lengths, requests, how many in flight.
+fn load_of(spec: &WorkloadSpec) -> Result<Load> {
+    let shapes = workload::shapes(spec)?;
+    let n = shapes.len() as f64;
+    let mean = |f: fn(&workload::RequestShape) -> u32| {
+        (n > 0.0).then(|| shapes.iter().map(|s| f64::from(f(s))).sum::<f64>() / n)
+    };
+    let in_flight = spec.max_concurrency.map(f64::from).or_else(|| {
+        // All at once: everything is in flight. At a rate nobody knows before measuring.
+        matches!(spec.request_rate, workload::RequestRate::Inf).then_some(n)
+    });
+    Ok(Load {
+        input_tokens: mean(|s| s.input_tokens),
+        output_tokens: mean(|s| s.output_tokens),
+        in_flight,
+        requests: Some(n),
+    })
+}
+
+/// The flags that every launch carries, as a candidate.
+fn fixed_candidate(engine: EngineKind, args: &[String]) -> Candidate {
+    let mut c = Candidate::baseline(engine.id());
+    for (name, value) in ServeCommand::from_argv(args).flags {
+        let (name, value) = match (value, name.strip_prefix("no-")) {
+            (None, Some(positive)) => (positive.to_owned(), FlagValue::Bool(false)),
+            (None, None) => (name, FlagValue::Bool(true)),
+            (Some(text), _) => (name, typed(text)),
+        };
+        c.flags.insert(name, value);
+    }
+    c
+}
+
+fn typed(text: String) -> FlagValue {
+    match (text.parse::<i64>(), text.parse::<f64>()) {
+        (Ok(i), _) => FlagValue::Int(i),
+        (_, Ok(x)) => FlagValue::Float(x),
+        _ => FlagValue::Text(text),
+    }
+}
+
+struct EngineSpace {
+    table: Space,
+    hardware: Hardware,
+    model: Model,
+    num_gpus: u32,
+    version: Option<Version>,
+    load: Load,
+    fixed: Candidate,
+    knobs: Vec<Knob>,
+}
+
+impl EngineSpace {
+    fn context(&self) -> Context<'_> {
+        Context {
+            version: self.version,
+            num_gpus: self.num_gpus,
+            load: self.load,
+            fixed: Some(&self.fixed),
+            ..Context::new(&self.hardware, &self.model)
+        }
+    }
+}
+
+impl search::Space for EngineSpace {
+    fn knobs(&self) -> &[Knob] {
+        &self.knobs
+    }
+    fn admits(&self, candidate: &Candidate) -> bool {
+        self.table.admits(candidate, &self.context())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(fixed: &[&str]) -> Box<dyn search::Space> {
+        let mut plan = super::super::tests::plan();
+        plan.fixed_args = fixed.iter().map(|s| (*s).to_owned()).collect();
+        plan.workloads[0].spec = WorkloadSpec::random(500, 100, 200, 1);
+        PlannedSpaces::new(&plan).unwrap().space(EngineKind::Emulated, Some("0.11.0")).unwrap()
+    }
+
+    #[test]
+    fn the_embedded_engine_has_knobs_and_fixed_flags_are_none() {
+        let space = planned(&[]);
+        let flags: Vec<&str> = space.knobs().iter().map(|k| k.flag.as_str()).collect();
+        assert!(flags.contains(&"async-scheduling"), "{flags:?}");
+        let fixed = planned(&["--async-scheduling"]);
+        assert!(!fixed.knobs().iter().any(|k| k.flag == "async-scheduling"));
+    }
+
+    #[test]
+    fn words_of_a_command_line_become_a_candidate() {
+        let args =
+            ["--max-num-seqs", "64", "--no-enable-prefix-caching", "--dtype=auto", "--async-scheduling"];
+        let c = fixed_candidate(EngineKind::Vllm, &args.map(str::to_owned));
+        assert_eq!(c.label(), "--async-scheduling --dtype auto --no-enable-prefix-caching --max-num-seqs 64");
+    }
 }

@@ -1,0 +1,283 @@
+//! `dyno tune`: the main job.
+
+use super::interrupt::on_each_interrupt;
+use super::progress::Progress;
+use crate::error::{Error, Kind, Result};
+use crate::process;
+use crate::store::plan::Strategy;
+use crate::store::{DirLock, Journal, Plan, RunFile, TrialLine, Verdict, read_run, run::SCHEMA, write_run};
+use crate::tune::campaign::failures_by_class;
+use crate::tune::{Campaign, Cancel, Ended, PlannedSpaces, Runner, TrialLauncher, TuneRequest};
+use clap::{Args, ValueEnum};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Find the best serving command for a model on this hardware, and say why: launches engines with candidate
+/// flags, measures them under load, confirms the winner against the defaults, writes a report.
+#[derive(Debug, Args)]
+pub(super) struct TuneArgs {
+    /// Hub name such as openai/gpt-oss-20b, or a local directory
+    #[arg(long)]
+    model: Option<String>,
+    /// vllm, sglang, trtllm or emulated; repeatable, or a comma list [default: vllm]
+    #[arg(long)]
+    engine: Vec<String>,
+    /// short, medium, long, very-long, sharegpt[:FILE], random:IN/OUT, trace:FILE, custom:FILE or chat, each with
+    /// `,n=500,seed=42,rate=inf,concurrency=256,scale=0.1,...`; repeatable: the first is tuned for, the others
+    /// are checked [default: sharegpt, short, medium, long]
+    #[arg(long)]
+    workload: Vec<String>,
+    /// total-throughput, output-throughput, request-throughput, goodput, or ttft, tpot, itl, e2e with .mean, .p50,
+    /// .p90, .p95, .p99 [default: total-throughput]
+    #[arg(long)]
+    objective: Option<String>,
+    /// Promises to keep, such as ttft.p99=500ms,tpot.p99=50ms
+    #[arg(long)]
+    slo: Vec<String>,
+    /// Time for trials, such as 2h; what is needed for the confirmation is kept back
+    #[arg(long)]
+    budget: Option<String>,
+    /// Most launches, the confirmation included
+    #[arg(long)]
+    max_trials: Option<u32>,
+    /// Shifts the seeds of all workloads
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Directory for the record and the report; must not hold a record yet
+    #[arg(long, required_unless_present = "resume", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Go on with the campaign recorded in this directory
+    #[arg(long, value_name = "DIR")]
+    resume: Option<PathBuf>,
+    /// Go on although the plan asked for differs from the recorded one; trials that still fit are kept
+    #[arg(long, requires = "resume")]
+    change_plan: bool,
+    /// Hardware id (`dyno list hardware`) [default: what the driver says]
+    #[arg(long)]
+    hardware: Option<String>,
+    /// GPUs a launch may use
+    #[arg(long)]
+    num_gpus: Option<u32>,
+    /// Directory with hardware/, models/, search-spaces/ that add to or replace the embedded ones
+    #[arg(long)]
+    data_dir: Option<String>,
+    /// Longest request to serve, prompt and output, in tokens
+    #[arg(long)]
+    max_model_len: Option<u32>,
+    /// Program that starts the engine, when it is not on PATH under its usual name
+    #[arg(long, value_name = "CMD")]
+    engine_command: Option<String>,
+    /// Runs in each launch of the baseline, and pairs in the confirmation [default: 3]
+    #[arg(long)]
+    repeats: Option<u32>,
+    /// How candidates are chosen
+    #[arg(long, value_enum)]
+    search: Option<SearchArg>,
+    /// Turn only these flags (comma list, no dashes) [default: all that the search space holds]
+    #[arg(long)]
+    flags: Vec<String>,
+    /// Time a launch may take until it is ready [default: 30m]
+    #[arg(long)]
+    ready_timeout: Option<String>,
+    /// Time one measured run may take [default: 30m]
+    #[arg(long)]
+    run_timeout: Option<String>,
+    /// Print nothing but the conclusion
+    #[arg(long, short)]
+    quiet: bool,
+    /// Print the recommendation as JSON on stdout, events as JSON lines on stderr
+    #[arg(long)]
+    json: bool,
+    /// Engine flags for every launch
+    #[arg(last = true)]
+    fixed: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SearchArg {
+    /// One flag at a time, the best together, neighbours
+    OneFactor,
+}
+
+impl TuneArgs {
+    /// The request; what was not said is taken from the recorded plan when there is one.
+    fn request(&self, recorded: Option<&Plan>) -> TuneRequest {
+        let old = recorded;
+        let texts =
+            |given: &[String], kept: Vec<String>| if given.is_empty() { kept } else { given.to_vec() };
+        let secs = |s: f64| format!("{s}s");
+        TuneRequest {
+            model: self.model.clone().or_else(|| old.map(|p| p.model.clone())),
+            engines: texts(
+                &self.engine,
+                old.map_or(Vec::new(), |p| p.engines.iter().map(ToString::to_string).collect()),
+            ),
+            workloads: texts(
+                &self.workload,
+                old.map_or(Vec::new(), |p| p.workloads.iter().map(|w| w.name.clone()).collect()),
+            ),
+            objective: self.objective.clone().or_else(|| old.map(|p| p.objective.to_string())),
+            slo: texts(&self.slo, old.map_or(Vec::new(), |p| vec![p.slo.to_string()])),
+            budget: self.budget.clone().or_else(|| old.and_then(|p| p.budget_s).map(secs)),
+            max_trials: self.max_trials.or_else(|| old.and_then(|p| p.max_trials)),
+            seed: self.seed.or_else(|| old.map(|p| p.seed)).unwrap_or(0),
+            hardware: self.hardware.clone().or_else(|| old.map(|p| p.hardware.clone())),
+            num_gpus: self.num_gpus.or_else(|| old.map(|p| p.num_gpus)).unwrap_or(1),
+            data_dir: self.data_dir.clone().or_else(|| old.and_then(|p| p.data_dir.clone())),
+            max_model_len: self.max_model_len.or_else(|| old.and_then(|p| p.max_model_len)),
+            engine_command: self
+                .engine_command
+                .clone()
+                .or_else(|| old.and_then(|p| p.engine_command.as_ref()).map(|c| c.join(" "))),
+            repeats: self.repeats.or_else(|| old.map(|p| p.settings.repeats)).unwrap_or(3),
+            strategy: match self.search {
+                Some(SearchArg::OneFactor) => Strategy::OneFactor,
+                None => old.map_or(Strategy::OneFactor, |p| p.strategy),
+            },
+            flags: texts(&self.flags, old.map_or(Vec::new(), |p| p.only_flags.clone())),
+            ready_timeout: self
+                .ready_timeout
+                .clone()
+                .or_else(|| old.map(|p| secs(p.ready_timeout_s)))
+                .unwrap_or_else(|| "30m".into()),
+            run_timeout: self
+                .run_timeout
+                .clone()
+                .or_else(|| old.map(|p| secs(p.run_timeout_s)))
+                .unwrap_or_else(|| "30m".into()),
+            fixed_args: texts(&self.fixed, old.map_or(Vec::new(), |p| p.fixed_args.clone())),
+        }
+    }
+}
+
+pub(super) fn run(args: &TuneArgs) -> Result<()> {
+    let (dir, run, lock) = match (&args.resume, &args.out) {
+        (Some(dir), _) => resumed(args, dir)?,
+        (None, Some(dir)) => begun(args, dir)?,
+        (None, None) => return Err(Error::usage("--out is missing")),
+    };
+    let spaces = PlannedSpaces::new(&run.plan)?;
+    let mut progress = Progress::new(args.quiet, args.json, &run.plan);
+    for reaped in process::reap(&dir.join("trials")) {
+        progress.say(&format!("ended what an earlier run left: {}", reaped.killed.join(", ")));
+    }
+    let record = Journal::resume(&dir, &run.run_id)?;
+    let cancel = Cancel::default();
+    stop_on_interrupt(&cancel, &dir, &progress)?;
+    let mut launcher = TrialLauncher { cancel: cancel.clone(), observer: &progress.observer() };
+    let runner =
+        Runner::new(&run.plan, &dir, (record.0, record.1.trials), &mut launcher, &mut progress, cancel);
+    let (ended, trials) = Campaign { runner, spaces: &spaces }.run()?;
+    progress.finish();
+    drop(lock);
+    conclude(args, &dir, &run, &ended, &trials)
+}
+
+/// A new campaign: everything is checked and the directory is made before anything is measured.
+fn begun(args: &TuneArgs, dir: &Path) -> Result<(PathBuf, RunFile, DirLock)> {
+    let plan = args.request(None).plan(detect)?;
+    if dir.join("run.json").exists() {
+        return Err(Error::usage("this directory already holds a campaign")
+            .at(dir.display())
+            .hint(format!("go on with `{}`, or choose another --out", resume_command(dir))));
+    }
+    std::fs::create_dir_all(dir.join("trials")).map_err(|e| {
+        Error::usage("the output directory cannot be written")
+            .at(dir.display())
+            .source(e)
+            .hint("choose another --out")
+    })?;
+    let lock = DirLock::acquire(dir)?;
+    let created_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+    let run = RunFile {
+        schema: SCHEMA,
+        dyno_version: env!("CARGO_PKG_VERSION").to_owned(),
+        run_id: format!("{:x}-{:x}", created_unix_s as u64, std::process::id()),
+        created_unix_s,
+        plan,
+        invocation: invocation(),
+        machine: super::machine::facts(),
+    };
+    write_run(dir, &run)?;
+    Ok((dir.to_owned(), run, lock))
+}
+
+fn resumed(args: &TuneArgs, dir: &Path) -> Result<(PathBuf, RunFile, DirLock)> {
+    let mut run = read_run(dir)?;
+    let lock = DirLock::acquire(dir)?;
+    let mut plan = args.request(Some(&run.plan)).plan(detect)?;
+    plan.hardware_detected = run.plan.hardware_detected;
+    let differences = run.plan.differences(&plan);
+    if !differences.is_empty() && !args.change_plan {
+        let problems =
+            differences.into_iter().map(|d| crate::error::Problem::new("--resume", "", d)).collect();
+        return Err(Error::problems("the recorded campaign has another plan", problems)
+            .at(dir.display())
+            .hint("resume without options, say --change-plan, or begin anew with another --out"));
+    }
+    if run.plan != plan {
+        run.plan = plan;
+        write_run(dir, &run)?;
+    }
+    Ok((dir.to_owned(), run, lock))
+}
+
+/// Hardware of this machine by the driver's word.
+fn detect() -> crate::tune::request::Detected {
+    Err("no hardware was named".to_owned())
+}
+
+/// The command line that can be given again: without a path to this program.
+fn invocation() -> Vec<String> {
+    let mut words: Vec<String> = std::env::args().collect();
+    if let Some(first) = words.first_mut() {
+        "dyno".clone_into(first);
+    }
+    words
+}
+
+fn resume_command(dir: &Path) -> String {
+    format!("dyno tune --resume {}", dir.display())
+}
+
+/// The first Ctrl-C or SIGTERM stops the engine in its own time, the second kills it.
+fn stop_on_interrupt(cancel: &Cancel, dir: &Path, progress: &Progress) -> Result<()> {
+    let (cancel, trials, say) = (cancel.clone(), dir.join("trials"), progress.speaker());
+    on_each_interrupt(move || {
+        if cancel.raise() {
+            process::kill_leased(&trials);
+        } else {
+            say("stopping: the engine is being shut down; once more to kill it");
+        }
+    })
+}
+
+fn conclude(args: &TuneArgs, dir: &Path, run: &RunFile, ended: &Ended, trials: &[TrialLine]) -> Result<()> {
+    let verdict: &Verdict = match ended {
+        Ended::Finished(v) | Ended::Interrupted(v) | Ended::Infeasible(v) => v,
+    };
+    let written = super::report::write_all(dir, run, trials, verdict)?;
+    match ended {
+        Ended::Interrupted(_) => Err(Error::new(
+            Kind::Interrupted,
+            format!("interrupted; the record of {} trials is safe", trials.len()),
+        )
+        .at(dir.display())
+        .hint(format!("go on with: {}", resume_command(dir)))),
+        Ended::Infeasible(_) => Err(infeasible(dir, run, trials)),
+        Ended::Finished(_) => {
+            super::report::print_conclusion(args.json, dir, &written);
+            Ok(())
+        }
+    }
+}
+
+fn infeasible(dir: &Path, run: &RunFile, trials: &[TrialLine]) -> Error {
+    let problems = failures_by_class(trials, &run.plan)
+        .into_iter()
+        .map(|(class, n, why)| crate::error::Problem::new(class, format!("{n} launches"), why))
+        .collect();
+    Error { problems, ..Error::infeasible("every candidate failed: nothing is feasible") }
+        .at(dir.join("trials").display())
+        .hint("`dyno diagnose LOG` reads an engine's log; the report lists every failure")
+}
