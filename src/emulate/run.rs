@@ -111,7 +111,9 @@ fn engine(plan: &Plan, log: &Log) -> Result<Engine> {
     let noise = if plan.noise == 0.0 { Noise::off() } else { Noise::new(plan.seed, plan.noise) };
     let clockwork = Clockwork::new(scheduler, Arc::new(times), plan.config.overlap, noise);
     let to = log.clone();
-    Engine::start(clockwork, plan.fault, Arc::new(move |text| to.warn(text)))
+    // The core's own death is an error in the log, as in a real engine; falling behind is a warning.
+    let say = move |text: &str| if text.contains("Error: ") { to.error(text) } else { to.warn(text) };
+    Engine::start(clockwork, plan.fault, Arc::new(say))
         .map_err(|e| Error::failed("cannot start the engine thread").source(e))
 }
 

@@ -120,6 +120,16 @@ pub(super) fn canonical_flag(arg: &str) -> Option<String> {
     Some(name.strip_prefix("no-").map_or(name.clone(), str::to_owned))
 }
 
+/// The value that the arguments give a flag, `--flag value` or `--flag=value`; the last one counts.
+pub fn fixed_value<'a>(fixed_args: &'a [String], flag: &str) -> Option<&'a str> {
+    let named = |a: &String| canonical_flag(a).is_some_and(|f| f == flag);
+    let at = fixed_args.iter().rposition(named)?;
+    match fixed_args[at].split_once('=') {
+        Some((_, value)) => Some(value),
+        None => fixed_args.get(at + 1).map(String::as_str),
+    }
+}
+
 /// True when the arguments or the candidate set one of these flags.
 pub(super) fn sets_any(request: &LaunchRequest<'_>, names: &[&str]) -> bool {
     let short = |a: &String| names.iter().any(|n| a == &format!("-{n}"));
@@ -149,5 +159,9 @@ mod tests {
         assert_eq!(conflicts(&c, &fixed("--no-enable-prefix-caching")), ["enable-prefix-caching"]);
         assert_eq!(conflicts(&c, &fixed("--enable_prefix_caching=1")), ["enable-prefix-caching"]);
         assert!(conflicts(&c, &fixed("--max-model-len")).is_empty());
+        let args = ["--port", "1", "--x", "--port=2"].map(str::to_owned);
+        assert_eq!(fixed_value(&args, "port"), Some("2"));
+        assert_eq!(fixed_value(&args[..2], "port"), Some("1"));
+        assert_eq!(fixed_value(&args[..1], "port"), None);
     }
 }

@@ -4,10 +4,10 @@ use super::engine_help::installed;
 use super::failing::Failing;
 use super::secrets::{Secrets, api_key};
 use super::{Event, Failure, Observer, TrialSpec};
-use crate::engine::adapter::conflicts;
+use crate::engine::adapter::{conflicts, fixed_value};
 use crate::engine::{Adapter, Class, LaunchPlan, LaunchRequest, adapter};
 use crate::error::Error;
-use crate::process::{Launch, Lease, Running, free_port, stop};
+use crate::process::{Launch, Lease, Running, free_port, port_free, stop};
 use crate::scenario::EngineKind;
 use crate::telemetry::{EngineClient, LogTail};
 use std::path::{Path, PathBuf};
@@ -55,7 +55,7 @@ impl Launched {
             .map_err(|e| failing.of(Class::Unwritable, "start", &format!("{}: {e}", spec.dir), ""))?;
         let _ = std::fs::remove_file(&log);
         let program = judged(spec, adapter, &failing)?;
-        let port = free_port().map_err(|e| failing.of(Class::PortInUse, "start", &e.to_string(), ""))?;
+        let port = port(spec, &failing)?;
         let plan = adapter.plan(&request(spec, port));
         let argv: Vec<String> = program.into_iter().chain(plan.args.iter().cloned()).collect();
         observer.event(&Event::Launching { argv: &crate::engine::redact::argv(&argv) });
@@ -72,6 +72,21 @@ impl Launched {
         }
         Stopped { leftovers: report.leftovers, survivors: report.survivors }
     }
+}
+
+/// A port of the kernel's choice, or the one given after `--`, proved free before anything is started: some
+/// engines find out only after the whole model is loaded, others share the port without a word.
+fn port(spec: &TrialSpec, failing: &Failing) -> Result<u16, Box<Failure>> {
+    let Some(text) = fixed_value(&spec.fixed_args, "port") else {
+        return free_port().map_err(|e| failing.of(Class::PortInUse, "start", &e.to_string(), ""));
+    };
+    let port = text.parse().map_err(|_| {
+        failing.of(Class::BadValue, "start", &format!("--port {text}: not a port number"), "")
+    })?;
+    if port_free(port) {
+        return Ok(port);
+    }
+    Err(failing.of(Class::PortInUse, "start", &format!("port {port} is in use by another process"), ""))
 }
 
 fn request(spec: &TrialSpec, port: u16) -> LaunchRequest<'_> {

@@ -79,7 +79,10 @@ fn verdict(lines: &[String], at: usize, p: Option<&Pattern>, engine: Option<Engi
 /// A verdict without any text in the log to stand on: from how the process ended.
 pub fn from_exit(exit: &str, engine: Option<EngineKind>, ready: bool) -> Verdict {
     let class = match exit {
-        e if e.starts_with("signal 9") => Class::KilledByKernel,
+        e if e.starts_with("signal 9") || e == "exit code 137" => Class::KilledByKernel,
+        e if e.starts_with("signal 15") || e.starts_with("signal 2 ") || e == "exit code 143" => {
+            Class::Terminated
+        }
         e if e.starts_with("signal 4") || e == "exit code 132" => Class::IllegalInstruction,
         e if e.starts_with("signal 11") || e == "exit code 139" => Class::Crash,
         "exit code 127" | "exit code 126" => Class::NotInstalled,

@@ -14,6 +14,7 @@ pub(super) fn lines(log: &str) -> Vec<String> {
 pub(super) fn recognise(log: &str) -> Option<EngineKind> {
     const WORDS: &[(&str, EngineKind)] = &[
         ("dyno emulate", EngineKind::Emulated),
+        ("(emulated ", EngineKind::Emulated),
         ("TensorRT-LLM", EngineKind::Trtllm),
         ("tensorrt_llm", EngineKind::Trtllm),
         ("TRT-LLM", EngineKind::Trtllm),
