@@ -75,6 +75,7 @@ impl LoadResult {
                 h.lag_p99_ms, h.threads
             ));
         }
+        lines.extend(self.doubts.iter().map(|why| format!("DOUBTFUL: {why}")));
         lines.extend(self.invalid.iter().map(|why| format!("INVALID: {why}")));
         lines
     }

@@ -135,6 +135,8 @@ pub struct LoadResult {
     pub health: ClientHealth,
     /// Why the numbers must not be used; empty when they may.
     pub invalid: Vec<String>,
+    /// Where the client itself may have distorted the latencies; the run still counts, with this said.
+    pub doubts: Vec<String>,
     /// True when the run was stopped before its end.
     pub cancelled: bool,
 }

@@ -5,7 +5,7 @@ use super::health::{ThreadUse, ThreadWatch, gather, watch_lag};
 use super::options::{Progress, RunOptions, Target};
 use super::outcome::{ErrorCount, ErrorKind, LoadResult, Row};
 use super::stream::StreamState;
-use super::{ClientHealth, request, summarize};
+use super::{request, summarize};
 use crate::error::{Error, Result};
 use crate::scenario::Key;
 use crate::units::Nanos;
@@ -373,11 +373,15 @@ fn conclude(parts: Vec<Part>, plan: &Plan, options: &RunOptions, connections: us
         metrics.extra.insert("errors".into(), json!(by_kind));
     }
     metrics.extra.insert("client".into(), health.to_json());
-    let invalid = verdict(&rows, &metrics, &health, cancelled);
-    if !invalid.is_empty() {
-        metrics.extra.insert("invalid".into(), json!(invalid));
+    let invalid = verdict(&rows, cancelled);
+    let (ttft, itl) = (metrics.get(Key::MedianTtftMs), metrics.get(Key::MedianItlMs));
+    let doubts = super::health::starved(&health, ttft, itl);
+    for (key, reasons) in [("invalid", &invalid), ("doubts", &doubts)] {
+        if !reasons.is_empty() {
+            metrics.extra.insert(key.into(), json!(reasons));
+        }
     }
-    LoadResult { metrics, rows, errors, health, invalid, cancelled }
+    LoadResult { metrics, rows, errors, health, invalid, doubts, cancelled }
 }
 
 /// A request that was never sent: the run's time was over, or the turn before it had failed.
@@ -387,12 +391,7 @@ fn unsent(planned: &Row, at: Nanos) -> Row {
 }
 
 /// Reasons for which the figures must not be used.
-fn verdict(
-    rows: &[Row],
-    metrics: &crate::scenario::Metrics,
-    health: &ClientHealth,
-    cancelled: bool,
-) -> Vec<String> {
+fn verdict(rows: &[Row], cancelled: bool) -> Vec<String> {
     let mut reasons = Vec::new();
     if cancelled {
         reasons.push("the run was stopped before its end".to_owned());
@@ -403,10 +402,5 @@ fn verdict(
             "{uncounted} answers came without usage or token ids: their tokens are counts of chunks"
         ));
     }
-    reasons.extend(super::health::starved(
-        health,
-        metrics.get(Key::MedianTtftMs),
-        metrics.get(Key::MedianItlMs),
-    ));
     reasons
 }

@@ -249,6 +249,11 @@ fn failures(s: &Subject<'_>) -> String {
             let _ = writeln!(out, "- trial {}: a run was not used: {}", t.seq, cell(reason));
         }
     }
+    let doubtful = s.trials.iter().flat_map(Subject::runs).filter(|m| !m.doubts.is_empty());
+    if let Some(worst) = doubtful.clone().flat_map(|m| &m.doubts).max() {
+        let _ =
+            writeln!(out, "- {} runs have latencies in doubt, such as: {}", doubtful.count(), cell(worst));
+    }
     if out.is_empty() { out } else { format!("## Failed candidates and unused runs\n\n{out}") }
 }
 

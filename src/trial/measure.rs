@@ -83,6 +83,7 @@ fn once(
         observation,
         cache_hit_ratio: hit_ratio,
         invalid,
+        doubts: result.doubts.clone(),
         started_unix_s,
         wall_s,
     };

@@ -68,9 +68,12 @@ pub struct Measured {
     pub observation: Record,
     /// Share of prompt tokens that came from the prefix cache, from the engine's own counters.
     pub cache_hit_ratio: Option<f64>,
-    /// Reasons for which this run must not be used (cache hits, starved client, lost requests…).
+    /// Reasons for which this run must not be used (cache hits, lost requests…).
     #[serde(default)]
     pub invalid: Vec<String>,
+    /// Where the client may have distorted the latencies; the run counts, and the report says so.
+    #[serde(default)]
+    pub doubts: Vec<String>,
     pub started_unix_s: f64,
     pub wall_s: f64,
 }

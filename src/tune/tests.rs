@@ -109,6 +109,7 @@ fn measured(spec: &TrialSpec, workload: &WorkloadSpec, repeat: u32) -> Measured 
         observation,
         cache_hit_ratio: Some(0.0),
         invalid: Vec::new(),
+        doubts: Vec::new(),
         started_unix_s: 0.0,
         wall_s: 1.0,
     }
