@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 /// What the clockwork reports, in the order of simulated time.
 pub trait Sink {
-    /// The tokens of one step leave the server at `at`.
-    fn tokens(&mut self, at: Nanos, events: &[TokenEvent]);
+    /// The tokens of one step are due on the wire at `at`; writing them began to be due at `begin`.
+    fn tokens(&mut self, begin: Nanos, at: Nanos, events: &[TokenEvent]);
     /// A request that can never run.
     fn refused(&mut self, id: u64, why: Refusal);
     /// A request left the waiting queue for the first time.
@@ -39,6 +39,8 @@ struct Flight {
 /// Tokens that wait for the detokenize-and-send delay to pass.
 #[derive(Debug)]
 struct Emission {
+    /// The earliest time at which they can be known.
+    done: u64,
     at: u64,
     events: Vec<TokenEvent>,
 }
@@ -54,6 +56,7 @@ pub struct Clockwork {
     host_free: u64,
     device_free: u64,
     last_emission: u64,
+    lead_per_row: u64,
     /// The scheduler had nothing to run; asked again only after something changed.
     parked: bool,
     arrivals: VecDeque<(u64, SimRequest)>,
@@ -83,6 +86,7 @@ impl Clockwork {
             host_free: 0,
             device_free: 0,
             last_emission: 0,
+            lead_per_row: 0,
             parked: true,
             arrivals: VecDeque::new(),
             flights: VecDeque::new(),
@@ -109,6 +113,16 @@ impl Clockwork {
         self.scheduler.abort(id)
     }
 
+    /// How much before its due time the writing of a step's tokens begins, nanoseconds a row: writing to many
+    /// streams takes time, and the middle of it shall be on time. Never before the step is done.
+    pub fn set_lead(&mut self, per_row: u64) {
+        self.lead_per_row = per_row;
+    }
+
+    fn begin(&self, e: &Emission) -> u64 {
+        e.at.saturating_sub(self.lead_per_row * e.events.len() as u64).max(e.done)
+    }
+
     pub fn gauges(&self) -> Gauges {
         let mut gauges = self.scheduler.gauges();
         gauges.waiting += self.arrivals.len() as u32;
@@ -125,7 +139,7 @@ impl Clockwork {
     }
 
     fn next(&self) -> Option<(u64, Next)> {
-        let emit = self.outbox.front().map(|e| (e.at, Next::Emit));
+        let emit = self.outbox.front().map(|e| (self.begin(e), Next::Emit));
         let arrive = self.arrivals.front().map(|(at, _)| ((*at).max(self.now), Next::Arrive));
         let host = if !self.parked && self.flights.len() < self.depth {
             Some((self.host_free.max(self.now), Next::Schedule))
@@ -156,7 +170,7 @@ impl Clockwork {
 
     fn emit(&mut self, sink: &mut dyn Sink) {
         if let Some(mut e) = self.outbox.pop_front() {
-            sink.tokens(Nanos(e.at), &e.events);
+            sink.tokens(Nanos(self.begin(&e)), Nanos(e.at), &e.events);
             e.events.clear();
             self.spare.push(e.events);
         }
@@ -176,7 +190,7 @@ impl Clockwork {
         }
         let at = done + self.times.emit(flight.step.shape.rows());
         self.last_emission = self.last_emission.max(at);
-        self.outbox.push_back(Emission { at: self.last_emission, events });
+        self.outbox.push_back(Emission { done, at: self.last_emission, events });
     }
 
     fn arrive(&mut self, sink: &mut dyn Sink) {
@@ -314,7 +328,8 @@ pub(crate) mod tests {
     }
 
     impl Sink for Log {
-        fn tokens(&mut self, at: Nanos, events: &[TokenEvent]) {
+        fn tokens(&mut self, begin: Nanos, at: Nanos, events: &[TokenEvent]) {
+            assert!(begin <= at);
             self.tokens.extend(events.iter().map(|e| (at.0, *e)));
         }
         fn refused(&mut self, id: u64, _: Refusal) {
@@ -392,6 +407,7 @@ pub(crate) mod tests {
             overlap: bool,
             blocks in 60u64..400,
             host in 1u64..3_000_000,
+            lead in 0u64..20_000,
         ) {
             let config = EngineConfig { max_num_seqs: 8, max_num_batched_tokens: 256, ..EngineConfig::default() };
             let layout = KvLayout::dense(16, blocks);
@@ -408,6 +424,7 @@ pub(crate) mod tests {
 
             let scheduler = policy::build(&config, &layout, None);
             let mut c = Clockwork::new(scheduler, Arc::new(times), overlap, Noise::off());
+            c.set_lead(lead);
             let mut log = Log::default();
             for (id, (at, input, output)) in load.iter().enumerate() {
                 c.advance(Nanos(at.saturating_sub(1)), &mut log);

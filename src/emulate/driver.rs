@@ -7,6 +7,7 @@ use super::clockwork::{Clockwork, Sink};
 use super::fault::Fault;
 use super::reply::Reply;
 use super::stats::Stats;
+use super::stream::WireLateness;
 use crate::cost::StepShape;
 use crate::sim::scheduler::{Refusal, SimRequest, TokenEvent};
 use crate::units::Nanos;
@@ -40,6 +41,7 @@ pub struct Engine {
     origin: Instant,
     thread: Mutex<Option<JoinHandle<()>>>,
     died: Arc<tokio::sync::Notify>,
+    wire: Arc<WireLateness>,
 }
 
 impl Engine {
@@ -49,9 +51,23 @@ impl Engine {
         let stats = Arc::new(Mutex::new(Stats::default()));
         let origin = Instant::now();
         let died = Arc::new(tokio::sync::Notify::new());
+        let wire = Arc::new(WireLateness::default());
         let mut core = Core {
             clockwork,
-            book: Book { entries: HashMap::new(), woken: Vec::new(), stats: stats.clone(), clock: origin },
+            book: Book {
+                entries: HashMap::new(),
+                woken: Vec::new(),
+                stats: stats.clone(),
+                clock: origin,
+                lead: Lead {
+                    wire: wire.clone(),
+                    per_row: 0.0,
+                    emissions: 0,
+                    rows: 0,
+                    squares: 0,
+                    before: (0, 0),
+                },
+            },
             inbox,
             fault,
             admitted: 0,
@@ -61,7 +77,7 @@ impl Engine {
             died: died.clone(),
         };
         let thread = std::thread::Builder::new().name("engine".into()).spawn(move || core.run())?;
-        Ok(Engine { commands, stats, origin, thread: Mutex::new(Some(thread)), died })
+        Ok(Engine { commands, stats, origin, thread: Mutex::new(Some(thread)), died, wire })
     }
 
     /// Nanoseconds since the engine's start.
@@ -72,6 +88,11 @@ impl Engine {
     /// Hands a command over; false when the engine is gone.
     pub fn send(&self, command: Command) -> bool {
         self.commands.send(command).is_ok()
+    }
+
+    /// Where the writers of streams book how late their tokens left.
+    pub fn wire(&self) -> &Arc<WireLateness> {
+        &self.wire
     }
 
     pub fn stats(&self) -> Stats {
@@ -117,12 +138,56 @@ struct Book {
     woken: Vec<Arc<Reply>>,
     stats: Arc<Mutex<Stats>>,
     clock: Instant,
+    lead: Lead,
+}
+
+/// Learns how much earlier than due the writing has to begin so that tokens are on time on average.
+struct Lead {
+    wire: Arc<WireLateness>,
+    per_row: f64,
+    /// Sums over the emissions since the last correction.
+    emissions: u32,
+    rows: u64,
+    squares: u64,
+    /// Lateness and writes at the last correction.
+    before: (i64, u64),
+}
+
+impl Lead {
+    const EVERY: u32 = 16;
+    const MOST: f64 = 15_000.0;
+    /// One stall of the machine must not teach much.
+    const STEP: f64 = 2_000.0;
+
+    fn sent(&mut self, rows: u64) {
+        self.emissions += 1;
+        self.rows += rows;
+        self.squares += rows * rows;
+    }
+
+    /// The lead in nanoseconds a row, corrected by half of the error seen since the last time.
+    fn correct(&mut self) -> u64 {
+        if self.emissions >= Lead::EVERY {
+            let now = self.wire.read();
+            let (late, writes) = (now.0 - self.before.0, now.1 - self.before.1);
+            if writes > 0 && self.squares > 0 {
+                // The mean write of a step of n rows is n/2 rows late, and of a large step there are more.
+                let rows = self.squares as f64 / self.rows as f64;
+                let error = late as f64 / writes as f64 / rows;
+                self.per_row =
+                    (self.per_row + (0.5 * error).clamp(-Lead::STEP, Lead::STEP)).clamp(0.0, Lead::MOST);
+            }
+            (self.emissions, self.rows, self.squares, self.before) = (0, 0, 0, now);
+        }
+        self.per_row as u64
+    }
 }
 
 impl Sink for Book {
-    fn tokens(&mut self, at: Nanos, events: &[TokenEvent]) {
+    fn tokens(&mut self, begin: Nanos, at: Nanos, events: &[TokenEvent]) {
+        self.lead.sent(events.len() as u64);
         let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
-        let late = Nanos::from(self.clock.elapsed()).saturating_sub(at).secs();
+        let late = Nanos::from(self.clock.elapsed()).saturating_sub(begin).secs();
         stats.late_s += late;
         stats.late_max_s = stats.late_max_s.max(late);
         stats.emissions += 1;
@@ -227,6 +292,8 @@ impl Core {
             let now = self.now();
             if !self.stalled {
                 self.warn_when_behind(now);
+                let lead = self.book.lead.correct();
+                self.clockwork.set_lead(lead);
                 self.clockwork.advance(now, &mut self.book);
             }
             self.book.stats.lock().unwrap_or_else(PoisonError::into_inner).gauges = self.clockwork.gauges();

@@ -115,7 +115,7 @@ pub const VLLM: &[Flag] = &[
     flag(&["enable-prompt-tokens-details"], OnOff, "Enable prompt_tokens_details in usage."),
     flag(&["enable-force-include-usage"], OnOff, "Include usage on every request."),
     flag(&["enable-log-requests"], OnOff, "Log requests."),
-    flag(&["disable-log-requests"], Nothing, "Deprecated.").removed((0, 17, 1)),
+    flag(&["disable-log-requests"], Nothing, "Deprecated.").removed((0, 17, 0)),
     flag(&["disable-log-stats"], Nothing, "Disable logging statistics."),
     flag(&["disable-uvicorn-access-log"], Nothing, "Disable uvicorn's access log."),
     flag(&["trust-remote-code"], OnOff, "Trust remote code."),
@@ -155,7 +155,7 @@ pub const VLLM: &[Flag] = &[
     flag(&["prefix-caching-hash-algo"], Text, "The hash algorithm for prefix caching."),
     flag(&["cpu-offload-gb"], Number, "Space in GiB to offload to CPU."),
     flag(&["calculate-kv-scales"], OnOff, "Calculate k_scale and v_scale.").removed((0, 28, 0)),
-    flag(&["kv-offloading-size"], Number, "Size of the KV offloading buffer in GiB.").since((0, 11, 2)),
+    flag(&["kv-offloading-size"], Number, "Size of the KV offloading buffer in GiB.").since((0, 11, 1)),
     flag(&["tensor-parallel-size", "tp"], Whole, "Number of tensor parallel groups."),
     flag(&["pipeline-parallel-size", "pp"], Whole, "Number of pipeline parallel groups."),
     flag(&["data-parallel-size", "dp"], Whole, "Number of data parallel groups."),
@@ -181,23 +181,23 @@ pub const VLLM: &[Flag] = &[
     flag(&["enable-chunked-prefill"], OnOff, "Chunk prefill requests."),
     flag(&["async-scheduling"], OnOff, "Schedule asynchronously."),
     flag(&["scheduler-reserve-full-isl"], OnOff, "Admit only what fits whole.").since((0, 19, 1)),
-    flag(&["stream-interval"], Whole, "Tokens between streamed chunks.").since((0, 11, 2)),
+    flag(&["stream-interval"], Whole, "Tokens between streamed chunks.").since((0, 11, 1)),
     flag(&["watermark"], Number, "Share of KV blocks kept free at admission.").since((0, 24, 0)),
     flag(&["prefill-schedule-interval"], Whole, "Admit prefill every N steps.").since((0, 24, 0)),
     flag(&["max-num-queued-reqs"], Whole, "Refuse requests beyond this queue.").since((0, 29, 0)),
     flag(&["performance-mode"], OneOf(&["balanced", "interactivity", "throughput"]), "Preset.")
-        .since((0, 17, 1)),
+        .since((0, 17, 0)),
     flag(&["speculative-config"], Json, "The configuration for speculative decoding."),
     flag(&["compilation-config", "O", "cc"], Json, "Compilation configuration, or its level."),
     flag(&["optimization-level"], Whole, "Optimization level, 0 to 3.").since((0, 12, 0)),
     flag(&["cuda-graph-sizes"], Wholes, "CUDA graph capture sizes.").removed((0, 13, 0)),
-    flag(&["cudagraph-capture-sizes"], Wholes, "CUDA graph capture sizes.").since((0, 11, 2)),
-    flag(&["max-cudagraph-capture-size"], Whole, "Largest CUDA graph capture size.").since((0, 11, 2)),
+    flag(&["cudagraph-capture-sizes"], Wholes, "CUDA graph capture sizes.").since((0, 11, 1)),
+    flag(&["max-cudagraph-capture-size"], Whole, "Largest CUDA graph capture size.").since((0, 11, 1)),
     flag(&["attention-backend"], Text, "Attention backend.").since((0, 13, 0)),
-    flag(&["moe-backend"], Text, "Backend of MoE layers.").since((0, 17, 1)),
-    flag(&["linear-backend"], Text, "Backend of linear layers.").since((0, 22, 1)),
+    flag(&["moe-backend"], Text, "Backend of MoE layers.").since((0, 17, 0)),
+    flag(&["linear-backend"], Text, "Backend of linear layers.").since((0, 22, 0)),
     flag(&["enable-flashinfer-autotune"], OnOff, "Autotune FlashInfer.").since((0, 16, 0)),
-    flag(&["all2all-backend"], Text, "All-to-all backend for expert parallelism.").since((0, 11, 2)),
+    flag(&["all2all-backend"], Text, "All-to-all backend for expert parallelism.").since((0, 11, 1)),
     flag(&["enable-logging-iteration-details"], OnOff, "Log every iteration.").since((0, 14, 1)),
     flag(&["shutdown-timeout"], Number, "Seconds to drain at shutdown.").since((0, 18, 1)),
     flag(&["enable-sleep-mode"], OnOff, "Enable sleep mode."),
@@ -461,6 +461,26 @@ mod tests {
             assert!(e.starts_with(want) || e.contains(want), "{line}: {e}");
         }
         assert!(read_at("m --stream-interval 4", (0, 12, 0)).is_ok());
+    }
+
+    #[test]
+    fn the_search_space_asks_for_nothing_unknown_and_agrees_on_releases() {
+        let rows = |text: &str| text.parse::<toml::Table>().unwrap()["flag"].as_array().unwrap().clone();
+        let name = |row: &toml::Value| row["name"].as_str().unwrap().to_owned();
+        for row in rows(include_str!("../../search-spaces/emulated.toml")) {
+            let name = name(&row);
+            assert!(VLLM.iter().any(|f| f.names.contains(&name.as_str())), "--{name}");
+        }
+        for row in rows(include_str!("../../search-spaces/vllm.toml")) {
+            let name = name(&row);
+            let Some(flag) = VLLM.iter().find(|f| f.name() == name) else { continue };
+            let version =
+                |key: &str| row.get(key).and_then(|v| crate::engine::resolve::parse_version(v.as_str()?));
+            if let Some(since) = version("since").filter(|v| *v > (0, 11, 0)) {
+                assert_eq!(flag.since, since, "--{name} since");
+            }
+            assert_eq!(flag.removed, version("removed"), "--{name} removed");
+        }
     }
 
     #[test]

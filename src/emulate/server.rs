@@ -7,7 +7,7 @@ use super::plan::Plan;
 use super::reply::Reply;
 use super::request::{self, ApiError, Ask, Limits};
 use super::stats::Labels;
-use super::stream::{self, EventStream, Shape, WireLateness};
+use super::stream::{self, EventStream, Shape};
 use super::text;
 use crate::sim::scheduler::SimRequest;
 use crate::units::Nanos;
@@ -38,7 +38,6 @@ pub struct App {
     started: u64,
     next_id: AtomicU64,
     completions: AtomicU64,
-    lateness: Arc<WireLateness>,
 }
 
 impl App {
@@ -60,7 +59,6 @@ impl App {
             started: unix_now(),
             next_id: AtomicU64::new(1),
             completions: AtomicU64::new(0),
-            lateness: Arc::default(),
             healthy: AtomicBool::new(true),
             engine,
             plan,
@@ -263,7 +261,7 @@ fn streaming(app: &Arc<App>, ask: Ask, shape: Shape, guard: Abort, truncate: boo
         reply,
         truncate,
         Box::new(move || clock.engine.now().0),
-        app.lateness.clone(),
+        app.engine.wire().clone(),
         Box::new(move || drop(guard)),
     );
     Response::builder()
@@ -309,10 +307,8 @@ async fn version(State(app): State<Arc<App>>) -> axum::Json<Value> {
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let wire = (
-        app.lateness.nanos.load(Ordering::Relaxed) as f64 / 1e9,
-        app.lateness.writes.load(Ordering::Relaxed),
-    );
+    let (late, writes) = app.engine.wire().read();
+    let wire = (late as f64 / 1e9, writes);
     let text = if app.plan.given.on("disable-log-stats") {
         String::new()
     } else {

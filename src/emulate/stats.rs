@@ -172,7 +172,7 @@ impl Stats {
         line(
             "counter",
             "dyno:emulate_wire_late_seconds",
-            "Sum over writes of due time to write.",
+            "Sum over writes of tokens of how late they were; early ones count negative.",
             http_late.0,
         );
         line("counter", "dyno:emulate_wire_writes", "Writes of tokens to clients.", http_late.1 as f64);

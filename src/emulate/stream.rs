@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 /// What a chunk is made of, besides the request.
@@ -24,11 +24,23 @@ pub struct Shape {
     pub interval: u32,
 }
 
-/// How late tokens reached the socket, summed over writes.
+/// How late tokens were handed to the socket, summed over writes; early ones count negative.
 #[derive(Debug, Default)]
 pub struct WireLateness {
-    pub nanos: AtomicU64,
-    pub writes: AtomicU64,
+    nanos: AtomicI64,
+    writes: AtomicU64,
+}
+
+impl WireLateness {
+    fn add(&self, now: u64, due: u64) {
+        self.nanos.fetch_add(now as i64 - due as i64, Ordering::Relaxed);
+        self.writes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// (nanoseconds, writes)
+    pub fn read(&self) -> (i64, u64) {
+        (self.nanos.load(Ordering::Relaxed), self.writes.load(Ordering::Relaxed))
+    }
 }
 
 /// Streaming state of one generation.
@@ -207,8 +219,7 @@ impl Stream for EventStream {
             return Poll::Pending;
         }
         if due > 0 {
-            this.lateness.nanos.fetch_add((this.now)().saturating_sub(due), Ordering::Relaxed);
-            this.lateness.writes.fetch_add(1, Ordering::Relaxed);
+            this.lateness.add((this.now)(), due);
         }
         Poll::Ready(Some(Ok(out.freeze())))
     }
