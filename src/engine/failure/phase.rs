@@ -62,6 +62,8 @@ pub(super) fn of(lines: &[String], at: usize, class: Class) -> Phase {
         Class::BadFlag | Class::BadValue | Class::ModelNotFound | Class::HubAccess | Class::PortInUse => {
             return Phase::Start;
         }
+        // Longer than the model knows is found with the arguments, longer than the cache holds is not.
+        Class::TooLong if lines[at].contains("derived max_model_len") => return Phase::Start,
         Class::NoKvRoom | Class::TooLong | Class::MemoryProfiling => return Phase::KvCache,
         _ => {}
     }
