@@ -38,7 +38,7 @@ pub fn diagnose(log: &str, engine: Option<EngineKind>) -> Option<Verdict> {
     let engine = engine.or_else(|| text::recognise(log));
     let lines = text::lines(log);
     let mut generic: Option<(usize, &Pattern)> = None;
-    for (i, line) in lines.iter().enumerate() {
+    for (i, line) in lines.iter().enumerate().filter(|(_, l)| !text::is_quoted_source(l)) {
         let Some(p) = PATTERNS.iter().find(|p| p.matches(line, engine)) else { continue };
         match p.rank {
             Rank::Cause => return Some(verdict(&lines, i, Some(p), engine)),

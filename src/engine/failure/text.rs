@@ -78,6 +78,16 @@ pub(super) fn exception_line(lines: &[String], at: usize, end: usize) -> usize {
     (at..end).find(|&i| exception().is_match(&clean(&lines[i]))).unwrap_or(at)
 }
 
+/// A line of source code that a traceback quotes: it may name an error that it only raises or catches.
+pub(super) fn is_quoted_source(line: &str) -> bool {
+    static PREFIX: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"^(?:\([\w\-. ]*pid=\d+\) ?)?(?:[A-Z]+ \d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? ?(?:\[[^\]]*\])? ?)?(?:\[rank\d+\]: ?)?")
+            .expect("constant")
+    });
+    let body = PREFIX.replace(line, "");
+    body.starts_with("    ") || body.starts_with("  File \"")
+}
+
 /// The message alone: process, level, time and source file before it are dropped.
 pub(super) fn clean(line: &str) -> String {
     static PREFIX: LazyLock<Vec<Regex>> = LazyLock::new(|| {
@@ -123,6 +133,17 @@ mod tests {
         ] {
             assert_eq!(clean(line), "ValueError: x", "{line}");
         }
+    }
+
+    #[test]
+    fn quoted_source_is_told_from_messages() {
+        assert!(is_quoted_source("(APIServer pid=1)     raise LocalEntryNotFoundError("));
+        assert!(is_quoted_source(
+            "(EngineCore pid=1) ERROR 11-22 01:18:08 [core.py:906]     raise ValueError("
+        ));
+        assert!(is_quoted_source("    raise ValueError("));
+        assert!(!is_quoted_source("(APIServer pid=1)   Value error, max_num_batched_tokens (32) must be"));
+        assert!(!is_quoted_source("(EngineCore pid=1) ERROR 11-22 01:18:08 [core.py:906] ValueError: x"));
     }
 
     #[test]
