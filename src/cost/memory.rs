@@ -49,7 +49,7 @@ pub fn estimate(config: &EngineConfig, hw: &Hardware, model: &Model) -> MemoryEs
     let f = Footprint::new(model, config);
     let ranks = f64::from(config.tensor_parallel.max(1) * config.pipeline_parallel.max(1));
     let device = device_memory(hw).0 as f64;
-    let weights = f.weight_bytes(model, config) / ranks;
+    let weights = f.weight_bytes / ranks;
     let activations = activation_bytes(config, &f);
     let graphs = graph_bytes(config, &f);
     let (budget, kv) = match config.engine {
@@ -177,7 +177,7 @@ mod tests {
         let config = EngineConfig { tensor_parallel: 3, ..EngineConfig::default() };
         let e = estimate(&config, &testing::a100(), &testing::llama_8b());
         assert!(e.refusals.iter().any(|r| r.contains("attention heads")));
-        let small = Hardware { memory_gb: 12.0, ..testing::rtx_4090() };
+        let small = Hardware { memory_mib: Some(12300), ..testing::rtx_4090() };
         let e = estimate(&EngineConfig::default(), &small, &testing::llama_8b());
         assert!(e.refusals.iter().any(|r| r.contains("weights need")), "{:?}", e.refusals);
     }

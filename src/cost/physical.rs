@@ -15,7 +15,7 @@
 //! are non-negative and grow with each count in the shape.
 
 use super::coefficients::Coefficients;
-use super::footprint::{Footprint, peak_flops};
+use super::footprint::Footprint;
 use super::{StepCost, StepShape, StepTime};
 use crate::engine::EngineConfig;
 use crate::hardware::{Hardware, Vendor};
@@ -95,8 +95,8 @@ impl Physical {
         let tp = f64::from(config.tensor_parallel.max(1));
         let pp = f64::from(config.pipeline_parallel.max(1));
         let bandwidth = hw.bandwidth_gbps; // bytes a nanosecond
-        let dense_peak = peak_flops(hw, f.dense_math) / 1e9; // FLOP a nanosecond
-        let expert_peak = peak_flops(hw, f.expert_math) / 1e9;
+        let (dense_peak, expert_peak) = f.peaks(hw);
+        let (dense_peak, expert_peak) = (dense_peak / 1e9, expert_peak / 1e9); // FLOP a nanosecond
         let bf16_peak = hw.bf16_tflops * 1e3;
         let attention_rate = bf16_peak * c.attention_compute * head_dim_factor(f.head_dim);
         let kv_split = f64::from(config.tensor_parallel.min(f.kv_shards).max(1));
@@ -107,11 +107,11 @@ impl Physical {
             coefficients: *c,
             fixed: c.layer_overhead * 1e3 * f.layers,
             row: c.row * 1e3,
-            weights: f.dense_params * f.dense_bytes_per_param / tp / weight_rate,
-            head_weights: f.head_params * f.other_bytes_per_param / tp / weight_rate,
+            weights: f.dense_bytes / tp / weight_rate,
+            head_weights: f.head_bytes / tp / weight_rate,
             dense_token: 2.0 * f.dense_params / tp / (dense_peak * c.dense_compute),
             head_row: 2.0 * f.head_params / tp / (bf16_peak * c.dense_compute),
-            expert: f.expert_params * f.moe_layers * f.expert_bytes_per_param
+            expert: f.expert_bytes * f.moe_layers
                 / tp
                 / (bandwidth * c.expert_bandwidth),
             expert_token: 2.0 * f.expert_params * f.top_k * f.moe_layers

@@ -25,7 +25,7 @@ pub(crate) fn gpt_oss_20b() -> Model {
 
 pub(crate) fn a100() -> Hardware {
     serde_json::from_str(
-        r#"{"id":"a100-sxm-80gb","name":"NVIDIA A100-SXM4-80GB","vendor":"nvidia","sm":80,"memory_gb":80,
+        r#"{"id":"a100-sxm-80gb","name":"NVIDIA A100-SXM4-80GB","vendor":"nvidia","sm":80,"memory_gb":80,"memory_mib":81920,
             "bandwidth_gbps":2039,"bf16_tflops":312,"int8_tops":624,"link_gbps":300,"source":"data sheet"}"#,
     )
     .expect("a hardware literal")
@@ -33,7 +33,7 @@ pub(crate) fn a100() -> Hardware {
 
 pub(crate) fn rtx_4090() -> Hardware {
     serde_json::from_str(
-        r#"{"id":"rtx-4090-24gb","name":"NVIDIA GeForce RTX 4090","vendor":"nvidia","sm":89,"memory_gb":24,
+        r#"{"id":"rtx-4090-24gb","name":"NVIDIA GeForce RTX 4090","vendor":"nvidia","sm":89,"memory_gb":24,"memory_mib":24564,
             "bandwidth_gbps":1008,"bf16_tflops":165.2,"fp8_tflops":330.3,"link_gbps":32,"source":"data sheet"}"#,
     )
     .expect("a hardware literal")
