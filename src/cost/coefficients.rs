@@ -62,6 +62,11 @@ coefficients! {
     frontend_request "us per request" 2500.0 0.50,
     /// Front-end time of a prompt token.
     frontend_token "us per token" 2.0 0.60,
+    /// Time that each request of a burst adds before the first of them is handed on: requests that arrive
+    /// together share the front end instead of passing it one by one.
+    burst_request "us per request" 1200.0 0.60,
+    /// As `burst_request`, by prompt token.
+    burst_token "us per token" 2.0 0.60,
     /// Delay from the end of a step to its first token at the client.
     emit_delay "us" 1500.0 0.80,
     /// Front-end time of one streamed token: detokenize, serialise, send.

@@ -54,7 +54,7 @@ pub fn estimate(config: &EngineConfig, hw: &Hardware, model: &Model) -> MemoryEs
     let graphs = graph_bytes(config, &f);
     let (budget, kv) = match config.engine {
         EngineKind::Trtllm => {
-            let free = device - weights - activations - graphs - GIB;
+            let free = device - weights - activations - graphs - 3.0 * GIB;
             (device, free * config.gpu_memory_utilization)
         }
         EngineKind::Sglang => {

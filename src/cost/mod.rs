@@ -1,9 +1,13 @@
 //! Step costs: what one engine step takes, from what is in the batch.
 
 pub mod coefficients;
+pub mod fit;
 pub mod footprint;
 pub mod memory;
 pub mod physical;
+pub mod quick;
+pub mod setup;
+pub mod summary;
 #[cfg(test)]
 pub(crate) mod testing;
 
