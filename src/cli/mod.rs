@@ -5,12 +5,14 @@ mod bench;
 mod check;
 mod diagnose;
 mod emulate;
+mod fit;
 mod interrupt;
 mod list;
 mod machine;
 mod paced;
 mod progress;
 mod report;
+mod predict;
 mod trial;
 mod tune;
 
@@ -40,6 +42,8 @@ enum Command {
     /// Run one candidate in its own process and print the trial result
     Trial(trial::Args),
     Emulate(emulate::EmulateArgs),
+    Predict(Box<predict::PredictArgs>),
+    Fit(fit::FitArgs),
     Bench(Box<bench::BenchArgs>),
     /// The known-timing server
     #[command(hide = true)]
@@ -72,6 +76,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Diagnose(args) => diagnose::run(args),
         Command::Trial(args) => trial::run(args),
         Command::Emulate(args) => emulate::run(args),
+        Command::Predict(args) => predict::run(*args),
+        Command::Fit(args) => fit::run(args),
         Command::Bench(args) => bench::run(*args),
         Command::Paced(args) => paced::run(args),
     }

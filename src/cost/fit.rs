@@ -1,166 +1,191 @@
-//! Fitting the coefficients to observations: maximum a posteriori by Levenberg-Marquardt.
+//! Fitting the coefficients to observations: maximum a posteriori with the physical prior.
+//!
+//! Each observation is simulated; ln(measured / simulated) of its result keys over their spread are the
+//! residuals, large ones pulled in (Cauchy), and each coefficient's log shift over its prior spread is one
+//! residual more. Parameters that the data do not move stay at the prior, as wide as it is.
 
 use super::coefficients::Coefficients;
-use super::setup::Setup;
-use super::summary;
-use crate::scenario::{Key, Metrics};
+use super::discrepancy::{Place, Residual};
+use super::levenberg::{FitState, LevenbergMarquardt, normal_equations};
+use super::prior;
+use super::profile::{GroupFit, GroupKey, Profile};
+use super::setup::{Catalogs, Setup, scenario_of};
+use super::solve::inverse;
+use crate::error::{Error, Result};
+use crate::scenario::{Key, Metrics, Record};
+use argmin::core::{Executor, Operator, State};
+use std::collections::BTreeMap;
 
-/// Keys that a fit compares, with the standard deviation of the logarithm of their ratio.
+/// Result keys that a fit compares, with the standard deviation of the logarithm of their ratio.
 pub const FITTED: &[(Key, f64)] = &[
     (Key::TotalTokenThroughput, 0.02),
-    (Key::MeanTtftMs, 0.04),
-    (Key::MedianTtftMs, 0.08),
-    (Key::P99TtftMs, 0.08),
-    (Key::MeanTpotMs, 0.04),
+    (Key::MeanTtftMs, 0.05),
+    (Key::MedianTtftMs, 0.10),
+    (Key::P99TtftMs, 0.10),
+    (Key::MeanTpotMs, 0.03),
     (Key::MedianTpotMs, 0.08),
-    (Key::P99TpotMs, 0.20),
+    (Key::P99TpotMs, 0.25),
     (Key::MedianItlMs, 0.08),
 ];
 
-/// One observation made ready.
+/// Share of its prior spread that a coefficient must lose to count as identified.
+const IDENTIFIED: f64 = 0.8;
+
+/// An observation made ready for a fit.
 #[derive(Debug, Clone)]
 pub struct Case {
     pub setup: Setup,
     pub measured: Metrics,
-    pub weight: f64,
+    pub label: String,
+    pub version: Option<String>,
 }
 
-/// Logarithm of measured over predicted, over its standard deviation, tails pulled in.
-pub fn residuals(cases: &[Case], c: &Coefficients) -> Vec<f64> {
-    let mut out = Vec::new();
-    for case in cases {
-        let got = summary::metrics(&case.setup.run(c));
-        for &(k, sd) in FITTED {
-            let (Some(a), b) = (case.measured.get(k), got.get(k).unwrap_or(f64::NAN)) else { continue };
-            if a <= 0.0 {
-                continue;
-            }
-            let z = if b > 0.0 { (a / b).ln() / sd } else { 10.0 };
-            out.push(robust(z) * case.weight);
-        }
+impl Case {
+    /// `None` for a record without a result. Per-request rows stand in for missing summary keys.
+    pub fn new(record: &Record, catalogs: &Catalogs) -> Result<Option<Case>> {
+        let Some(result) = &record.result else { return Ok(None) };
+        Ok(Some(Case {
+            setup: Setup::new(&scenario_of(record), catalogs)?,
+            measured: result.clone(),
+            label: label(record),
+            version: record.engine_version.clone(),
+        }))
     }
-    out
 }
 
-/// Square root of the Cauchy-like loss `4 ln(1 + z²/4)` with the sign of `z`.
-fn robust(z: f64) -> f64 {
+/// Short text for tables: the command and the workload.
+pub fn label(r: &Record) -> String {
+    let command = r.serve_command.as_deref().unwrap_or("");
+    let Some(w) = &r.workload else { return command.to_owned() };
+    let mut text = format!("{command} | {}", w.dataset.id());
+    if let (Some(i), Some(o)) = (w.input_len, w.output_len) {
+        text += &format!(" {i}/{o}");
+    }
+    if let Some(c) = w.max_concurrency {
+        text += &format!(" c{c}");
+    }
+    text
+}
+
+/// Progress and outcome of one group's fit.
+struct Misfit<'a> {
+    cases: &'a [Case],
+    prior: Coefficients,
+    log_sd: &'a [f64],
+}
+
+impl Misfit<'_> {
+    fn residuals(&self, shift: &[f64]) -> Vec<f64> {
+        let c = self.prior.shifted(shift);
+        let mut out = Vec::new();
+        for case in self.cases {
+            let got = case.setup.simulate(&c, false).metrics;
+            for &(key, sd) in FITTED {
+                if let Some(z) = log_ratio(&case.measured, &got, key) {
+                    out.push(pulled_in(z / sd));
+                }
+            }
+        }
+        out.extend(shift.iter().zip(self.log_sd).map(|(s, sd)| s / sd));
+        out
+    }
+}
+
+impl Operator for Misfit<'_> {
+    type Param = Vec<f64>;
+    type Output = Vec<f64>;
+    fn apply(&self, shift: &Vec<f64>) -> Result<Vec<f64>, argmin::core::Error> {
+        Ok(self.residuals(shift))
+    }
+}
+
+/// ln(measured / simulated); `None` when the key was not measured.
+fn log_ratio(measured: &Metrics, simulated: &Metrics, key: Key) -> Option<f64> {
+    let a = measured.get(key).filter(|v| *v > 0.0)?;
+    Some(simulated.get(key).filter(|v| *v > 0.0).map_or(1.0, |b| (a / b).ln()))
+}
+
+/// Square root of the loss `16 ln(1 + z²/16)`, with the sign of `z`: quadratic near zero, logarithmic far out.
+fn pulled_in(z: f64) -> f64 {
     z.signum() * (16.0 * (1.0 + z * z / 16.0).ln()).sqrt()
 }
 
-#[derive(Debug, Clone)]
-pub struct Fitted {
-    pub shift: Vec<f64>,
-    pub cost: f64,
-    pub prior_cost: f64,
-    pub evaluations: usize,
-    /// Posterior covariance of the log shifts (Laplace).
-    pub covariance: Vec<Vec<f64>>,
+/// Fits every group of the observations (same model, hardware and engine) and gives one profile.
+///
+/// Errors: no observation with a result, or one that cannot be made ready.
+pub fn fit_records(records: &[Record], catalogs: &Catalogs) -> Result<Profile> {
+    let mut cases = Vec::new();
+    for r in records {
+        cases.extend(Case::new(r, catalogs)?);
+    }
+    fit_cases(cases)
 }
 
-/// MAP fit of log shifts around `prior`.
-pub fn fit(cases: &[Case], prior: &Coefficients, log_sd: &[f64], iterations: usize) -> Fitted {
-    let n = log_sd.len();
-    let mut x = vec![0.0; n];
-    let total = |x: &[f64], r: &[f64]| -> f64 {
-        r.iter().map(|v| v * v).sum::<f64>() + x.iter().zip(log_sd).map(|(v, s)| (v / s).powi(2)).sum::<f64>()
-    };
-    let mut r = residuals(cases, &prior.shifted(&x));
-    let mut cost = total(&x, &r);
-    let prior_cost = cost;
-    let mut lambda = 0.1;
-    let mut evaluations = 1;
-    let mut covariance = Vec::new();
-    for it in 0..=iterations {
-        let mut jac = vec![vec![0.0; n]; r.len()];
-        for j in 0..n {
-            let h = 0.03;
-            let mut y = x.clone();
-            y[j] += h;
-            let up = residuals(cases, &prior.shifted(&y));
-            evaluations += 1;
-            for (row, (a, b)) in jac.iter_mut().zip(up.iter().zip(&r)) {
-                row[j] = (a - b) / h;
-            }
-        }
-        let mut a = vec![vec![0.0; n]; n];
-        let mut g = vec![0.0; n];
-        for (row, ri) in jac.iter().zip(&r) {
-            for j in 0..n {
-                g[j] += row[j] * ri;
-                for k in 0..n {
-                    a[j][k] += row[j] * row[k];
-                }
-            }
-        }
-        for j in 0..n {
-            a[j][j] += 1.0 / log_sd[j].powi(2);
-            g[j] += x[j] / log_sd[j].powi(2);
-        }
-        if it == iterations {
-            covariance = inverse(&a);
-            break;
-        }
-        let mut improved = false;
-        for _ in 0..6 {
-            let mut damped = a.clone();
-            for (j, row) in damped.iter_mut().enumerate() {
-                row[j] *= 1.0 + lambda;
-            }
-            let step = solve(damped, &g);
-            let y: Vec<f64> = x.iter().zip(&step).map(|(v, s)| v - s.clamp(-0.7, 0.7)).collect();
-            let ry = residuals(cases, &prior.shifted(&y));
-            evaluations += 1;
-            let cy = total(&y, &ry);
-            if cy < cost {
-                improved = cost - cy > 1e-3 * cost;
-                x = y;
-                r = ry;
-                cost = cy;
-                lambda = (lambda * 0.3).max(1e-4);
-                break;
-            }
-            lambda *= 4.0;
-        }
-        if !improved {
-            covariance = inverse(&a);
-            break;
-        }
+/// As [`fit_records`], of observations already made ready.
+pub fn fit_cases(cases: Vec<Case>) -> Result<Profile> {
+    if cases.is_empty() {
+        return Err(Error::usage("no observation with a result to fit").hint("`dyno bench` and `dyno tune` write observations"));
     }
-    Fitted { shift: x, cost, prior_cost, evaluations, covariance }
+    let mut groups: BTreeMap<GroupKey, Vec<Case>> = BTreeMap::new();
+    for case in cases {
+        groups.entry(GroupKey::of(&case.setup)).or_default().push(case);
+    }
+    let groups = groups.into_iter().map(|(key, cases)| fit_group(key, &cases)).collect::<Result<_>>()?;
+    Ok(Profile { schema: Profile::SCHEMA, provenance: Vec::new(), groups })
 }
 
-/// Solves `a x = b` for a symmetric positive definite matrix by Gaussian elimination.
-pub fn solve(mut a: Vec<Vec<f64>>, b: &[f64]) -> Vec<f64> {
-    let n = b.len();
-    let mut b = b.to_vec();
-    for i in 0..n {
-        let pivot = (i..n).max_by(|&p, &q| a[p][i].abs().total_cmp(&a[q][i].abs())).unwrap_or(i);
-        a.swap(i, pivot);
-        b.swap(i, pivot);
-        for k in i + 1..n {
-            let f = a[k][i] / a[i][i];
-            if f != 0.0 {
-                for j in i..n {
-                    a[k][j] -= f * a[i][j];
-                }
-                b[k] -= f * b[i];
-            }
-        }
-    }
-    for i in (0..n).rev() {
-        let s: f64 = (i + 1..n).map(|j| a[i][j] * b[j]).sum();
-        b[i] = (b[i] - s) / a[i][i];
-    }
-    b
+fn fit_group(key: GroupKey, cases: &[Case]) -> Result<GroupFit> {
+    let prior = prior::coefficients(&cases[0].setup);
+    let log_sd = prior::log_sd();
+    let misfit = Misfit { cases, prior, log_sd: &log_sd };
+    let start = vec![0.0; log_sd.len()];
+    let cost_before = misfit.residuals(&start).iter().map(|v| v * v).sum();
+    let done = Executor::new(misfit, LevenbergMarquardt::default())
+        .configure(|s: FitState| s.param(start).max_iters(12))
+        .run()
+        .map_err(|e| Error::failed(format!("the fit of {} on {} failed: {e}", key.model, key.hardware)))?;
+    let state = done.state();
+    let log_shift = state.get_param().cloned().unwrap_or_default();
+    let jacobian = state.get_jacobian().cloned().unwrap_or_default();
+    let (precision, _) = normal_equations(&jacobian, &vec![0.0; jacobian.len()]);
+    let covariance = inverse(&precision);
+    let coefficients = prior.shifted(&log_shift);
+    let unidentified = Coefficients::NAMES
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| covariance[*i][*i].sqrt() > IDENTIFIED * log_sd[*i])
+        .map(|(_, n)| (*n).to_owned())
+        .collect();
+    let mut versions: Vec<String> = cases.iter().filter_map(|c| c.version.clone()).collect();
+    versions.sort();
+    versions.dedup();
+    Ok(GroupFit {
+        residuals: cases.iter().map(|c| residual(c, &coefficients)).collect(),
+        model: key.model,
+        hardware: key.hardware,
+        engine: key.engine,
+        engine_versions: versions,
+        observations: cases.len(),
+        cost_before,
+        cost_after: state.get_best_cost(),
+        unidentified,
+        coefficients,
+        names: Coefficients::NAMES.iter().map(|n| (*n).to_owned()).collect(),
+        log_shift,
+        covariance,
+    })
 }
 
-pub fn inverse(a: &[Vec<f64>]) -> Vec<Vec<f64>> {
-    let n = a.len();
-    let columns: Vec<Vec<f64>> = (0..n)
-        .map(|j| {
-            let e: Vec<f64> = (0..n).map(|i| if i == j { 1.0 } else { 0.0 }).collect();
-            solve(a.to_vec(), &e)
+/// What the fitted model leaves of one observation.
+fn residual(case: &Case, c: &Coefficients) -> Residual {
+    let got = case.setup.simulate(c, false).metrics;
+    let log_ratio = Key::ALL
+        .iter()
+        .filter(|k| super::discrepancy::Family::of(**k).is_some())
+        .filter_map(|k| {
+            let (a, b) = (case.measured.get(*k)?, got.get(*k)?);
+            (a > 0.0 && b > 0.0).then(|| (k.name().to_owned(), (a / b).ln()))
         })
         .collect();
-    (0..n).map(|i| (0..n).map(|j| columns[j][i]).collect()).collect()
+    Residual { label: case.label.clone(), place: Place::of(&case.setup), log_ratio }
 }

@@ -1,19 +1,27 @@
 //! Step costs: what one engine step takes, from what is in the batch.
 
 pub mod coefficients;
+pub mod binding;
+pub mod discrepancy;
 pub mod fit;
 pub mod footprint;
+pub mod levenberg;
 pub mod memory;
 pub mod physical;
-pub mod quick;
+pub mod predict;
+pub mod prior;
+pub mod profile;
 pub mod setup;
-pub mod summary;
+pub mod solve;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use coefficients::Coefficients;
 pub use footprint::Footprint;
 pub use physical::{Breakdown, Physical};
+pub use predict::{Interval, Prediction, Predictor};
+pub use profile::Profile;
+pub use setup::{Catalogs, Setup};
 
 /// Sums that describe the composition of one step; everything a step-time model may look at.
 ///

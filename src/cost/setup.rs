@@ -1,22 +1,31 @@
-//! From a record to everything a simulation of it needs, coefficients apart.
+//! From a record to everything that a simulation of it needs, coefficients apart.
 
 use super::footprint::Footprint;
-use super::memory;
-use super::quick::{self, Load};
-use super::{Coefficients, Physical};
+use super::memory::{self, MemoryEstimate};
+use super::{Coefficients, Physical, StepTime};
 use crate::engine::{EngineConfig, ServeCommand, resolve};
 use crate::error::{Error, Result};
 use crate::hardware::{self, Hardware};
 use crate::model::{self, Model};
-use crate::scenario::{Key, Record};
+use crate::scenario::{EngineKind, Key, Record};
+use crate::sim::scheduler::SimRequest;
+use crate::sim::{Arrival, KvLayout, SimOptions, SimResult, policy, simulate};
 use crate::units::Nanos;
 use crate::workload::{Dataset, RequestRate, RequestShape, WorkloadSpec, shapes};
+use std::path::Path;
 
 /// What is known of parts and models; loaded once.
 #[derive(Debug, Clone)]
 pub struct Catalogs {
     pub hardware: hardware::Catalog,
     pub models: model::Catalog,
+}
+
+impl Catalogs {
+    /// The embedded data, and that of a directory over it.
+    pub fn load(data_dir: Option<&Path>) -> Result<Catalogs> {
+        Ok(Catalogs { hardware: hardware::Catalog::load(data_dir)?, models: model::Catalog::load(data_dir)? })
+    }
 }
 
 /// A record made ready to simulate.
@@ -26,15 +35,18 @@ pub struct Setup {
     pub model: Model,
     /// With the KV blocks filled in.
     pub config: EngineConfig,
-    pub load: Load,
-    pub refusals: Vec<String>,
-    /// KV groups of (full, local) layers.
-    pub groups: (f64, f64),
-    /// Requests sent in one burst at the start.
+    pub memory: MemoryEstimate,
+    /// Arrivals and lengths; `output_tokens` is what comes out.
+    pub requests: Vec<RequestShape>,
+    /// The client's `max_tokens` where it is one number for all.
+    pub max_tokens: Option<u32>,
+    pub concurrency: Option<u32>,
+    /// Requests sent in one burst at the start, without a bound on those in flight.
     pub burst: bool,
 }
 
 impl Setup {
+    /// Errors: no model, hardware, engine or workload, or one that is not known.
     pub fn new(record: &Record, catalogs: &Catalogs) -> Result<Setup> {
         let command = record.serve_command.as_deref().map(ServeCommand::parse).unwrap_or_default();
         let name = record
@@ -49,103 +61,173 @@ impl Setup {
         let hardware = catalogs.hardware.find(hw)?.clone();
         let model = catalogs.models.find(&name)?;
         let config = resolve(record, &hardware, &model)?;
-        let estimate = memory::estimate(&config, &hardware, &model);
+        Setup::from_parts(record, hardware, model, config)
+    }
+
+    /// As [`Setup::new`], of parts that are already resolved.
+    pub fn from_parts(record: &Record, hardware: Hardware, model: Model, config: EngineConfig) -> Result<Setup> {
+        let memory = memory::estimate(&config, &hardware, &model);
         let mut config = memory::with_kv_blocks(&config, &hardware, &model);
+        let load = Load::of(record, &config)?;
+        let burst = load.concurrency.is_none()
+            && load.requests.len() > 1
+            && load.requests.iter().all(|r| r.arrival == Nanos::ZERO);
         let (_, full, local) = memory::kv_groups(&Footprint::new(&model, &config));
-        let load = load(record, &config)?;
-        admit_longest(&mut config, &load, full, local);
-        let burst = load.concurrency.is_none() && load.requests.iter().all(|r| r.arrival == Nanos::ZERO);
-        Ok(Setup { hardware, model, config, load, refusals: estimate.refusals, groups: (full, local), burst })
+        admit_longest(&mut config, &load.requests, full + local);
+        Ok(Setup {
+            hardware,
+            model,
+            config,
+            memory,
+            requests: load.requests,
+            max_tokens: load.max_tokens,
+            concurrency: load.concurrency,
+            burst,
+        })
+    }
+
+    /// How the KV room is cut up.
+    pub fn layout(&self) -> KvLayout {
+        let f = Footprint::new(&self.model, &self.config);
+        let (_, full, local) = memory::kv_groups(&f);
+        let only_local = f.full_layers <= 0.0 && f.local_layers > 0.0;
+        KvLayout {
+            block_size: self.config.block_size.max(1),
+            blocks: self.config.num_kv_blocks.unwrap_or(self.memory.blocks).saturating_sub(1).max(1),
+            full_groups: if only_local { 0 } else { full as u32 },
+            sliding_groups: if only_local { 1 } else { local as u32 },
+            window: f.window.unwrap_or(0),
+        }
+    }
+
+    /// The step-time model of this launch with these coefficients.
+    pub fn physical(&self, c: &Coefficients) -> Physical {
+        Physical::new(&self.hardware, &self.model, &self.config, c)
+    }
+
+    /// A simulated run with these coefficients; `per_request` keeps every outcome.
+    pub fn simulate(&self, c: &Coefficients, per_request: bool) -> SimResult {
+        let mut c = *c;
+        let mut options = SimOptions {
+            max_concurrency: self.concurrency,
+            overlap: self.config.overlap,
+            per_request,
+            ..SimOptions::default()
+        };
+        if self.burst {
+            let tokens: f64 = self.requests.iter().map(|r| f64::from(r.input_tokens)).sum();
+            let us = c.burst_request * self.requests.len() as f64 + c.burst_token * tokens;
+            options.frontend_from = Nanos((us * 1e3 / f64::from(self.config.frontends)) as u64);
+            (c.frontend_request, c.frontend_token) = (0.0, 0.0);
+        }
+        let mut config = self.config.clone();
+        if let (EngineKind::Trtllm, Some(n)) = (config.engine, self.concurrency) {
+            // In a closed loop its executor takes up a request only with the next completion: one of those
+            // in flight always waits (Little's law on the published closed-loop runs gives 1.0).
+            config.max_num_seqs = config.max_num_seqs.min(n.saturating_sub(1).max(1));
+        }
+        let time = self.physical(&c);
+        let mut scheduler = policy::build(&config, &self.layout(), time.window());
+        simulate(self.arrivals(), scheduler.as_mut(), &time, &options)
+    }
+
+    fn arrivals(&self) -> impl Iterator<Item = Arrival> + '_ {
+        let closed = self.concurrency.is_some();
+        self.requests.iter().map(move |r| Arrival {
+            at: if closed { Nanos::ZERO } else { r.arrival },
+            request: SimRequest {
+                input_tokens: r.input_tokens,
+                output_tokens: r.output_tokens,
+                max_tokens: self.max_tokens.unwrap_or(r.output_tokens).max(r.output_tokens),
+                ..SimRequest::default()
+            },
+        })
     }
 }
 
 /// An engine that runs holds at least one request of the load: an estimate a little below that is raised.
-fn admit_longest(config: &mut EngineConfig, load: &Load, full: f64, local: f64) {
-    let longest = load.requests.iter().map(|r| r.input_tokens + r.output_tokens).max().unwrap_or(1);
-    let one = (f64::from(longest.div_ceil(config.block_size)) + 1.0) * (full + local) + 1.0;
+fn admit_longest(config: &mut EngineConfig, requests: &[RequestShape], groups: f64) {
+    let longest = requests.iter().map(|r| r.input_tokens.saturating_add(r.output_tokens)).max().unwrap_or(1);
+    let one = (f64::from(longest.div_ceil(config.block_size)) + 1.0) * groups.max(1.0) + 2.0;
     config.num_kv_blocks = config.num_kv_blocks.map(|b| b.max(one as u64));
 }
 
-impl Setup {
-    /// A simulated run with these coefficients.
-    pub fn run(&self, c: &Coefficients) -> quick::Run {
-        let p = Physical::new(&self.hardware, &self.model, &self.config, c);
-        let mut load = self.load.clone();
-        if self.burst {
-            let tokens: u64 = load.requests.iter().map(|r| u64::from(r.input_tokens)).sum();
-            let us = c.burst_request * load.requests.len() as f64 + c.burst_token * tokens as f64;
-            load.gate = (us * 1e3) as u64;
+struct Load {
+    requests: Vec<RequestShape>,
+    max_tokens: Option<u32>,
+    concurrency: Option<u32>,
+}
+
+impl Load {
+    /// The requests of a record: its exact rows when it has them, else generated from its workload.
+    fn of(record: &Record, config: &EngineConfig) -> Result<Load> {
+        if let Some(rows) = &record.requests {
+            let mut requests: Vec<RequestShape> = rows
+                .iter()
+                .map(|r| RequestShape {
+                    arrival: Nanos::from_secs_f64(r.arrival_s),
+                    input_tokens: r.input_tokens.max(1),
+                    output_tokens: r.output_tokens.max(1),
+                })
+                .collect();
+            requests.sort_by_key(|r| r.arrival);
+            return Ok(Load { requests, max_tokens: None, concurrency: None });
         }
-        quick::run(&load, &self.config, self.groups, &p)
+        let spec = record
+            .workload
+            .as_ref()
+            .ok_or_else(|| Error::usage("the scenario has no workload").hint("set `workload` or `requests`"))?;
+        let mut requests = shapes(spec)?;
+        if let Some(total) = spec.total_output_tokens {
+            stop_early(&mut requests, total);
+        }
+        if let Some(total) = spec.total_input_tokens {
+            scale_inputs(&mut requests, total);
+        }
+        let limit = config.max_model_len.max(2);
+        for r in &mut requests {
+            r.input_tokens = r.input_tokens.clamp(1, limit - 1);
+            r.output_tokens = r.output_tokens.clamp(1, limit - r.input_tokens);
+        }
+        Ok(Load {
+            requests,
+            max_tokens: spec.output_len.filter(|_| spec.dataset == Dataset::Random),
+            concurrency: spec.max_concurrency.filter(|c| *c > 0).filter(|_| spec.request_rate == RequestRate::Inf),
+        })
     }
 }
 
-/// The requests of a record: its exact rows when it has them, else generated from its workload.
-fn load(record: &Record, config: &EngineConfig) -> Result<Load> {
-    if let Some(rows) = &record.requests {
-        let requests = rows
-            .iter()
-            .map(|r| RequestShape {
-                arrival: Nanos::from_secs_f64(r.arrival_s),
-                input_tokens: r.input_tokens.max(1),
-                output_tokens: r.output_tokens.max(1),
-            })
-            .collect();
-        return Ok(Load { requests, ..Load::default() });
-    }
-    let spec = record
-        .workload
-        .as_ref()
-        .ok_or_else(|| Error::usage("the scenario has no workload").hint("set `workload` or `requests`"))?;
-    let mut requests = shapes(spec)?;
-    let known = |in_spec: Option<f64>, key: Key| {
-        in_spec.or_else(|| record.result.as_ref().and_then(|r| r.get(key)))
-    };
-    let done = record.result.as_ref().and_then(|r| r.get(Key::Completed)).unwrap_or(requests.len() as f64);
-    let scale = requests.len() as f64 / done.max(1.0);
-    let max_tokens = spec.output_len.filter(|_| spec.dataset == Dataset::Random);
-    if let Some(total) = known(spec.total_output_tokens, Key::TotalOutputTokens) {
-        stop_early(&mut requests, total * scale);
-    }
-    if let Some(total) = known(spec.total_input_tokens, Key::TotalInputTokens) {
-        scale_inputs(&mut requests, total * scale);
-    }
-    let limit = config.max_model_len.max(2);
-    for r in &mut requests {
-        r.input_tokens = r.input_tokens.clamp(1, limit - 1);
-        r.output_tokens = r.output_tokens.clamp(1, limit - r.input_tokens);
-    }
-    let concurrency = spec.max_concurrency.filter(|c| *c > 0).filter(|_| spec.request_rate == RequestRate::Inf);
-    Ok(Load { requests, max_tokens, concurrency, ..Load::default() })
-}
-
-/// Shortens outputs to a known total: each token ends its request with the same small probability, so that
-/// an answer of limit `L` keeps `(1 - e^{-hL}) / h` tokens on average. Quantiles of that law are dealt out
-/// in a fixed scattered order, so equal inputs give equal bytes.
+/// Shortens outputs to a known total: each token ends its request with the same small probability `h`, so
+/// that an answer of limit `L` keeps `(1 - e^{-hL}) / h` tokens on average. Quantiles of that law are dealt
+/// out in a fixed scattered order, so equal inputs give equal bytes.
 fn stop_early(requests: &mut [RequestShape], total: f64) {
     let limits: f64 = requests.iter().map(|r| f64::from(r.output_tokens)).sum();
-    if !(total > 0.0) || limits <= 0.0 {
+    if total <= 0.0 || limits <= 0.0 {
         return;
     }
     if total >= limits * 0.999 {
-        let f = total / limits;
         for r in requests.iter_mut() {
-            r.output_tokens = (f64::from(r.output_tokens) * f).round().max(1.0) as u32;
+            r.output_tokens = (f64::from(r.output_tokens) * total / limits).round().max(1.0) as u32;
         }
         return;
     }
     let kept = |h: f64| -> f64 {
         requests.iter().map(|r| (1.0 - (-h * f64::from(r.output_tokens)).exp()) / h).sum()
     };
-    let (mut low, mut high) = (1e-9, 10.0);
+    let (mut low, mut high) = (1e-9_f64, 10.0_f64);
     for _ in 0..80 {
-        let mid = f64::sqrt(low * high);
-        if kept(mid) > total { low = mid } else { high = mid }
+        let mid = (low * high).sqrt();
+        if kept(mid) > total {
+            low = mid;
+        } else {
+            high = mid;
+        }
     }
+    // Golden-ratio steps scatter evenly over 0..1.
     let mut u = 0.5;
     for r in requests.iter_mut() {
-        u = (u + 0.618_033_988_749_895) % 1.0;
-        let stop = -(1.0 - u as f64).ln() / low;
+        u = (u + 0.618_033_988_749_895_f64) % 1.0;
+        let stop = -(1.0 - u).ln() / low;
         r.output_tokens = r.output_tokens.min(stop.ceil().max(1.0) as u32);
     }
 }
@@ -159,14 +241,59 @@ fn scale_inputs(requests: &mut [RequestShape], total: f64) {
     }
 }
 
-/// The workload as a record's scenario: real token counts of a result moved into the workload.
-pub fn with_known_totals(record: &Record) -> Record {
+/// The scenario of an observation: its result removed, and the real token counts moved into the workload.
+pub fn scenario_of(record: &Record) -> Record {
     let mut r = record.clone();
     if let (Some(w), Some(m)) = (&mut r.workload, &record.result) {
         let w: &mut WorkloadSpec = w;
-        w.total_input_tokens = w.total_input_tokens.or(m.get(Key::TotalInputTokens));
-        w.total_output_tokens = w.total_output_tokens.or(m.get(Key::TotalOutputTokens));
+        let sent = f64::from(w.num_prompts.unwrap_or(0));
+        let all = m.get(Key::Completed).is_none_or(|done| sent == 0.0 || done >= sent);
+        if all {
+            w.total_input_tokens = w.total_input_tokens.or(m.get(Key::TotalInputTokens));
+            w.total_output_tokens = w.total_output_tokens.or(m.get(Key::TotalOutputTokens));
+        }
     }
     r.result = None;
     r
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(json: &str) -> Record {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn real_token_counts_shape_the_load() {
+        let r = record(
+            r#"{"engine":"vllm","engine_version":"0.11.0","serve_command":"vllm serve openai/gpt-oss-20b",
+                "hardware":"a100-sxm-80gb","workload":{"dataset":"random","input_len":4000,"output_len":200,
+                "num_prompts":500,"seed":42},"result":{"completed":500,"total_input_tokens":1999249,
+                "total_output_tokens":53530}}"#,
+        );
+        let s = Setup::new(&scenario_of(&r), &Catalogs::load(None).unwrap()).unwrap();
+        let out: f64 = s.requests.iter().map(|r| f64::from(r.output_tokens)).sum();
+        assert!((out / 53530.0 - 1.0).abs() < 0.02, "{out}");
+        assert!(s.requests.iter().all(|r| r.output_tokens <= 200) && s.burst);
+        assert_eq!(s.max_tokens, Some(200));
+    }
+
+    #[test]
+    fn a_run_is_deterministic_and_within_the_physical_bound() {
+        let r = record(
+            r#"{"engine":"vllm","engine_version":"0.11.0","serve_command":"vllm serve openai/gpt-oss-20b",
+                "hardware":"a100-sxm-80gb","workload":{"dataset":"random","input_len":500,"output_len":50,
+                "num_prompts":60,"max_concurrency":8}}"#,
+        );
+        let s = Setup::new(&r, &Catalogs::load(None).unwrap()).unwrap();
+        let c = Coefficients::default();
+        let (a, b) = (s.simulate(&c, false), s.simulate(&c, false));
+        assert_eq!(a, b);
+        let f = Footprint::new(&s.model, &s.config);
+        let bound = s.hardware.bf16_tflops * 1e12 / f.flops_token();
+        assert!(a.metrics.get(Key::TotalTokenThroughput).unwrap() < bound);
+        assert_eq!(a.metrics.get(Key::Completed), Some(60.0));
+    }
 }

@@ -62,6 +62,8 @@ pub struct SimOptions {
     pub fast_forward: bool,
     /// Stop after so many steps.
     pub max_steps: u64,
+    /// The front end hands nothing on before this time: a burst of requests shares it until then.
+    pub frontend_from: Nanos,
 }
 
 impl Default for SimOptions {
@@ -74,6 +76,7 @@ impl Default for SimOptions {
             streaming: false,
             fast_forward: true,
             max_steps: u64::MAX,
+            frontend_from: Nanos::ZERO,
         }
     }
 }
@@ -171,7 +174,7 @@ where
             depth: if options.overlap { 2 } else { 1 },
             host: 0,
             device: 0,
-            frontend: 0,
+            frontend: options.frontend_from.0,
             jumped: 0,
             emitted: 0,
             seats: options.max_concurrency.map(|n| (0..n.max(1)).map(|_| Reverse(0)).collect()),

@@ -1,0 +1,223 @@
+//! `dyno predict`: what scenarios would give, without running them.
+
+use crate::cost::{Catalogs, Interval, Prediction, Predictor, Profile};
+use crate::error::{Error, Kind, Result};
+use crate::scenario::{EngineKind, Key, Record, RequestRow, read_scenarios};
+use crate::workload::WorkloadSpec;
+use comfy_table::{Cell, CellAlignment, Table};
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+
+/// Predict throughput and latency of scenarios without running them.
+///
+/// Scenarios come from a file, or one is put together from --model, --hardware, --engine and --workload, with
+/// the engine's own flags after `--`. Without a profile the physical prior answers, with wide intervals.
+#[derive(Debug, clap::Args)]
+pub(super) struct PredictArgs {
+    /// Fitted profile (`dyno fit`, or `profile.toml` of a campaign)
+    #[arg(long)]
+    profile: Option<PathBuf>,
+    /// JSON file of scenarios (or observations, whose results are not looked at)
+    #[arg(long, required_unless_present = "model", conflicts_with_all = ["model", "workload"])]
+    scenarios: Option<PathBuf>,
+    #[command(flatten)]
+    one: Launch,
+    /// Print JSON only
+    #[arg(long)]
+    json: bool,
+    /// Return every request's timing too
+    #[arg(long)]
+    per_request: bool,
+    /// Simulated draws of the coefficients behind each interval
+    #[arg(long, default_value_t = 16)]
+    draws: u32,
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Directory with hardware/ and models/ that are laid over the embedded ones
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+}
+
+/// One launch on the command line.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Launch {
+    /// Hub name or directory of the model
+    #[arg(long, requires = "hardware")]
+    pub(super) model: Option<String>,
+    /// Hardware id, such as a100-sxm-80gb (`dyno list hardware`)
+    #[arg(long)]
+    pub(super) hardware: Option<String>,
+    #[arg(long, default_value = "vllm")]
+    pub(super) engine: EngineKind,
+    #[arg(long)]
+    pub(super) engine_version: Option<String>,
+    #[arg(long)]
+    pub(super) num_gpus: Option<u32>,
+    /// Workload such as sharegpt or random:2000/100,n=500; repeatable
+    #[arg(long)]
+    pub(super) workload: Vec<WorkloadSpec>,
+    /// The engine's own flags
+    #[arg(last = true)]
+    pub(super) flags: Vec<String>,
+}
+
+impl Launch {
+    /// One record a workload; without any workload, ShareGPT sent at once.
+    pub(super) fn records(&self) -> Vec<Record> {
+        let workloads = if self.workload.is_empty() {
+            "sharegpt".parse().map(|w| vec![w]).unwrap_or_default()
+        } else {
+            self.workload.clone()
+        };
+        let model = self.model.clone().unwrap_or_default();
+        let program = match self.engine {
+            EngineKind::Vllm => format!("vllm serve {model}"),
+            EngineKind::Sglang => format!("python3 -m sglang.launch_server --model-path {model}"),
+            EngineKind::Trtllm => format!("trtllm-serve {model}"),
+            EngineKind::Emulated => format!("dyno emulate --model {model}"),
+        };
+        let command = std::iter::once(program).chain(self.flags.iter().cloned()).collect::<Vec<_>>().join(" ");
+        workloads
+            .into_iter()
+            .map(|w| Record {
+                engine: Some(self.engine),
+                engine_version: self.engine_version.clone(),
+                serve_command: Some(command.clone()),
+                model: self.model.clone(),
+                hardware: self.hardware.clone(),
+                num_gpus: self.num_gpus,
+                workload: Some(w),
+                ..Record::default()
+            })
+            .collect()
+    }
+}
+
+/// The profile of a file.
+pub(super) fn read_profile(path: Option<&Path>) -> Result<Option<Profile>> {
+    let Some(path) = path else { return Ok(None) };
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Error::usage("the profile cannot be read").at(path.display()).source(e))?;
+    Profile::parse(&path.display().to_string(), &text).map(Some)
+}
+
+#[expect(clippy::print_stdout, reason = "the prediction is this command's output")]
+#[expect(clippy::print_stderr, reason = "what the numbers rest on is said beside them")]
+pub(super) fn run(args: PredictArgs) -> Result<()> {
+    let records = match &args.scenarios {
+        Some(path) => read_scenarios(path)?,
+        None => args.one.records(),
+    };
+    let catalogs = Catalogs::load(args.data_dir.as_deref())?;
+    let profile = read_profile(args.profile.as_deref())?;
+    let predictor = Predictor { draws: args.draws, seed: args.seed, ..Predictor::new(&catalogs, profile.as_ref()) };
+    let outcomes: Vec<Result<Prediction>> =
+        records.iter().map(|r| predictor.predict(r, args.per_request)).collect();
+    for (i, o) in outcomes.iter().enumerate() {
+        match o {
+            Err(e) if e.kind != Kind::Infeasible => return Err(Error::usage(format!("scenario {i}: {e}"))),
+            _ => {}
+        }
+    }
+    if args.json {
+        let all: Vec<Value> = records.iter().zip(&outcomes).map(|(r, o)| to_json(r, o)).collect();
+        println!("{}", serde_json::to_string_pretty(&all).unwrap_or_default());
+    } else {
+        println!("{}", table(&records, &outcomes));
+    }
+    for (r, o) in records.iter().zip(&outcomes) {
+        let Ok(p) = o else { continue };
+        if profile.is_none() || !p.basis.starts_with("a fit") {
+            eprintln!("dyno: {}: rests on {}", crate::cost::fit::label(r), p.basis);
+        }
+        for n in &p.notes {
+            eprintln!("dyno: {}: {n}", crate::cost::fit::label(r));
+        }
+    }
+    match outcomes.iter().all(Result::is_err) {
+        true if !outcomes.is_empty() => Err(Error::infeasible("no scenario can run")),
+        _ => Ok(()),
+    }
+}
+
+fn to_json(record: &Record, outcome: &Result<Prediction>) -> Value {
+    let mut record = record.clone();
+    record.result = None;
+    let p = match outcome {
+        Ok(p) => p,
+        Err(e) => {
+            record.failure = Some(e.what.clone());
+            return serde_json::to_value(&record).unwrap_or_default();
+        }
+    };
+    if !p.simulated.requests.is_empty() {
+        record.requests = Some(p.simulated.requests.iter().map(row).collect());
+    }
+    let mut value = serde_json::to_value(&record).unwrap_or_default();
+    let predicted: Map<String, Value> =
+        p.values.iter().map(|(k, v)| (k.name().to_owned(), json!(rounded(*v)))).collect();
+    if let Some(o) = value.as_object_mut() {
+        o.insert("predicted".into(), Value::Object(predicted));
+        o.insert("binding".into(), json!(p.binding));
+        o.insert("basis".into(), json!(p.basis));
+        o.insert("notes".into(), json!(p.notes));
+    }
+    value
+}
+
+fn row(r: &crate::sim::RequestOutcome) -> RequestRow {
+    RequestRow {
+        arrival_s: r.arrival.secs(),
+        input_tokens: r.input_tokens,
+        output_tokens: r.output_tokens,
+        ttft_s: (!r.failed).then(|| r.ttft().secs()),
+        e2e_s: (!r.failed).then(|| r.e2e().secs()),
+        queue_s: (!r.failed).then(|| r.queue().secs()),
+        error: r.failed.then(|| "refused or never finished".to_owned()),
+        ..RequestRow::default()
+    }
+}
+
+/// Seven significant digits: more would be noise in a file.
+fn rounded(v: Interval) -> Interval {
+    let r = |x: f64| format!("{x:.6e}").parse().unwrap_or(x);
+    Interval { value: r(v.value), p05: r(v.p05), p95: r(v.p95) }
+}
+
+const SHOWN: &[(Key, &str)] = &[
+    (Key::TotalTokenThroughput, "total tok/s"),
+    (Key::OutputThroughput, "output tok/s"),
+    (Key::MeanTtftMs, "TTFT ms"),
+    (Key::P99TtftMs, "p99 TTFT ms"),
+    (Key::MeanTpotMs, "TPOT ms"),
+    (Key::P99TpotMs, "p99 TPOT ms"),
+];
+
+fn table(records: &[Record], outcomes: &[Result<Prediction>]) -> String {
+    let mut t = Table::new();
+    t.load_style(comfy_table::presets::NOTHING);
+    t.set_header(["scenario"].into_iter().chain(SHOWN.iter().map(|s| s.1)).chain(["limited by"]));
+    for (r, o) in records.iter().zip(outcomes) {
+        let mut cells = vec![Cell::new(crate::cost::fit::label(r))];
+        match o {
+            Ok(p) => {
+                cells.extend(SHOWN.iter().map(|(k, _)| {
+                    let text = p.get(*k).map_or("-".to_owned(), |v| short(v));
+                    Cell::new(text).set_alignment(CellAlignment::Right)
+                }));
+                cells.push(Cell::new(&p.binding));
+            }
+            Err(e) => {
+                cells.extend(SHOWN.iter().map(|_| Cell::new("-")));
+                cells.push(Cell::new(&e.what));
+            }
+        }
+        t.add_row(cells);
+    }
+    format!("{t}\n(value, and the interval that holds it nine times in ten)")
+}
+
+fn short(v: Interval) -> String {
+    let digits = if v.value < 100.0 { 1 } else { 0 };
+    format!("{:.digits$} [{:.digits$}, {:.digits$}]", v.value, v.p05, v.p95)
+}

@@ -1,0 +1,155 @@
+//! Predicting scenarios: a simulation with the believed coefficients, and honest intervals around it.
+//!
+//! An interval has four parts: the spread of the coefficients (draws from their posterior, each simulated),
+//! the model's own error and its correction from nearby observations, the scatter from run to run, and, close
+//! to saturation, the spread that comes from the knee moving.
+
+use super::discrepancy::{self, Family, Place};
+use super::prior::{self, Belief};
+use super::profile::{GroupKey, Profile};
+use super::setup::{Catalogs, Setup};
+use super::solve::cholesky;
+use crate::error::{Error, Result};
+use crate::scenario::{Key, Metrics, Record};
+use crate::sim::SimResult;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A predicted value with its central 90 % interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    pub value: f64,
+    pub p05: f64,
+    pub p95: f64,
+}
+
+/// What one scenario would give.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    pub values: BTreeMap<Key, Interval>,
+    /// What limits it, and how near it is to the physical limit.
+    pub binding: String,
+    /// Where the coefficients come from; caveats.
+    pub basis: String,
+    pub notes: Vec<String>,
+    /// The simulation behind the values.
+    pub simulated: SimResult,
+}
+
+impl Prediction {
+    pub fn get(&self, key: Key) -> Option<Interval> {
+        self.values.get(&key).copied()
+    }
+
+    /// The predicted values alone.
+    pub fn metrics(&self) -> Metrics {
+        let mut m = Metrics::default();
+        for (k, v) in &self.values {
+            m.set(*k, v.value);
+        }
+        m
+    }
+}
+
+/// Predicts from a profile, or from the prior alone.
+#[derive(Debug, Clone)]
+pub struct Predictor<'a> {
+    pub catalogs: &'a Catalogs,
+    pub profile: Option<&'a Profile>,
+    /// Draws of the coefficients behind an interval; 0 gives point values with model error and scatter.
+    pub draws: u32,
+    pub seed: u64,
+}
+
+impl<'a> Predictor<'a> {
+    pub fn new(catalogs: &'a Catalogs, profile: Option<&'a Profile>) -> Predictor<'a> {
+        Predictor { catalogs, profile, draws: 16, seed: 0 }
+    }
+
+    /// Predicts one record as a scenario; a result it may carry is not looked at.
+    ///
+    /// Errors: a record that cannot be made ready, or a launch that memory arithmetic refuses.
+    pub fn predict(&self, record: &Record, per_request: bool) -> Result<Prediction> {
+        self.predict_setup(&Setup::new(record, self.catalogs)?, per_request)
+    }
+
+    /// As [`Predictor::predict`], of a record already made ready.
+    pub fn predict_setup(&self, setup: &Setup, per_request: bool) -> Result<Prediction> {
+        if let Some(why) = setup.memory.refusals.iter().find(|r| r.starts_with("weights need") || r.starts_with("no room")) {
+            return Err(Error::infeasible(format!("this launch would not start: {why}")));
+        }
+        let belief = prior::belief(setup, self.profile);
+        let simulated = setup.simulate(&belief.coefficients, per_request);
+        let spread = self.spread(setup, &belief, &simulated.metrics);
+        let place = Place::of(setup);
+        let exact = self.profile.and_then(|p| p.exact(&GroupKey::of(setup)));
+        let residuals = exact.map_or(&[][..], |g| &g.residuals);
+        let mut values = BTreeMap::new();
+        for (&key, &value) in &simulated.metrics.known {
+            let (shift, own) = discrepancy::correction(key, &place, residuals);
+            let sd = own.hypot(spread.get(&key).copied().unwrap_or(0.0));
+            let value = if Family::of(key).is_some() { value * shift.exp() } else { value };
+            let (p05, p95) = (value * (-Z90 * sd).exp(), value * (Z90 * sd).exp());
+            values.insert(key, Interval { value, p05, p95 });
+        }
+        reconcile(&mut values);
+        Ok(Prediction {
+            binding: super::binding::describe(setup, &belief.coefficients, &simulated),
+            basis: belief.from,
+            notes: notes(setup),
+            values,
+            simulated,
+        })
+    }
+
+    /// Standard deviation of ln(value) over draws of the coefficients, by key.
+    fn spread(&self, setup: &Setup, belief: &Belief, center: &Metrics) -> BTreeMap<Key, f64> {
+        let factor = cholesky(&belief.covariance);
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut sums: BTreeMap<Key, (f64, u32)> = BTreeMap::new();
+        for _ in 0..self.draws {
+            let z: Vec<f64> = factor.iter().map(|_| StandardNormal.sample(&mut rng)).collect();
+            let shift: Vec<f64> =
+                factor.iter().map(|row| row.iter().zip(&z).map(|(a, b)| a * b).sum()).collect();
+            let drawn = setup.simulate(&belief.coefficients.shifted(&shift), false).metrics;
+            for (&k, &v) in &drawn.known {
+                if let Some(c) = center.get(k).filter(|c| *c > 0.0 && v > 0.0) {
+                    let s = sums.entry(k).or_default();
+                    s.0 += (v / c).ln().powi(2);
+                    s.1 += 1;
+                }
+            }
+        }
+        sums.into_iter().map(|(k, (s, n))| (k, (s / f64::from(n)).sqrt())).collect()
+    }
+}
+
+/// 95th percentile of the standard normal distribution.
+const Z90: f64 = 1.6449;
+
+/// Throughputs and the duration are one quantity seen four ways: they move together.
+fn reconcile(values: &mut BTreeMap<Key, Interval>) {
+    let Some(total) = values.get(&Key::TotalTokenThroughput).copied() else { return };
+    let tokens = |k| values.get(&k).map_or(f64::NAN, |v: &Interval| v.value);
+    let (input, output) = (tokens(Key::TotalInputTokens), tokens(Key::TotalOutputTokens));
+    let done = tokens(Key::Completed);
+    let all = input + output;
+    if !(all > 0.0) {
+        return;
+    }
+    let scaled = |f: f64| Interval { value: total.value * f, p05: total.p05 * f, p95: total.p95 * f };
+    values.insert(Key::OutputThroughput, scaled(output / all));
+    values.insert(Key::RequestThroughput, scaled(done / all));
+    values.insert(Key::Duration, Interval { value: all / total.value, p05: all / total.p95, p95: all / total.p05 });
+}
+
+fn notes(setup: &Setup) -> Vec<String> {
+    let mut out = setup.memory.refusals.clone();
+    if !setup.config.unmodelled.is_empty() {
+        out.push(format!("flags without a model, taken as neutral: {}", setup.config.unmodelled.join(" ")));
+    }
+    out
+}

@@ -1,0 +1,80 @@
+//! The prior of the coefficients by device, model and engine: what is believed before any measurement.
+
+use super::coefficients::Coefficients;
+use super::profile::{GroupFit, GroupKey, Profile};
+use super::setup::Setup;
+use super::solve::Matrix;
+
+/// Prior medians for a launch.
+pub fn coefficients(_setup: &Setup) -> Coefficients {
+    Coefficients::default()
+}
+
+/// Prior standard deviations of the logarithms.
+pub fn log_sd() -> Vec<f64> {
+    Coefficients::LOG_SD.to_vec()
+}
+
+/// What is believed of one launch: coefficients and the covariance of their logarithms.
+#[derive(Debug, Clone)]
+pub struct Belief {
+    pub coefficients: Coefficients,
+    pub covariance: Matrix,
+    /// Where it comes from, in words.
+    pub from: String,
+    /// The fit on exactly this model, hardware and engine, when there is one.
+    pub exact: bool,
+}
+
+/// The belief about a launch: its own fit when the profile has one; else the prior moved by the fits of
+/// other groups, each counted by how much it shares with this launch.
+pub fn belief(setup: &Setup, profile: Option<&Profile>) -> Belief {
+    let prior = coefficients(setup);
+    let key = GroupKey::of(setup);
+    if let Some(g) = profile.and_then(|p| p.exact(&key)) {
+        return Belief {
+            coefficients: prior.shifted(&g.log_shift),
+            covariance: g.covariance.clone(),
+            from: format!("a fit on {} observations of {} on {} with {}", g.observations, g.model, g.hardware, g.engine),
+            exact: true,
+        };
+    }
+    let sd = log_sd();
+    let mut shift = vec![0.0; sd.len()];
+    let mut variance: Vec<f64> = sd.iter().map(|s| s * s).collect();
+    let others: &[GroupFit] = profile.map_or(&[], |p| &p.groups);
+    for g in others {
+        let between = between_groups(&key, g);
+        for i in 0..sd.len() {
+            // What another group tells about this one is blurred by how far they are apart.
+            let own = g.covariance[i][i];
+            let told = (1.0 - own / (sd[i] * sd[i])).clamp(0.0, 1.0);
+            if told < 0.1 {
+                continue;
+            }
+            let blurred = own + (between * sd[i]).powi(2);
+            let gain = variance[i] / (variance[i] + blurred);
+            shift[i] += gain * (g.log_shift[i] - shift[i]);
+            variance[i] *= 1.0 - gain;
+        }
+    }
+    let covariance = (0..sd.len())
+        .map(|i| (0..sd.len()).map(|j| if i == j { variance[i] } else { 0.0 }).collect())
+        .collect();
+    let from = if others.is_empty() {
+        "the physical prior alone: nothing of this launch was measured".to_owned()
+    } else {
+        format!("the physical prior, moved by {} other fitted group(s)", others.len())
+    };
+    Belief { coefficients: prior.shifted(&shift), covariance, from, exact: false }
+}
+
+/// How far two groups' coefficients lie apart, in prior standard deviations.
+fn between_groups(key: &GroupKey, g: &GroupFit) -> f64 {
+    let apart = |same: bool, d: f64| if same { 0.0 } else { d * d };
+    (0.15_f64.powi(2)
+        + apart(key.hardware == g.hardware, 0.8)
+        + apart(key.model == g.model, 0.5)
+        + apart(key.engine == g.engine, 0.6))
+    .sqrt()
+}

@@ -1,0 +1,113 @@
+//! A fitted profile: coefficients by (model, hardware, engine), how sure they are, and what was left over.
+
+use super::coefficients::Coefficients;
+use super::discrepancy::Residual;
+use super::setup::Setup;
+use super::solve::Matrix;
+use crate::error::{Error, Problem, Result};
+use serde::{Deserialize, Serialize};
+
+/// What `dyno fit` writes and `dyno predict --profile` reads (TOML).
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    pub schema: u32,
+    /// Where the observations came from.
+    #[serde(default)]
+    pub provenance: Vec<String>,
+    #[serde(default, rename = "group")]
+    pub groups: Vec<GroupFit>,
+}
+
+/// The fit of one group of observations: same model, hardware and engine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupFit {
+    pub model: String,
+    pub hardware: String,
+    pub engine: String,
+    pub engine_versions: Vec<String>,
+    pub observations: usize,
+    /// Sum of squared residuals over its prior, before and after.
+    pub cost_before: f64,
+    pub cost_after: f64,
+    /// Coefficients that these data do not identify: they stand at the prior, as wide as it is.
+    pub unidentified: Vec<String>,
+    pub coefficients: Coefficients,
+    /// Order of `log_shift` and `covariance`.
+    pub names: Vec<String>,
+    /// ln(fitted / prior).
+    pub log_shift: Vec<f64>,
+    /// Posterior covariance of the logarithms (Laplace).
+    pub covariance: Matrix,
+    #[serde(default, rename = "residual")]
+    pub residuals: Vec<Residual>,
+}
+
+/// What identifies a group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupKey {
+    pub model: String,
+    pub hardware: String,
+    pub engine: String,
+}
+
+impl GroupKey {
+    pub fn of(s: &Setup) -> GroupKey {
+        let precision = s.config.weights.unwrap_or(s.model.precision);
+        GroupKey {
+            model: format!("{} ({})", family(&s.model.id), precision.id()),
+            hardware: s.hardware.id.clone(),
+            engine: s.config.engine.id().to_owned(),
+        }
+    }
+}
+
+/// The hub name in lower case without its owner and without suffixes that change nothing but the training.
+fn family(id: &str) -> String {
+    let name = id.trim_end_matches('/').rsplit('/').next().unwrap_or(id).to_lowercase();
+    let name = name.replace("meta-llama-", "llama-");
+    ["-instruct", "-it", "-chat", "-base"].iter().fold(name, |n, s| n.replace(s, ""))
+}
+
+impl GroupFit {
+    pub fn key(&self) -> GroupKey {
+        GroupKey { model: self.model.clone(), hardware: self.hardware.clone(), engine: self.engine.clone() }
+    }
+}
+
+impl Profile {
+    pub const SCHEMA: u32 = 1;
+
+    /// Errors name the file and the key.
+    pub fn parse(file: &str, text: &str) -> Result<Profile> {
+        let wrong = |key: String, message: String| {
+            Error::problems("the profile cannot be read", vec![Problem::new(file, key, message)])
+                .hint("`dyno fit` writes profiles")
+        };
+        let document = toml::de::Deserializer::parse(text).map_err(|e| wrong(String::new(), e.to_string()))?;
+        let profile: Profile = serde_path_to_error::deserialize(document)
+            .map_err(|e| wrong(e.path().to_string(), e.inner().message().to_owned()))?;
+        if profile.schema != Profile::SCHEMA {
+            return Err(wrong("schema".into(), format!("is {}, this dyno reads {}", profile.schema, Profile::SCHEMA)));
+        }
+        for (i, g) in profile.groups.iter().enumerate() {
+            let n = g.names.len();
+            if g.names != Coefficients::NAMES || g.log_shift.len() != n || g.covariance.len() != n
+                || g.covariance.iter().any(|r| r.len() != n)
+            {
+                return Err(wrong(format!("group[{i}]"), "its coefficients are not those of this dyno".into()));
+            }
+        }
+        Ok(profile)
+    }
+
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Error::failed("the profile cannot be written").source(e))
+    }
+
+    /// The group that was fitted on exactly this model, hardware and engine.
+    pub fn exact(&self, key: &GroupKey) -> Option<&GroupFit> {
+        self.groups.iter().find(|g| g.key() == *key)
+    }
+}
