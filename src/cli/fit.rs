@@ -28,8 +28,16 @@ pub(super) struct FitArgs {
 }
 
 const KEYS: &[&str] = &[
-    "model", "hardware", "engine", "engine_version", "num_gpus", "serve_command", "dataset", "input_len",
-    "output_len", "max_concurrency",
+    "model",
+    "hardware",
+    "engine",
+    "engine_version",
+    "num_gpus",
+    "serve_command",
+    "dataset",
+    "input_len",
+    "output_len",
+    "max_concurrency",
 ];
 
 #[expect(clippy::print_stdout, reason = "the residuals are this command's output")]
@@ -60,7 +68,9 @@ fn filters(given: &[String]) -> Result<Vec<(String, String)>> {
         match f.split_once('=') {
             Some((k, v)) if KEYS.contains(&k) => out.push((k.to_owned(), v.to_owned())),
             Some((k, _)) => {
-                problems.push(Problem::new("--where", k, "unknown key").hint(format!("known: {}", KEYS.join(", "))));
+                problems.push(
+                    Problem::new("--where", k, "unknown key").hint(format!("known: {}", KEYS.join(", "))),
+                );
             }
             None => problems.push(Problem::new("--where", f, "not of the form KEY=VALUE")),
         }
@@ -107,7 +117,13 @@ fn residuals(profile: &Profile) -> String {
         }
         text += &format!(
             "{} on {} with {}: {} observations, misfit {:.0} -> {:.0}\n{t}\n  not identified by these data (left at the prior): {}\n\n",
-            g.model, g.hardware, g.engine, g.observations, g.cost_before, g.cost_after, g.unidentified.join(", ")
+            g.model,
+            g.hardware,
+            g.engine,
+            g.observations,
+            g.cost_before,
+            g.cost_after,
+            g.unidentified.join(", ")
         );
     }
     text + "(simulated against measured, after the fit)"

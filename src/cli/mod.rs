@@ -10,9 +10,9 @@ mod interrupt;
 mod list;
 mod machine;
 mod paced;
+mod predict;
 mod progress;
 mod report;
-mod predict;
 mod trial;
 mod tune;
 

@@ -76,7 +76,8 @@ impl Launch {
             EngineKind::Trtllm => format!("trtllm-serve {model}"),
             EngineKind::Emulated => format!("dyno emulate --model {model}"),
         };
-        let command = std::iter::once(program).chain(self.flags.iter().cloned()).collect::<Vec<_>>().join(" ");
+        let command =
+            std::iter::once(program).chain(self.flags.iter().cloned()).collect::<Vec<_>>().join(" ");
         workloads
             .into_iter()
             .map(|w| Record {
@@ -110,7 +111,8 @@ pub(super) fn run(args: PredictArgs) -> Result<()> {
     };
     let catalogs = Catalogs::load(args.data_dir.as_deref())?;
     let profile = read_profile(args.profile.as_deref())?;
-    let predictor = Predictor { draws: args.draws, seed: args.seed, ..Predictor::new(&catalogs, profile.as_ref()) };
+    let predictor =
+        Predictor { draws: args.draws, seed: args.seed, ..Predictor::new(&catalogs, profile.as_ref()) };
     let outcomes: Vec<Result<Prediction>> =
         records.iter().map(|r| predictor.predict(r, args.per_request)).collect();
     for (i, o) in outcomes.iter().enumerate() {

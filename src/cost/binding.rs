@@ -30,8 +30,14 @@ pub fn shares(setup: &Setup, c: &Coefficients, run: &SimResult) -> Vec<(&'static
     let total = run.account.end.secs().max(1e-9);
     let device = a.device.secs() / total;
     let parts = [
-        ("weights bandwidth", stream_part(b.weight_stream, b.dense_compute) + stream_part(b.expert_stream, b.expert_compute)),
-        ("compute", stream_part(b.dense_compute, b.weight_stream) + stream_part(b.expert_compute, b.expert_stream)),
+        (
+            "weights bandwidth",
+            stream_part(b.weight_stream, b.dense_compute) + stream_part(b.expert_stream, b.expert_compute),
+        ),
+        (
+            "compute",
+            stream_part(b.dense_compute, b.weight_stream) + stream_part(b.expert_compute, b.expert_stream),
+        ),
         ("prefill attention", b.prefill_attention),
         ("KV bandwidth", b.kv_read),
         ("communication", b.communication),
@@ -65,7 +71,11 @@ pub fn describe(setup: &Setup, c: &Coefficients, run: &SimResult) -> String {
     let queue = held.iter().filter(|h| h.1 > 0.3).max_by(|x, y| x.1.total_cmp(&y.1));
     match queue {
         Some((what, part)) => {
-            format!("{name} ({:.0} % of the time); requests wait for {what} in {:.0} % of the steps", share * 100.0, part * 100.0)
+            format!(
+                "{name} ({:.0} % of the time); requests wait for {what} in {:.0} % of the steps",
+                share * 100.0,
+                part * 100.0
+            )
         }
         None => format!("{name} ({:.0} % of the time)", share * 100.0),
     }

@@ -124,7 +124,8 @@ pub fn fit_records(records: &[Record], catalogs: &Catalogs) -> Result<Profile> {
 /// As [`fit_records`], of observations already made ready.
 pub fn fit_cases(cases: Vec<Case>) -> Result<Profile> {
     if cases.is_empty() {
-        return Err(Error::usage("no observation with a result to fit").hint("`dyno bench` and `dyno tune` write observations"));
+        return Err(Error::usage("no observation with a result to fit")
+            .hint("`dyno bench` and `dyno tune` write observations"));
     }
     let mut groups: BTreeMap<GroupKey, Vec<Case>> = BTreeMap::new();
     for case in cases {

@@ -71,7 +71,11 @@ where
         "Levenberg-Marquardt"
     }
 
-    fn init(&mut self, problem: &mut Problem<O>, mut state: FitState) -> Result<(FitState, Option<KV>), Error> {
+    fn init(
+        &mut self,
+        problem: &mut Problem<O>,
+        mut state: FitState,
+    ) -> Result<(FitState, Option<KV>), Error> {
         let x = state.take_param().unwrap_or_default();
         let r = problem.problem("residuals", |p| p.apply(&x))?;
         let jacobian = self.jacobian(problem, &x, &r)?;
@@ -79,7 +83,11 @@ where
         Ok((state.param(x).residuals(r).jacobian(jacobian).cost(c), None))
     }
 
-    fn next_iter(&mut self, problem: &mut Problem<O>, mut state: FitState) -> Result<(FitState, Option<KV>), Error> {
+    fn next_iter(
+        &mut self,
+        problem: &mut Problem<O>,
+        mut state: FitState,
+    ) -> Result<(FitState, Option<KV>), Error> {
         let x = state.take_param().unwrap_or_default();
         let r = state.take_residuals().unwrap_or_default();
         let jacobian = state.take_jacobian().unwrap_or_default();

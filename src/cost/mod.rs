@@ -1,7 +1,7 @@
 //! Step costs: what one engine step takes, from what is in the batch.
 
-pub mod coefficients;
 pub mod binding;
+pub mod coefficients;
 pub mod discrepancy;
 pub mod fit;
 pub mod footprint;

@@ -111,9 +111,7 @@ impl Physical {
             head_weights: f.head_bytes / tp / weight_rate,
             dense_token: 2.0 * f.dense_params / tp / (dense_peak * c.dense_compute),
             head_row: 2.0 * f.head_params / tp / (bf16_peak * c.dense_compute),
-            expert: f.expert_bytes * f.moe_layers
-                / tp
-                / (bandwidth * c.expert_bandwidth),
+            expert: f.expert_bytes * f.moe_layers / tp / (bandwidth * c.expert_bandwidth),
             expert_token: 2.0 * f.expert_params * f.top_k * f.moe_layers
                 / tp
                 / (expert_peak * c.expert_compute),

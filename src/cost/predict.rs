@@ -78,7 +78,9 @@ impl<'a> Predictor<'a> {
 
     /// As [`Predictor::predict`], of a record already made ready.
     pub fn predict_setup(&self, setup: &Setup, per_request: bool) -> Result<Prediction> {
-        if let Some(why) = setup.memory.refusals.iter().find(|r| r.starts_with("weights need") || r.starts_with("no room")) {
+        if let Some(why) =
+            setup.memory.refusals.iter().find(|r| r.starts_with("weights need") || r.starts_with("no room"))
+        {
             return Err(Error::infeasible(format!("this launch would not start: {why}")));
         }
         let belief = prior::belief(setup, self.profile);
@@ -143,7 +145,10 @@ fn reconcile(values: &mut BTreeMap<Key, Interval>) {
     let scaled = |f: f64| Interval { value: total.value * f, p05: total.p05 * f, p95: total.p95 * f };
     values.insert(Key::OutputThroughput, scaled(output / all));
     values.insert(Key::RequestThroughput, scaled(done / all));
-    values.insert(Key::Duration, Interval { value: all / total.value, p05: all / total.p95, p95: all / total.p05 });
+    values.insert(
+        Key::Duration,
+        Interval { value: all / total.value, p05: all / total.p95, p95: all / total.p05 },
+    );
 }
 
 fn notes(setup: &Setup) -> Vec<String> {

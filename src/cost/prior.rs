@@ -35,7 +35,10 @@ pub fn belief(setup: &Setup, profile: Option<&Profile>) -> Belief {
         return Belief {
             coefficients: prior.shifted(&g.log_shift),
             covariance: g.covariance.clone(),
-            from: format!("a fit on {} observations of {} on {} with {}", g.observations, g.model, g.hardware, g.engine),
+            from: format!(
+                "a fit on {} observations of {} on {} with {}",
+                g.observations, g.model, g.hardware, g.engine
+            ),
             exact: true,
         };
     }

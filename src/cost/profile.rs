@@ -85,18 +85,27 @@ impl Profile {
             Error::problems("the profile cannot be read", vec![Problem::new(file, key, message)])
                 .hint("`dyno fit` writes profiles")
         };
-        let document = toml::de::Deserializer::parse(text).map_err(|e| wrong(String::new(), e.to_string()))?;
+        let document =
+            toml::de::Deserializer::parse(text).map_err(|e| wrong(String::new(), e.to_string()))?;
         let profile: Profile = serde_path_to_error::deserialize(document)
             .map_err(|e| wrong(e.path().to_string(), e.inner().message().to_owned()))?;
         if profile.schema != Profile::SCHEMA {
-            return Err(wrong("schema".into(), format!("is {}, this dyno reads {}", profile.schema, Profile::SCHEMA)));
+            return Err(wrong(
+                "schema".into(),
+                format!("is {}, this dyno reads {}", profile.schema, Profile::SCHEMA),
+            ));
         }
         for (i, g) in profile.groups.iter().enumerate() {
             let n = g.names.len();
-            if g.names != Coefficients::NAMES || g.log_shift.len() != n || g.covariance.len() != n
+            if g.names != Coefficients::NAMES
+                || g.log_shift.len() != n
+                || g.covariance.len() != n
                 || g.covariance.iter().any(|r| r.len() != n)
             {
-                return Err(wrong(format!("group[{i}]"), "its coefficients are not those of this dyno".into()));
+                return Err(wrong(
+                    format!("group[{i}]"),
+                    "its coefficients are not those of this dyno".into(),
+                ));
             }
         }
         Ok(profile)

@@ -65,7 +65,12 @@ impl Setup {
     }
 
     /// As [`Setup::new`], of parts that are already resolved.
-    pub fn from_parts(record: &Record, hardware: Hardware, model: Model, config: EngineConfig) -> Result<Setup> {
+    pub fn from_parts(
+        record: &Record,
+        hardware: Hardware,
+        model: Model,
+        config: EngineConfig,
+    ) -> Result<Setup> {
         let memory = memory::estimate(&config, &hardware, &model);
         let mut config = memory::with_kv_blocks(&config, &hardware, &model);
         let load = Load::of(record, &config)?;
@@ -173,10 +178,9 @@ impl Load {
             requests.sort_by_key(|r| r.arrival);
             return Ok(Load { requests, max_tokens: None, concurrency: None });
         }
-        let spec = record
-            .workload
-            .as_ref()
-            .ok_or_else(|| Error::usage("the scenario has no workload").hint("set `workload` or `requests`"))?;
+        let spec = record.workload.as_ref().ok_or_else(|| {
+            Error::usage("the scenario has no workload").hint("set `workload` or `requests`")
+        })?;
         let mut requests = shapes(spec)?;
         if let Some(total) = spec.total_output_tokens {
             stop_early(&mut requests, total);
@@ -192,7 +196,10 @@ impl Load {
         Ok(Load {
             requests,
             max_tokens: spec.output_len.filter(|_| spec.dataset == Dataset::Random),
-            concurrency: spec.max_concurrency.filter(|c| *c > 0).filter(|_| spec.request_rate == RequestRate::Inf),
+            concurrency: spec
+                .max_concurrency
+                .filter(|c| *c > 0)
+                .filter(|_| spec.request_rate == RequestRate::Inf),
         })
     }
 }
