@@ -25,6 +25,8 @@ use std::path::Path;
 /// The files under `search-spaces/`, compiled in.
 const EMBEDDED: &[(&str, &str)] = &[
     ("vllm.toml", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/search-spaces/vllm.toml"))),
+    ("sglang.toml", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/search-spaces/sglang.toml"))),
+    ("trtllm.toml", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/search-spaces/trtllm.toml"))),
     ("emulated.toml", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/search-spaces/emulated.toml"))),
 ];
 
@@ -77,9 +79,9 @@ impl Space {
 
     /// The row of a flag by its name or any of its other names; dashes in front and `_` are forgiven.
     pub fn flag(&self, name: &str) -> Option<&Flag> {
-        let name = name.trim_start_matches('-');
-        let dashed = name.replace('_', "-");
-        let is = |n: &str| n == name || n == dashed;
+        let dashed = |n: &str| n.trim_start_matches('-').replace('_', "-");
+        let wanted = dashed(name);
+        let is = |n: &str| dashed(n) == wanted;
         self.flags
             .iter()
             .find(|f| is(&f.name))

@@ -140,10 +140,12 @@ fn a_release_that_differs_from_the_table_is_reported() {
 fn every_axis_value_stands_on_its_own_everywhere() {
     let models = model::Catalog::load(None).unwrap();
     for s in Space::load_all(None).unwrap() {
-        for h in hardware::Catalog::load(None).unwrap().iter() {
+        for h in
+            ["l4-24gb", "a100-sxm-80gb", "h100-sxm-80gb", "b200-sxm-180gb", "mi300x-192gb", "cpu"].map(hw)
+        {
             for m in models.iter() {
                 for version in [s.oldest, s.newest] {
-                    let ctx = Context { version: Some(version), num_gpus: 8, ..Context::new(h, m) };
+                    let ctx = Context { version: Some(version), num_gpus: 8, ..Context::new(&h, m) };
                     for a in s.tunable(&ctx) {
                         for v in &a.values {
                             let c = Candidate::baseline(s.engine.clone()).with(&a.flag, v.clone());
