@@ -8,7 +8,6 @@
 //! Every key is documented in `script.rs`.
 
 #![expect(
-    clippy::print_stdout,
     clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "a program of its own: it logs as engines do, spawns workers and ends by exit codes"

@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
+/// Tokens in a block of the prefix cache.
+const BLOCK: usize = 16;
+
 /// The engine behind the HTTP front end.
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -96,7 +99,6 @@ impl Engine {
         if off {
             return 0;
         }
-        const BLOCK: usize = 16;
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         let mut hits = 0;
         let mut cache = self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -41,6 +41,7 @@ classes! {
     PortInUse "port-in-use" "end the server that holds the port, or choose another",
     ModelNotFound "model-not-found" "give the hub name or directory of a model that is there, or allow access to the hub",
     HubAccess "hub-access" "give access to the hub: accept the model's licence, set HF_TOKEN, check the network",
+    RemoteCode "remote-code" "the model brings code of its own: read it, then allow it with --trust-remote-code",
     MissingKernel "missing-kernel" "a compiled part is missing or does not fit: reinstall the engine for this CUDA and PyTorch",
     MissingLibrary "missing-library" "install the library named, or repair the engine's environment",
     NoDevice "no-device" "no usable GPU is visible: check the driver and CUDA_VISIBLE_DEVICES",

@@ -2,8 +2,9 @@
 //!
 //! The root cause is the first error up the log that says something specific. Engines end with a secondary
 //! message from the parent process (`Engine core initialization failed. See root cause above`) or with a
-//! traceback of the front end, so the last error is the least useful one. Text that no pattern knows gives
-//! the class `unknown` with its first error line, never a guess.
+//! traceback of the front end, so the last error is the least useful one. An exception that no pattern knows
+//! gives the class `unknown` with its text, never a guess; levels below error, quoted source code and
+//! anything after a closing message are not asked.
 
 mod classes;
 mod patterns;
@@ -14,8 +15,9 @@ pub use classes::{Class, Next};
 pub use phase::Phase;
 
 use crate::scenario::EngineKind;
-use patterns::{PATTERNS, Pattern, Rank};
+use patterns::Rank;
 use serde::Serialize;
+use text::Line;
 
 /// What a log says.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -37,35 +39,36 @@ pub struct Verdict {
 pub fn diagnose(log: &str, engine: Option<EngineKind>) -> Option<Verdict> {
     let engine = engine.or_else(|| text::recognise(log));
     let lines = text::lines(log);
-    let mut generic: Option<(usize, &Pattern)> = None;
-    for (i, line) in lines.iter().enumerate().filter(|(_, l)| !text::is_quoted_source(l)) {
-        let Some(p) = PATTERNS.iter().find(|p| p.matches(line, engine)) else { continue };
-        match p.rank {
-            Rank::Cause => return Some(verdict(&lines, i, Some(p), engine)),
-            Rank::Consequence => generic = generic.or(Some((i, p))),
+    let mut signs = Signs::default();
+    for (i, line) in lines.iter().enumerate().filter(|(_, l)| l.speaks()) {
+        match patterns::first(&line.text, engine) {
+            Some((class, Rank::Cause)) => return Some(verdict(&lines, i, class, engine)),
+            Some((class, Rank::Opener)) => _ = signs.opener.get_or_insert((i, class)),
+            Some((class, Rank::Closer)) => _ = signs.closer.get_or_insert((i, class)),
+            // What follows a closing message is the front end falling over its dead engine.
+            None if signs.closer.is_none() && line.is_exception() => {
+                signs.exception.get_or_insert((i, Class::Unknown));
+            }
+            None if line.is_error() => _ = signs.error.get_or_insert((i, Class::Unknown)),
+            None => {}
         }
     }
-    let first_error = lines.iter().position(|l| text::is_error(l));
-    match (generic, first_error) {
-        // An exception of unknown text above the consequence is the better excerpt, and the honest class.
-        (Some((g, p)), Some(e)) if e < g && text::is_exception(&lines, e) => {
-            let cause = text::exception_line(&lines, e, g);
-            let mut v = verdict(&lines, cause, Some(p), engine);
-            v.next = Next::of(p.class, &lines[cause]);
-            Some(v)
-        }
-        (Some((g, p)), _) => Some(verdict(&lines, g, Some(p), engine)),
-        (None, Some(e)) => {
-            let at = text::exception_line(&lines, e, lines.len());
-            Some(verdict(&lines, at, None, engine))
-        }
-        (None, None) => None,
-    }
+    let (at, class) = signs.exception.or(signs.closer).or(signs.opener).or(signs.error)?;
+    Some(verdict(&lines, at, class, engine))
 }
 
-fn verdict(lines: &[String], at: usize, p: Option<&Pattern>, engine: Option<EngineKind>) -> Verdict {
-    let class = p.map_or(Class::Unknown, |p| p.class);
-    let root_cause = text::clean(&lines[at]);
+/// What was seen in a log that names no known cause; each is the first of its kind.
+#[derive(Debug, Default)]
+struct Signs {
+    /// An exception that no pattern knows: the honest excerpt, and no class.
+    exception: Option<(usize, Class)>,
+    closer: Option<(usize, Class)>,
+    opener: Option<(usize, Class)>,
+    error: Option<(usize, Class)>,
+}
+
+fn verdict(lines: &[Line], at: usize, class: Class, engine: Option<EngineKind>) -> Verdict {
+    let root_cause = with_key(lines, at);
     Verdict {
         class,
         next: Next::of(class, &root_cause),
@@ -73,6 +76,17 @@ fn verdict(lines: &[String], at: usize, p: Option<&Pattern>, engine: Option<Engi
         engine,
         phase: phase::of(lines, at, class),
         line: Some(at + 1),
+    }
+}
+
+/// A validation error stands on two lines: the key, and below it what is wrong with it.
+fn with_key(lines: &[Line], at: usize) -> String {
+    let text = &lines[at].text;
+    let detail = ["Extra inputs are not permitted", "Input should be", "Field required"];
+    let is_key = |t: &str| !t.is_empty() && t.chars().all(|c| c.is_alphanumeric() || "_.-".contains(c));
+    match at.checked_sub(1).map(|before| &lines[before].text) {
+        Some(key) if detail.iter().any(|d| text.starts_with(d)) && is_key(key) => format!("{key}: {text}"),
+        _ => text.clone(),
     }
 }
 
