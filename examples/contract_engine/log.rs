@@ -142,7 +142,7 @@ fn sglang(script: &Script, launch: &Launch, phase: Phase) {
             front(script, "The server is fired up and ready to roll!");
         }
         Phase::Stop => {
-            front(script, "Gracefully exiting... Remaining number of requests 0. Remaining requests [].")
+            front(script, "Gracefully exiting... Remaining number of requests 0. Remaining requests [].");
         }
     }
 }
