@@ -27,6 +27,7 @@ pub mod paced;
 mod request;
 mod run;
 mod sse;
+mod steady;
 mod stream;
 
 pub use block::block;
@@ -39,6 +40,7 @@ pub use options::{Counting, Endpoint, Goodput, Progress, RunOptions, Secret, Tar
 pub use outcome::{ErrorCount, ErrorKind, LoadResult, Row};
 pub use run::{raise_file_limit, run};
 pub use sse::SseParser;
+pub use steady::{Steady, steady};
 
 #[cfg(test)]
 mod semantics;

@@ -12,9 +12,9 @@ use crate::units::Nanos;
 use crate::workload::{PlannedRequest, Prompt};
 use bytes::Bytes;
 use serde_json::{Map, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, OnceLock};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -90,6 +90,36 @@ pub fn raise_file_limit(connections: usize) -> Result<()> {
     Ok(())
 }
 
+/// The places of a fixed number in flight, each with the time at which it became free.
+struct Slots {
+    free: Semaphore,
+    since: Mutex<VecDeque<Nanos>>,
+}
+
+impl Slots {
+    fn new(count: u32) -> Slots {
+        let count = count.max(1) as usize;
+        Slots { free: Semaphore::new(count), since: Mutex::new(vec![Nanos::ZERO; count].into()) }
+    }
+
+    fn times(&self) -> MutexGuard<'_, VecDeque<Nanos>> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a free place; says since when it was free.
+    async fn take(&self) -> Nanos {
+        if let Ok(permit) = self.free.acquire().await {
+            permit.forget();
+        }
+        self.times().pop_front().unwrap_or_default()
+    }
+
+    fn give(&self, at: Nanos) {
+        self.times().push_back(at);
+        self.free.add_permits(1);
+    }
+}
+
 /// What all client threads share.
 struct Plan {
     bodies: Vec<Bytes>,
@@ -101,7 +131,7 @@ struct Plan {
     think: Vec<Duration>,
     /// Next session to be sent.
     next: AtomicUsize,
-    slots: Option<Arc<Semaphore>>,
+    slots: Option<Slots>,
     closed_loop: bool,
     options: RunOptions,
     barrier: Barrier,
@@ -126,7 +156,7 @@ impl Plan {
             sessions: sessions(requests),
             think: requests.iter().map(|r| r.follows.map_or(Duration::ZERO, |f| f.think.into())).collect(),
             next: AtomicUsize::new(0),
-            slots: options.max_concurrency.map(|c| Arc::new(Semaphore::new(c.max(1) as usize))),
+            slots: options.max_concurrency.map(Slots::new),
             closed_loop: options.max_concurrency.is_some()
                 && requests.iter().all(|r| r.arrival == Nanos::ZERO),
             options: options.clone(),
@@ -262,8 +292,8 @@ impl Shard {
                     tokio::time::sleep_until(due.into()).await;
                 }
                 match &self.plan.slots {
-                    Some(slots) => slots.clone().acquire_owned().await.ok(),
-                    None => None,
+                    Some(slots) => slots.take().await,
+                    None => Nanos::ZERO,
                 }
             };
             let over = async {
@@ -272,16 +302,18 @@ impl Shard {
                     None => std::future::pending().await,
                 }
             };
-            let slot = tokio::select! {
+            let free = tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
                 () = over => break,
-                slot = ready => slot,
+                free = ready => free,
             };
             let (sender, plan) = (self.sender.clone(), self.plan.clone());
             running.spawn(async move {
-                let rows = run_session(&sender, &plan, k, start).await;
-                drop(slot);
+                let rows = run_session(&sender, &plan, k, start, free).await;
+                if let Some(slots) = &plan.slots {
+                    slots.give(rows.last().map_or(Nanos::from(start.elapsed()), |(_, row)| row.ended));
+                }
                 rows
             });
             // Lets the request just started reach its socket before the next one takes the thread, so that the
@@ -298,7 +330,14 @@ impl Shard {
 }
 
 /// The requests of one session, one after the other; stops at the first that fails.
-async fn run_session(sender: &Sender, plan: &Plan, k: usize, start: Instant) -> Vec<(usize, Row)> {
+/// In a closed loop the first is due since its slot was free.
+async fn run_session(
+    sender: &Sender,
+    plan: &Plan,
+    k: usize,
+    start: Instant,
+    free: Nanos,
+) -> Vec<(usize, Row)> {
     let mut rows: Vec<(usize, Row)> = Vec::new();
     for &i in &plan.sessions[k] {
         let mut row = plan.rows[i].clone();
@@ -310,7 +349,7 @@ async fn run_session(sender: &Sender, plan: &Plan, k: usize, start: Instant) -> 
                 () = plan.options.cancel.cancelled() => break,
             }
         } else if plan.closed_loop {
-            row.intended = Nanos::from(start.elapsed());
+            row.intended = free;
         }
         send_one(sender, plan, i, start, &mut row).await;
         let completed = row.completed();
@@ -371,6 +410,9 @@ fn conclude(parts: Vec<Part>, plan: &Plan, options: &RunOptions, connections: us
     if !errors.is_empty() {
         let by_kind: Map<_, _> = errors.iter().map(|(k, c)| (k.to_string(), json!(c.count))).collect();
         metrics.extra.insert("errors".into(), json!(by_kind));
+    }
+    if let Some(steady) = super::steady(&rows) {
+        metrics.extra.insert("steady".into(), steady.to_json());
     }
     metrics.extra.insert("client".into(), health.to_json());
     let invalid = verdict(&rows, cancelled);
