@@ -17,6 +17,8 @@ pub struct StopReport {
 }
 
 const POLL: Duration = Duration::from_millis(50);
+/// Workers whose parent is gone get this long to notice.
+const ORPHANS: Duration = Duration::from_millis(1500);
 /// After SIGKILL only the kernel stands between a process and its end.
 const KILL_WAIT: Duration = Duration::from_secs(20);
 const PORT_WAIT: Duration = Duration::from_secs(10);
@@ -35,10 +37,11 @@ pub fn stop(mut running: Running, grace: Duration, port: Option<u16>) -> StopRep
         && let Some(leader) = tree.members().first()
     {
         leader.signal(Signal::TERM);
-        wait_until(grace, || running.exit().is_some() && tree.members().is_empty());
+        wait_until(grace, || running.exit().is_some());
+        // The leader ends last in an orderly stop: whoever is still there will not go by itself.
+        wait_until(ORPHANS.min(grace), || tree.members().is_empty());
     } else {
-        // Workers of a leader that died by itself get a moment to notice.
-        wait_until(Duration::from_millis(500).min(grace), || tree.members().is_empty());
+        wait_until(ORPHANS.min(grace), || tree.members().is_empty());
     }
     report.leftovers = kill_all(&tree, running.exit().is_none());
     wait_until(KILL_WAIT, || running.exit().is_some());

@@ -166,6 +166,7 @@ pub(crate) mod tests {
             first_repeat: 0,
             ready_timeout_s: 1.0,
             run_timeout_s: 1.0,
+            stop_grace_s: None,
             dir: "trials".into(),
         };
         let failure = Failure {

@@ -26,6 +26,8 @@ pub(super) struct Launched {
     pub(super) started: Instant,
     pub(super) tail: LogTail,
     pub(super) failing: Failing,
+    /// From SIGTERM to SIGKILL.
+    grace: Duration,
 }
 
 /// What [`Launched::stop`] left to tell.
@@ -64,8 +66,8 @@ impl Launched {
 
     /// Stops the engine and proves that nothing of it is left.
     pub(super) fn stop(self) -> Stopped {
-        let Launched { adapter, running, lease, port, failing, .. } = self;
-        let report = stop(running, Duration::from_secs_f64(adapter.stop_grace_s()), Some(port));
+        let Launched { running, lease, port, failing, grace, .. } = self;
+        let report = stop(running, grace, Some(port));
         failing.secrets.scrub_file(&failing.log);
         if report.survivors.is_empty() {
             lease.release();
@@ -165,6 +167,7 @@ fn spawn(
         started,
         tail: LogTail::new(log),
         failing: failing.clone(),
+        grace: Duration::from_secs_f64(spec.stop_grace_s.unwrap_or(adapter.stop_grace_s()).clamp(0.0, 600.0)),
     })
 }
 

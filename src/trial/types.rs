@@ -39,6 +39,9 @@ pub struct TrialSpec {
     pub ready_timeout_s: f64,
     /// Seconds allowed for one measured run.
     pub run_timeout_s: f64,
+    /// Seconds between SIGTERM and SIGKILL; the engine's own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_grace_s: Option<f64>,
     /// Where the launch's log and spec go.
     pub dir: String,
 }

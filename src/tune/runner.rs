@@ -117,6 +117,7 @@ impl<'a> Runner<'a> {
             first_repeat: ask.runs.first_repeat,
             ready_timeout_s: plan.ready_timeout_s,
             run_timeout_s: plan.run_timeout_s,
+            stop_grace_s: None,
         }
     }
 
