@@ -256,6 +256,7 @@ impl Server {
             env: std::collections::BTreeMap::new(),
             dir: None,
             log: log.clone(),
+            nice: 0,
             marker,
         })?;
         let base_url = format!("http://127.0.0.1:{port}");

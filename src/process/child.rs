@@ -20,6 +20,8 @@ pub struct Launch {
     pub dir: Option<PathBuf>,
     /// Receives stdout and stderr, truncated at the start.
     pub log: PathBuf,
+    /// Added to the niceness: a larger one gives way to other processes.
+    pub nice: i32,
     /// Value of the environment marker, unique on this machine.
     pub marker: String,
 }
@@ -103,6 +105,9 @@ impl Running {
         let handle =
             expr.start().map_err(|e| Error::failed(format!("`{name}` could not be started")).source(e))?;
         let pid = handle.pids().first().copied().unwrap_or(0) as i32;
+        if launch.nice != 0 {
+            give_way(pid, launch.nice);
+        }
         let tree = Tree::of(pid, &launch.marker);
         Ok(Running { handle, tree, log: launch.log.clone(), finished: false })
     }
@@ -136,6 +141,18 @@ impl Drop for Running {
             self.tree.signal(rustix::process::Signal::KILL);
             let _ = self.handle.kill();
         }
+    }
+}
+
+/// At this moment the child is one thread; whatever it starts inherits the niceness. Not being allowed to is
+/// no reason to fail.
+fn give_way(pid: i32, nice: i32) {
+    let pid = rustix::process::Pid::from_raw(pid);
+    let now = rustix::process::getpriority_process(pid).unwrap_or(0);
+    let _ = rustix::process::setpriority_process(pid, (now + nice).min(19));
+    // Where the kernel groups by session, niceness counts only inside one; the session itself has its own.
+    if let Some(pid) = pid {
+        let _ = std::fs::write(format!("/proc/{}/autogroup", pid.as_raw_nonzero()), nice.to_string());
     }
 }
 

@@ -156,6 +156,7 @@ mod tests {
             env: BTreeMap::new(),
             dir: None,
             log: dir.join("log"),
+            nice: 0,
             marker: marker.into(),
         }
     }

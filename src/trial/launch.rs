@@ -144,7 +144,10 @@ fn spawn(
     let marker = format!("{}-{}/{}", std::process::id(), unique(), spec.id);
     let mut lease = Lease::reserve(Path::new(&spec.dir), "engine", &marker, Some(port))
         .map_err(|e| unwritable(e.to_string()))?;
-    let launch = Launch { argv: argv.clone(), env: plan.env.clone(), dir: None, log: log.clone(), marker };
+    // An engine on the CPU takes every core it can get; the client must still wake in time to stamp a token.
+    let nice = if spec.hardware == "cpu" { 10 } else { 0 };
+    let launch =
+        Launch { argv: argv.clone(), env: plan.env.clone(), dir: None, log: log.clone(), nice, marker };
     let started = Instant::now();
     let running = match Running::start(&launch) {
         Ok(r) => r,

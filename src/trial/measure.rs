@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// Largest share of prompt tokens from the prefix cache that a workload of unrelated prompts may show.
 const CLEAN_HIT_RATIO: f64 = 0.01;
+/// Tries at one run when something outside the engine spoils it.
+const ATTEMPTS: u64 = 3;
 const POLL: Duration = Duration::from_millis(100);
 /// Gauges are read this often; the engine's front end does the work, so not oftener.
 const SAMPLE: Duration = Duration::from_secs(2);
@@ -28,7 +30,8 @@ pub(super) struct RunId {
     pub(super) repeat: u32,
 }
 
-/// Runs one workload once; a run that the prefix cache spoilt is kept as invalid and made again.
+/// Runs one workload once; a run that the prefix cache or a starved client spoilt is kept as invalid and made
+/// again in the same launch, which costs seconds where another launch costs minutes.
 pub(super) fn run(
     spec: &TrialSpec,
     l: &mut Launched,
@@ -37,14 +40,15 @@ pub(super) fn run(
     cancel: &Cancel,
     observer: &dyn Observer,
 ) -> Result<Vec<Measured>, Box<Failure>> {
-    let first = once(spec, l, ready, id, 0, cancel, observer)?;
-    let spoilt =
-        first.cache_hit_ratio.is_some_and(|r| r > CLEAN_HIT_RATIO) && !shares_prompts(&first.workload);
-    if !spoilt {
-        return Ok(vec![first]);
+    let mut made = Vec::new();
+    for attempt in 0..ATTEMPTS {
+        let (run, spoilt) = once(spec, l, ready, id, attempt, cancel, observer)?;
+        made.push(run);
+        if !spoilt {
+            break;
+        }
     }
-    let second = once(spec, l, ready, id, 1, cancel, observer)?;
-    Ok(vec![first, second])
+    Ok(made)
 }
 
 /// Prompts that have something in common by intent: hits are then part of the workload.
@@ -60,10 +64,10 @@ fn once(
     attempt: u64,
     cancel: &Cancel,
     observer: &dyn Observer,
-) -> Result<Measured, Box<Failure>> {
+) -> Result<(Measured, bool), Box<Failure>> {
     let workload = &spec.workloads[id.workload];
     // Contents differ in every run of the trial, and are the same for every candidate at the same place.
-    let content = (u64::from(spec.first_repeat + id.repeat) * 64 + id.workload as u64) * 2 + attempt;
+    let content = (u64::from(spec.first_repeat + id.repeat) * 64 + id.workload as u64) * 4 + attempt;
     let requests = generate_run(workload, vocab(spec), content)
         .map_err(|e| l.failing.of(Class::BadValue, "run", &e.to_string(), "correct the workload"))?;
     observer.event(&Event::RunStarted { workload: id.workload, repeat: spec.first_repeat + id.repeat });
@@ -88,7 +92,9 @@ fn once(
         wall_s,
     };
     observer.event(&Event::RunFinished { run: &run });
-    Ok(run)
+    // Lost requests are the engine's doing: another try would only hide them.
+    let spoilt = !run.invalid.is_empty() && result.errors.is_empty();
+    Ok((run, spoilt))
 }
 
 /// Token ids are drawn below this; the catalogue knows the model's vocabulary, else a size that every
