@@ -7,7 +7,7 @@
 //! schedule, sequence), all in integer nanoseconds.
 
 use super::result::{Account, RequestOutcome, SimResult};
-use super::scheduler::{Blocked, PlainStretch, Scheduler, SimRequest, Step, TokenEvent, Transition};
+use super::scheduler::{PlainStretch, Scheduler, SimRequest, Step, TokenEvent, Transition};
 use super::tally::{self, Peaks, Tally};
 use crate::cost::StepTime;
 use crate::scenario::{Key, Metrics};
@@ -132,6 +132,9 @@ struct Run<'a, I: Iterator, S: ?Sized, T: ?Sized> {
     jumped: u64,
     /// Emission of the latest completed step.
     emitted: u64,
+    /// Emission of the latest completed step that decode rows took part in.
+    decoded: u64,
+    prefill_alone: bool,
     /// Seats of a client with bounded concurrency, by the time at which they came free.
     seats: Option<BinaryHeap<Reverse<u64>>>,
     /// Requests out of the front end: (time, live index, request).
@@ -165,6 +168,7 @@ where
 {
     fn new(source: I, scheduler: &'a mut S, time: &'a T, options: &'a SimOptions) -> Self {
         let tally = || Tally::new(options.streaming);
+        let prefill_alone = scheduler.prefill_alone();
         Run {
             source: source.peekable(),
             next: None,
@@ -177,6 +181,8 @@ where
             frontend: options.frontend_from.0,
             jumped: 0,
             emitted: 0,
+            decoded: 0,
+            prefill_alone,
             seats: options.max_concurrency.map(|n| (0..n.max(1)).map(|_| Reverse(0)).collect()),
             ready: VecDeque::new(),
             flying: VecDeque::new(),
@@ -353,7 +359,7 @@ where
                     live.preemptions += 1;
                     live.out = true;
                     // Until it runs again its tokens are timed one by one.
-                    live.latest.get_or_insert(self.emitted);
+                    live.latest.get_or_insert(self.decoded);
                 }
             }
         }
@@ -363,12 +369,7 @@ where
         let g = self.scheduler.gauges();
         let a = &mut self.account;
         a.peak_running = a.peak_running.max(g.running);
-        match self.scheduler.blocked() {
-            Some(Blocked::Seats) => a.seats_full_steps += 1,
-            Some(Blocked::Budget) => a.budget_full_steps += 1,
-            Some(Blocked::KvBlocks) => a.kv_full_steps += 1,
-            None => {}
-        }
+        a.note_blocked(self.scheduler.blocked());
     }
 
     /// Ends the oldest step: its tokens go out.
@@ -381,15 +382,19 @@ where
         } else {
             self.scheduler.complete_notable(step.ticket, &mut events)
         };
-        let before = self.emitted;
-        let now = (self.host + self.time.emit(step.shape.rows())).max(before);
+        let before = self.decoded;
+        let now = (self.host + self.time.emit(step.shape.rows())).max(self.emitted);
+        let alone = self.prefill_alone && step.shape.decode_rows == 0;
+        self.close_peaks(self.host.min(self.emitted));
         self.emitted = now;
+        if !alone {
+            self.decoded = now;
+        }
         let tokens = plain + events.len() as u32;
-        self.close_peaks(self.host.min(before));
         self.peaks.tokens(now, tokens);
         self.itl.add(now - before, plain);
         for e in &events {
-            self.token(e, before, now);
+            self.token(e, before, now, alone);
         }
         self.events = events;
     }
@@ -402,7 +407,7 @@ where
         }
     }
 
-    fn token(&mut self, e: &TokenEvent, before: u64, now: u64) {
+    fn token(&mut self, e: &TokenEvent, before: u64, now: u64, alone: bool) {
         let index = e.id as usize;
         let live = &mut self.live[index];
         if e.index == 1 {
@@ -414,7 +419,7 @@ where
                 live.itl.push(Nanos(gap));
             }
         }
-        live.latest = live.out.then_some(now);
+        live.latest = (live.out || alone).then_some(now);
         if e.finished {
             self.done(index, now);
         }
@@ -449,7 +454,7 @@ where
             return false;
         }
         let Some(stretch) = self.scheduler.plain_stretch() else { return false };
-        let queue_stands = stretch.admission_closed && self.scheduler.gauges().waiting > 0;
+        let queue_stands = stretch.closed.is_some() && self.scheduler.gauges().waiting > 0;
         let until = if queue_stands { u64::MAX } else { self.next_ready().unwrap_or(u64::MAX) };
         let steps = self.pass(&stretch, until, queue_stands);
         if steps > 0 {
@@ -478,12 +483,13 @@ where
                 None => (end, emit),
             };
             self.host = self.host.max(ended);
-            let before = self.emitted;
-            self.emitted = (self.host + emit).max(before);
-            self.close_peaks(self.host.min(before));
+            let before = self.decoded;
+            self.close_peaks(self.host.min(self.emitted));
+            self.emitted = (self.host + emit).max(self.emitted);
+            self.decoded = self.emitted;
             self.peaks.tokens(self.emitted, rows);
             self.itl.add(self.emitted - before, rows);
-            self.account.seats_full_steps += u64::from(queue_stands);
+            self.account.note_blocked(stretch.closed.filter(|_| queue_stands));
             shape.decode_ctx += u64::from(rows);
             shape.decode_ctx_window += u64::from(stretch.window_growth);
             steps += 1;

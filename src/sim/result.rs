@@ -1,5 +1,6 @@
 //! What a simulation gives back.
 
+use super::scheduler::Blocked;
 use crate::cost::StepShape;
 use crate::scenario::Metrics;
 use crate::units::Nanos;
@@ -92,6 +93,15 @@ impl Account {
         self.prefill_rows += u64::from(s.prefill_rows);
         self.decode_rows += u64::from(s.decode_rows);
         self.decode_ctx += s.decode_ctx;
+    }
+
+    pub(super) fn note_blocked(&mut self, blocked: Option<Blocked>) {
+        match blocked {
+            Some(Blocked::Seats) => self.seats_full_steps += 1,
+            Some(Blocked::Budget) => self.budget_full_steps += 1,
+            Some(Blocked::KvBlocks) => self.kv_full_steps += 1,
+            None => {}
+        }
     }
 
     /// Mean tokens a step.

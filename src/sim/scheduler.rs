@@ -90,8 +90,8 @@ pub struct PlainStretch {
     /// `decode_ctx_window` by `window_growth`.
     pub shape: StepShape,
     pub window_growth: u32,
-    /// Requests added meanwhile could not be admitted within the stretch.
-    pub admission_closed: bool,
+    /// Requests added meanwhile could not be admitted within the stretch, and why.
+    pub closed: Option<Blocked>,
 }
 
 /// One engine's continuous-batching scheduler. The driver calls `schedule`, lets the step's time pass, and
@@ -114,10 +114,15 @@ pub trait Scheduler: Send {
     fn blocked(&self) -> Option<Blocked> {
         None
     }
+    /// Steps with prompt tokens carry no decode rows: tokens of decode rows then follow those of the latest
+    /// step that had some.
+    fn prefill_alone(&self) -> bool {
+        false
+    }
     /// As [`complete`](Scheduler::complete), but appends only the tokens that do not simply follow the
     /// request's token of the step before: its first one, its last one, and those around a preemption.
     /// Returns how many tokens were left out; every one of them belongs to a request that also got a token
-    /// in the step before.
+    /// in the step before (in the latest step with decode rows, where prefill runs alone).
     fn complete_notable(&mut self, ticket: u64, out: &mut Vec<TokenEvent>) -> u32 {
         self.complete(ticket, out);
         0

@@ -1,6 +1,7 @@
 use super::*;
 use crate::cost::{StepCost, StepShape};
 use crate::engine::EngineConfig;
+use crate::scenario::EngineKind;
 use crate::sim::kv::KvLayout;
 use crate::sim::policy;
 use proptest::prelude::*;
@@ -131,12 +132,20 @@ fn workload() -> impl Strategy<Value = Vec<Arrival>> {
 }
 
 fn setting() -> impl Strategy<Value = (EngineConfig, KvLayout, SimOptions)> {
+    let engine_kind = prop::sample::select(EngineKind::ALL.to_vec());
     let engine = (1u32..40, 40u32..200, prop::bool::ANY, prop::bool::ANY, prop::bool::ANY);
     let more = (0u32..2, 30u64..400, 0u32..3, 20u32..200, prop::option::of(1u32..30));
-    (engine, more).prop_map(
-        |((seqs, budget, overlap, reserve, caching), (long, blocks, groups, window, clients))| {
+    (engine_kind, engine, more).prop_map(
+        |(kind, (seqs, budget, overlap, reserve, caching), (long, blocks, groups, window, clients))| {
             let mut c = config();
+            c.engine = kind;
             c.max_num_seqs = seqs;
+            // Kinds of their own: chunk size and mixing (SGLang), reservation (TensorRT-LLM).
+            c.mixed_chunk = long > 0;
+            c.reserve_output = reserve;
+            if kind == EngineKind::Sglang && caching {
+                c.version = (0, 5, 23);
+            }
             c.max_num_batched_tokens = budget;
             c.chunk_tokens = long * 30;
             c.overlap = overlap;
@@ -171,12 +180,14 @@ fn a_shared_prefix_is_computed_once() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn jumping_equals_stepping_to_the_nanosecond(requests in workload(), (c, layout, options) in setting()) {
         let (jumped, g) = run(&requests, &c, &layout, &options);
         let (stepped, _) = run(&requests, &c, &layout, &SimOptions { fast_forward: false, ..options.clone() });
+        prop_assert_eq!(&jumped.requests, &stepped.requests);
+        prop_assert_eq!(jumped.account, stepped.account);
         prop_assert_eq!(&jumped, &stepped);
         let (mut full, _) = run(&requests, &c, &layout, &SimOptions { itl: true, ..options });
         for r in &mut full.requests {

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::ops::{Index, IndexMut};
 
 /// End of the running list.
-pub(super) const NONE: Slot = Slot::MAX;
+pub(in crate::sim::policy) const NONE: Slot = Slot::MAX;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(in crate::sim::policy) enum Phase {
     Waiting,
     Prefill,
     Decode,
@@ -17,60 +17,65 @@ pub(super) enum Phase {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Req {
-    pub(super) id: u64,
-    pub(super) input: u32,
-    pub(super) output: u32,
-    pub(super) max_tokens: u32,
-    pub(super) phase: Phase,
+pub(in crate::sim::policy) struct Req {
+    pub(in crate::sim::policy) id: u64,
+    pub(in crate::sim::policy) input: u32,
+    pub(in crate::sim::policy) output: u32,
+    pub(in crate::sim::policy) max_tokens: u32,
+    pub(in crate::sim::policy) phase: Phase,
     /// Output tokens known or under way, as of the latest admission.
-    pub(super) emitted: u32,
+    pub(in crate::sim::policy) emitted: u32,
     /// Tokens in the cache before and after the latest step; while decoding, as of the first decode step.
-    pub(super) before: u32,
-    pub(super) cached: u32,
+    pub(in crate::sim::policy) before: u32,
+    pub(in crate::sim::policy) cached: u32,
     /// Step that computes the last known token and so brings output token `emitted + 1`.
-    pub(super) first_step: u64,
+    pub(in crate::sim::policy) first_step: u64,
     /// Changes whenever the request leaves the decode rows, so that turns noted before are void.
-    pub(super) epoch: u32,
+    pub(in crate::sim::policy) epoch: u32,
     /// Its blocks among the free ones, after a preemption.
-    pub(super) left_behind: Option<u64>,
-    pub(super) resumed: bool,
+    pub(in crate::sim::policy) left_behind: Option<u64>,
+    pub(in crate::sim::policy) resumed: bool,
     /// Chained hashes of the prompt's full blocks.
-    pub(super) hashes: Vec<u64>,
+    pub(in crate::sim::policy) hashes: Vec<u64>,
     /// How many of those blocks are computed, from the first.
-    pub(super) computed: u32,
+    pub(in crate::sim::policy) computed: u32,
     /// Hashes of the cached blocks it uses, in order.
-    pub(super) named: Vec<u64>,
+    pub(in crate::sim::policy) named: Vec<u64>,
     prev: Slot,
-    pub(super) next: Slot,
+    pub(in crate::sim::policy) next: Slot,
 }
 
 impl Req {
     /// Tokens known: prompt and output so far.
-    pub(super) fn known(&self) -> u32 {
+    pub(in crate::sim::policy) fn known(&self) -> u32 {
         self.input + self.emitted
     }
 
+    /// Known tokens still to be computed, while its prompt is unfinished.
+    pub(in crate::sim::policy) fn rest(&self) -> u32 {
+        self.known() - self.cached
+    }
+
     /// Tokens in the cache when `step` is scheduled, for a decode row.
-    pub(super) fn cached_at(&self, step: u64) -> u32 {
+    pub(in crate::sim::policy) fn cached_at(&self, step: u64) -> u32 {
         self.known() + (step - self.first_step - 1) as u32
     }
 
     /// Number of the output token that `step` brings, from 1.
-    pub(super) fn token_of(&self, step: u64) -> u32 {
+    pub(in crate::sim::policy) fn token_of(&self, step: u64) -> u32 {
         self.emitted + 1 + (step - self.first_step) as u32
     }
 }
 
 /// All requests the scheduler knows; slots are reused.
 #[derive(Debug, Clone)]
-pub(super) struct Requests {
+pub(in crate::sim::policy) struct Requests {
     all: Vec<Req>,
     vacant: Vec<Slot>,
     by_id: HashMap<u64, Slot>,
-    pub(super) head: Slot,
-    pub(super) tail: Slot,
-    pub(super) running: u32,
+    pub(in crate::sim::policy) head: Slot,
+    pub(in crate::sim::policy) tail: Slot,
+    pub(in crate::sim::policy) running: u32,
 }
 
 impl Default for Requests {
@@ -99,7 +104,7 @@ impl IndexMut<Slot> for Requests {
 }
 
 impl Requests {
-    pub(super) fn insert(&mut self, r: SimRequest) -> Slot {
+    pub(in crate::sim::policy) fn insert(&mut self, r: SimRequest) -> Slot {
         let mut req = Req {
             id: r.id,
             input: r.input_tokens.max(1),
@@ -131,19 +136,31 @@ impl Requests {
         slot
     }
 
-    pub(super) fn find(&self, id: u64) -> Option<Slot> {
+    pub(in crate::sim::policy) fn find(&self, id: u64) -> Option<Slot> {
         self.by_id.get(&id).copied()
     }
 
-    pub(super) fn remove(&mut self, slot: Slot) {
+    pub(in crate::sim::policy) fn remove(&mut self, slot: Slot) {
         let r = &mut self.all[slot as usize];
         r.epoch += 1;
         self.by_id.remove(&r.id);
         self.vacant.push(slot);
     }
 
+    /// Running requests in running order.
+    pub(in crate::sim::policy) fn in_order(&self) -> impl Iterator<Item = Slot> + '_ {
+        let mut next = self.head;
+        std::iter::from_fn(move || {
+            let slot = next;
+            (slot != NONE).then(|| {
+                next = self[slot].next;
+                slot
+            })
+        })
+    }
+
     /// Appends to the running order.
-    pub(super) fn link(&mut self, slot: Slot) {
+    pub(in crate::sim::policy) fn link(&mut self, slot: Slot) {
         let tail = self.tail;
         self[slot].prev = tail;
         self[slot].next = NONE;
@@ -157,7 +174,7 @@ impl Requests {
     }
 
     /// Takes out of the running order.
-    pub(super) fn unlink(&mut self, slot: Slot) {
+    pub(in crate::sim::policy) fn unlink(&mut self, slot: Slot) {
         let (prev, next) = (self[slot].prev, self[slot].next);
         if prev == NONE {
             self.head = next;

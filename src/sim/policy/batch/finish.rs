@@ -1,26 +1,28 @@
 //! Completion of a step: tokens out, finished requests gone.
 
-use super::requests::{NONE, Phase};
-use super::{InFlight, VllmScheduler};
+use super::requests::{NONE, Phase, Req};
+use super::{Batch, InFlight};
 use crate::sim::scheduler::{Slot, TokenEvent};
 
-impl VllmScheduler {
+impl Batch {
     fn take_record(&mut self, ticket: u64) -> InFlight {
         let record = self.in_flight.pop_front();
-        debug_assert!(record.as_ref().is_some_and(|r| r.number == ticket), "steps end in order");
+        debug_assert!(record.as_ref().is_some_and(|r| r.ticket == ticket), "steps end in order");
         record.unwrap_or_default()
     }
 
     /// Every token of the step in batch order.
-    pub(super) fn complete_all(&mut self, ticket: u64, out: &mut Vec<TokenEvent>) {
+    pub(in crate::sim::policy) fn complete(&mut self, ticket: u64, out: &mut Vec<TokenEvent>) {
         let record = self.take_record(ticket);
         let mut slot = self.requests.head;
         while slot != NONE {
             let r = &self.requests[slot];
-            if r.first_step <= record.number && r.token_of(record.number) <= r.output {
+            let decoded = record.decodes && r.first_step < record.number;
+            let started = r.first_step == record.number && record.first.contains(&slot);
+            if (decoded || started) && r.token_of(record.number) <= r.output {
                 out.push(self.token(slot, &record));
             }
-            slot = self.requests[slot].next;
+            slot = r.next;
         }
         self.out_of_running(&record, out);
         self.retire(record);
@@ -38,7 +40,7 @@ impl VllmScheduler {
     }
 
     /// The tokens that are not plain; returns how many were.
-    pub(super) fn complete_some(&mut self, ticket: u64, out: &mut Vec<TokenEvent>) -> u32 {
+    pub(in crate::sim::policy) fn complete_notable(&mut self, ticket: u64, out: &mut Vec<TokenEvent>) -> u32 {
         let record = self.take_record(ticket);
         for &slot in &record.first {
             if self.requests[slot].phase != Phase::Waiting {
@@ -50,6 +52,9 @@ impl VllmScheduler {
             if r.phase != Phase::Waiting && r.first_step != record.number {
                 out.push(self.token(slot, &record));
             }
+        }
+        for &slot in &record.second {
+            out.push(self.token(slot, &record));
         }
         self.out_of_running(&record, out);
         let plain = record.plain;
@@ -67,13 +72,13 @@ impl VllmScheduler {
     fn retire(&mut self, mut record: InFlight) {
         for &slot in &record.last {
             self.ending.retain(|&s| s != slot);
-            let r = &self.requests[slot];
-            if r.output != r.max_tokens && r.phase == Phase::Decode {
+            if self.requests[slot].phase == Phase::Decode && !self.ends_by_length(slot) {
                 self.wasting -= 1;
             }
             self.remove(slot);
         }
         record.first.clear();
+        record.second.clear();
         record.last.clear();
         record.preempted.clear();
         self.spare.push(record);
@@ -81,6 +86,8 @@ impl VllmScheduler {
 
     /// Takes a request out, wherever it is, and gives its blocks back.
     fn remove(&mut self, slot: Slot) {
+        self.eased = true;
+        self.second.retain(|&s| s != slot);
         if self.requests[slot].phase == Phase::Waiting {
             self.waiting.retain(|&s| s != slot);
             if let Some(number) = self.requests[slot].left_behind.take() {
@@ -97,28 +104,37 @@ impl VllmScheduler {
         self.requests.remove(slot);
     }
 
-    pub(super) fn abort_request(&mut self, id: u64) -> bool {
+    pub(in crate::sim::policy) fn abort(&mut self, id: u64) -> bool {
         let Some(slot) = self.requests.find(id) else { return false };
+        let by_length = self.ends_by_length(slot);
         let r = &self.requests[slot];
-        let (first_step, output) = (r.first_step, r.output);
         for flying in &mut self.in_flight {
-            let ends = flying.last.contains(&slot);
-            if r.phase == Phase::Decode && ends && r.output != r.max_tokens {
+            if r.phase == Phase::Decode && flying.last.contains(&slot) && !by_length {
                 self.wasting -= 1;
             }
-            if flying.preempted.contains(&slot) {
-                flying.preempted.retain(|&s| s != slot);
-            } else if r.phase != Phase::Waiting
-                && first_step < flying.number
-                && r.token_of(flying.number) < output
-            {
-                flying.plain -= 1;
+            if r.phase != Phase::Waiting {
+                flying.forget_row(r, slot);
             }
+            flying.preempted.retain(|&s| s != slot);
             flying.first.retain(|&s| s != slot);
             flying.last.retain(|&s| s != slot);
         }
         self.ending.retain(|&s| s != slot);
         self.remove(slot);
         true
+    }
+}
+
+impl InFlight {
+    /// A decode row goes before the step has ended: its token, if one was coming, is no plain one any more.
+    /// True when one was coming and it is not the last.
+    pub(super) fn forget_row(&mut self, r: &Req, slot: Slot) -> bool {
+        let coming = self.decodes && r.first_step < self.number && r.token_of(self.number) < r.output;
+        if coming && self.second.contains(&slot) {
+            self.second.retain(|&s| s != slot);
+        } else if coming {
+            self.plain -= 1;
+        }
+        coming
     }
 }

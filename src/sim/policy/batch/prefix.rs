@@ -1,66 +1,27 @@
-//! The second half of a step: waiting requests, in order, with the budget that is left.
+//! Admission of a request and what it finds of itself in the prefix cache.
 
 use super::requests::Phase;
-use super::{InFlight, VllmScheduler};
+use super::{Batch, InFlight};
 use crate::cost::StepShape;
-use crate::sim::scheduler::{Blocked, Slot, Transition};
+use crate::sim::scheduler::{Slot, Transition};
 
 /// What of a waiting request is in the cache.
 #[derive(Debug, Clone, Copy)]
-struct Hit {
+pub(in crate::sim::policy) struct Hit {
     /// Prompt blocks found by hash.
     named: u32,
     /// Blocks after those that it left behind itself.
     own: u32,
-    tokens: u32,
+    pub(in crate::sim::policy) tokens: u32,
     /// Blocks of the pool among them that running requests use.
-    in_use: u64,
+    pub(in crate::sim::policy) in_use: u64,
 }
 
-impl VllmScheduler {
-    /// Admits what fits; says what the next one waits for.
-    pub(super) fn admit_waiting(&mut self, record: &mut InFlight, shape: &mut StepShape) -> Option<Blocked> {
-        let mut budget = self.limits.budget - shape.tokens();
-        while let Some(&slot) = self.waiting.front() {
-            if self.requests.running >= self.limits.max_seqs {
-                return Some(Blocked::Seats);
-            }
-            if budget == 0 {
-                return Some(Blocked::Budget);
-            }
-            let hit = self.prefix_hit(slot);
-            self.requests[slot].cached = hit.tokens;
-            let mut chunk = self.chunk_of(slot, u64::MAX);
-            if !self.limits.chunked && chunk > budget {
-                return Some(Blocked::Budget);
-            }
-            chunk = chunk.min(budget);
-            let known = self.requests[slot].known();
-            let first_chunk = self.layout.held(hit.tokens, hit.tokens + chunk);
-            let asked = if self.limits.reserve_full_prompt {
-                self.layout.whole(known, self.in_flight_tokens()).max(first_chunk)
-            } else {
-                first_chunk
-            };
-            if asked - hit.in_use > self.pool.free() {
-                return Some(Blocked::KvBlocks);
-            }
-            self.waiting.pop_front();
-            self.adopt_prefix(slot, hit);
-            self.enter(slot, chunk, shape);
-            self.note_chunk(slot, record, shape);
-            if self.requests[slot].first_step == u64::MAX {
-                self.prefilling.push(slot);
-            }
-            budget -= chunk;
-        }
-        None
-    }
-
+impl Batch {
     /// How much of a waiting request is in the cache: prompt blocks by hash, and after a preemption what it
     /// left behind itself. The last known token is always computed again, so at most whole blocks before it
     /// count.
-    fn prefix_hit(&self, slot: Slot) -> Hit {
+    pub(in crate::sim::policy) fn prefix_hit(&self, slot: Slot) -> Hit {
         let r = &self.requests[slot];
         let at_most = (r.known() - 1) / self.layout.block_size;
         let usable = &r.hashes[..r.hashes.len().min(at_most as usize)];
@@ -81,7 +42,7 @@ impl VllmScheduler {
     }
 
     fn adopt_prefix(&mut self, slot: Slot, hit: Hit) {
-        if self.limits.prefix_caching {
+        if self.prefix_caching {
             self.prefix_queries += u64::from(self.requests[slot].known());
             self.prefix_hits += u64::from(hit.tokens);
         }
@@ -103,7 +64,16 @@ impl VllmScheduler {
         self.pool.take(window);
     }
 
-    fn enter(&mut self, slot: Slot, chunk: u32, shape: &mut StepShape) {
+    /// Takes a request that has left the waiting queue into the batch with its first chunk.
+    pub(in crate::sim::policy) fn admit(
+        &mut self,
+        slot: Slot,
+        hit: Hit,
+        chunk: u32,
+        record: &mut InFlight,
+        shape: &mut StepShape,
+    ) {
+        self.adopt_prefix(slot, hit);
         self.allocate_chunk(slot, chunk);
         self.requests.link(slot);
         let r = &mut self.requests[slot];
@@ -115,5 +85,9 @@ impl VllmScheduler {
             Transition::Admitted { id }
         });
         shape.admitted += 1;
+        self.note_chunk(slot, record, shape);
+        if self.requests[slot].first_step == u64::MAX {
+            self.prefilling.push(slot);
+        }
     }
 }

@@ -7,13 +7,13 @@ use crate::sim::kv::KvLayout;
 
 /// Sums over the active decode rows, as of the next step to be scheduled.
 #[derive(Debug, Clone)]
-pub(super) struct DecodeSums {
-    pub(super) rows: u32,
+pub(in crate::sim::policy) struct DecodeSums {
+    pub(in crate::sim::policy) rows: u32,
     /// Σ of contexts attended to (tokens in the cache + the new one).
-    pub(super) ctx: u64,
-    pub(super) ctx_window: u64,
+    pub(in crate::sim::policy) ctx: u64,
+    pub(in crate::sim::policy) ctx_window: u64,
     /// Rows whose clipped context still grows.
-    pub(super) growing: u32,
+    pub(in crate::sim::policy) growing: u32,
     layout: KvLayout,
     clip: u32,
     /// Rows by (tokens in the cache - step) modulo the block size.
@@ -24,7 +24,7 @@ pub(super) struct DecodeSums {
 }
 
 impl DecodeSums {
-    pub(super) fn new(layout: KvLayout, clip: u32) -> DecodeSums {
+    pub(in crate::sim::policy) fn new(layout: KvLayout, clip: u32) -> DecodeSums {
         let block = layout.block_size as usize;
         let deep = if layout.sliding_groups > 0 { block } else { 0 };
         DecodeSums {
@@ -46,7 +46,7 @@ impl DecodeSums {
     }
 
     /// Adds a row that will have `cached` tokens in the cache when the next step is scheduled.
-    pub(super) fn join(&mut self, cached: u32) {
+    pub(in crate::sim::policy) fn join(&mut self, cached: u32) {
         let context = cached + 1;
         self.rows += 1;
         self.ctx += u64::from(context);
@@ -60,7 +60,7 @@ impl DecodeSums {
     }
 
     /// Takes out a row that has `cached` tokens in the cache as of the next step.
-    pub(super) fn leave(&mut self, cached: u32) {
+    pub(in crate::sim::policy) fn leave(&mut self, cached: u32) {
         let context = cached + 1;
         self.rows -= 1;
         self.ctx -= u64::from(context);
@@ -74,12 +74,12 @@ impl DecodeSums {
     }
 
     /// A row's context has come to the clip: it stops growing.
-    pub(super) fn clipped(&mut self) {
+    pub(in crate::sim::policy) fn clipped(&mut self) {
         self.growing -= 1;
     }
 
     /// A row's cache has come to the window: it gives blocks back from now on.
-    pub(super) fn deepened(&mut self, cached: u32) {
+    pub(in crate::sim::policy) fn deepened(&mut self, cached: u32) {
         let r = self.residue(cached);
         self.deep[r] += 1;
     }
@@ -90,12 +90,12 @@ impl DecodeSums {
     }
 
     /// Blocks that the rows need `ahead` steps after the next one.
-    pub(super) fn wanted(&self, ahead: u64) -> u64 {
+    pub(in crate::sim::policy) fn wanted(&self, ahead: u64) -> u64 {
         self.at(&self.phase, 0, ahead) * u64::from(self.layout.full_groups + self.layout.sliding_groups)
     }
 
     /// Blocks that fall out of the rows' windows in the same step.
-    pub(super) fn dropped(&self, ahead: u64) -> u64 {
+    pub(in crate::sim::policy) fn dropped(&self, ahead: u64) -> u64 {
         if self.deep.is_empty() {
             return 0;
         }
@@ -104,7 +104,7 @@ impl DecodeSums {
     }
 
     /// The same rows, `steps` steps later.
-    pub(super) fn advance(&mut self, steps: u64) {
+    pub(in crate::sim::policy) fn advance(&mut self, steps: u64) {
         self.ctx += u64::from(self.rows) * steps;
         self.ctx_window += u64::from(self.growing) * steps;
         self.step += steps;

@@ -1,9 +1,9 @@
-//! The first half of a step: running requests, in order, and preemption.
+//! Running rows: their chunks, their blocks, preemption.
 
 use super::requests::{NONE, Phase};
-use super::{InFlight, Turn, VllmScheduler};
+use super::{Batch, InFlight, Turn};
 use crate::cost::StepShape;
-use crate::sim::scheduler::{PlainStretch, Slot, Transition};
+use crate::sim::scheduler::{Slot, Transition};
 use std::cmp::Reverse;
 
 /// Σ over positions `from + 1 ..= from + len` of the position clipped to `clip`.
@@ -13,51 +13,54 @@ fn context_sum(from: u32, len: u32, clip: u32) -> u64 {
     a * below + below * (below + 1) / 2 + (n - below) * w
 }
 
-impl VllmScheduler {
+/// How prompts are cut into chunks.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::sim::policy) struct Chunking {
+    /// Tokens of one step.
+    pub(in crate::sim::policy) budget: u32,
+    /// The longest chunk of one request.
+    pub(in crate::sim::policy) cap: u32,
+    /// A chunk cut short by the budget is a multiple of this.
+    pub(in crate::sim::policy) unit: u32,
+}
+
+impl Chunking {
+    /// The next chunk of a prompt with `rest` tokens to compute, when `left` of the budget are left.
+    pub(in crate::sim::policy) fn chunk(&self, rest: u32, left: u32) -> u32 {
+        let wanted = rest.min(self.cap);
+        if wanted <= left { wanted } else { left / self.unit * self.unit }
+    }
+}
+
+impl Batch {
+    /// Moves every running request on, in running order, preempting from the tail when blocks run out.
     /// True when a request was preempted.
-    pub(super) fn run_running(&mut self, record: &mut InFlight, shape: &mut StepShape) -> bool {
-        let mut budget = self.limits.budget - self.decode.rows;
+    pub(in crate::sim::policy) fn run_running(
+        &mut self,
+        chunking: &Chunking,
+        record: &mut InFlight,
+        shape: &mut StepShape,
+    ) -> bool {
+        let mut left = chunking.budget - self.decode.rows;
         let mut wanted = self.decode.wanted(0);
-        let mut chunks: u64 = 0;
-        let mut chunk_blocks: u64 = 0;
-        for i in 0..self.prefilling.len() {
-            let slot = self.prefilling[i];
-            let chunk = self.chunk_of(slot, u64::from(budget));
-            chunks += u64::from(chunk);
-            budget -= chunk;
-            chunk_blocks += self.blocks_for(slot, chunk);
+        for &slot in &self.prefilling {
+            let chunk = chunking.chunk(self.requests[slot].rest(), left);
+            left -= chunk;
+            wanted += self.blocks_for(slot, chunk);
         }
-        debug_assert!(chunks >= self.prefilling.len() as u64, "a running request is starved");
-        wanted += chunk_blocks;
         let scarce = wanted > self.pool.free();
         let preempted = if scarce {
-            self.run_in_order(record)
+            self.run_in_order(chunking, record)
         } else {
             let dropped = self.decode.dropped(0);
             self.pool.take(self.decode.wanted(0));
             self.pool.give(dropped);
+            self.allocate_chunks(chunking);
             false
         };
-        shape.decode_rows = self.decode.rows;
-        shape.decode_ctx = self.decode.ctx;
-        shape.decode_ctx_window = self.decode.ctx_window;
-        if scarce {
-            self.note_chunks(record, shape);
-        } else {
-            self.run_chunks(record, shape);
-        }
+        self.note_decode(shape);
+        self.note_chunks(record, shape);
         preempted
-    }
-
-    /// Tokens of its prompt that the request computes next within `budget`.
-    pub(super) fn chunk_of(&self, slot: Slot, budget: u64) -> u32 {
-        let r = &self.requests[slot];
-        let mut chunk = r.known() - r.cached;
-        let several = self.requests.running as usize + self.waiting.len() > 1;
-        if self.limits.long_prefill > 0 && several {
-            chunk = chunk.min(self.limits.long_prefill);
-        }
-        chunk.min(u32::try_from(budget).unwrap_or(u32::MAX))
     }
 
     /// New blocks that a chunk needs, before any fall out of its window.
@@ -68,21 +71,18 @@ impl VllmScheduler {
         groups * u64::from((r.cached + chunk).div_ceil(b) - r.cached.div_ceil(b))
     }
 
-    fn run_chunks(&mut self, record: &mut InFlight, shape: &mut StepShape) {
-        let mut budget = u64::from(self.limits.budget - self.decode.rows);
+    fn allocate_chunks(&mut self, chunking: &Chunking) {
+        let mut left = chunking.budget - self.decode.rows;
         for i in 0..self.prefilling.len() {
             let slot = self.prefilling[i];
-            let chunk = self.chunk_of(slot, budget);
-            budget -= u64::from(chunk);
+            let chunk = chunking.chunk(self.requests[slot].rest(), left);
+            left -= chunk;
             self.allocate_chunk(slot, chunk);
-            self.note_chunk(slot, record, shape);
         }
-        let requests = &self.requests;
-        self.prefilling.retain(|&s| requests[s].first_step == u64::MAX);
     }
 
     /// Takes blocks for a chunk, gives back those out of the window, and moves the request on.
-    pub(super) fn allocate_chunk(&mut self, slot: Slot, chunk: u32) {
+    pub(in crate::sim::policy) fn allocate_chunk(&mut self, slot: Slot, chunk: u32) {
         let r = &self.requests[slot];
         let (before, cached) = (r.before, r.cached);
         let held = self.layout.held(before, cached);
@@ -127,23 +127,25 @@ impl VllmScheduler {
 
     /// Puts a chunk that was just allocated into the step.
     pub(super) fn note_chunk(&mut self, slot: Slot, record: &mut InFlight, shape: &mut StepShape) {
-        let step = self.step;
         let clip = self.clip;
         let r = &mut self.requests[slot];
         let chunk = r.cached - r.before;
+        if chunk == 0 {
+            return;
+        }
         shape.prefill_rows += 1;
         shape.prefill_tokens += chunk;
         shape.prefill_ctx += context_sum(r.before, chunk, u32::MAX);
         shape.prefill_ctx_window += context_sum(r.before, chunk, clip);
         shape.prefill_kv += u64::from(r.cached);
         if r.cached == r.known() {
-            r.first_step = step;
+            r.first_step = record.number;
             record.first.push(slot);
         }
     }
 
-    /// The same for all unfinished prompts that `run_in_order` has moved on.
-    fn note_chunks(&mut self, record: &mut InFlight, shape: &mut StepShape) {
+    /// The same for all unfinished prompts.
+    pub(in crate::sim::policy) fn note_chunks(&mut self, record: &mut InFlight, shape: &mut StepShape) {
         for i in 0..self.prefilling.len() {
             self.note_chunk(self.prefilling[i], record, shape);
         }
@@ -152,10 +154,11 @@ impl VllmScheduler {
     }
 
     /// Allocates row by row because blocks may run out; true when a request was preempted.
-    fn run_in_order(&mut self, record: &mut InFlight) -> bool {
+    fn run_in_order(&mut self, chunking: &Chunking, record: &mut InFlight) -> bool {
         let before = self.preemptions;
         let groups = u64::from(self.layout.full_groups + self.layout.sliding_groups);
-        let mut budget = u64::from(self.limits.budget);
+        // Decode rows ask for one token each; what they leave goes to prompts.
+        let mut left = chunking.budget - self.decode.rows;
         let mut slot = self.requests.head;
         while slot != NONE {
             let (chunk, wanted, dropped) = match self.requests[slot].phase {
@@ -166,8 +169,8 @@ impl VllmScheduler {
                     (1, groups * u64::from(fresh), u64::from(self.layout.sliding_groups) * drop)
                 }
                 Phase::Prefill => {
-                    let chunk = self.chunk_of(slot, budget);
                     let r = &self.requests[slot];
+                    let chunk = chunking.chunk(r.rest(), left);
                     let drop = self.layout.skipped(r.cached) - self.layout.skipped(r.before);
                     (chunk, self.blocks_for(slot, chunk), u64::from(self.layout.sliding_groups) * drop)
                 }
@@ -182,7 +185,9 @@ impl VllmScheduler {
                 self.pool.give(dropped);
                 self.pool.take(wanted);
             }
-            budget -= u64::from(chunk);
+            if self.requests[slot].phase == Phase::Prefill {
+                left -= chunk;
+            }
             slot = self.requests[slot].next;
         }
         self.preemptions > before
@@ -200,29 +205,34 @@ impl VllmScheduler {
         true
     }
 
-    fn preempt(&mut self, slot: Slot, record: &mut InFlight) {
-        let (phase, first_step) = (self.requests[slot].phase, self.requests[slot].first_step);
-        let mut emitted = self.requests[slot].emitted;
+    /// Takes a running request out and puts it at the front of the waiting queue, to be computed again.
+    pub(in crate::sim::policy) fn preempt(&mut self, slot: Slot, record: &mut InFlight) {
+        self.evict(slot, record);
+        self.waiting.push_front(slot);
+    }
+
+    /// Takes a running request out; the caller puts it back into the waiting queue.
+    pub(in crate::sim::policy) fn evict(&mut self, slot: Slot, record: &mut InFlight) {
+        let phase = self.requests[slot].phase;
+        let by_length = self.ends_by_length(slot);
+        let r = &self.requests[slot];
+        let mut emitted = r.emitted;
         if phase != Phase::Prefill {
-            let latest = self.step - 1;
-            let output = self.requests[slot].output;
-            emitted = self.requests[slot].token_of(latest).min(output);
+            emitted = r.token_of(self.step - 1).min(r.output);
             for flying in &mut self.in_flight {
-                if first_step < flying.number && self.requests[slot].token_of(flying.number) < output {
-                    flying.plain -= 1;
+                if flying.forget_row(r, slot) {
                     flying.preempted.push(slot);
                 }
             }
             // It was counted into the step under composition at its start.
-            if phase == Phase::Decode && self.requests[slot].token_of(self.step) < output {
-                record.plain -= 1;
+            if phase == Phase::Decode {
+                record.forget_row(r, slot);
+                let over = if record.decodes { r.token_of(self.step) } else { r.token_of(self.step - 1) };
+                self.wasting -= u32::from(!by_length && over >= r.output);
             }
             record.last.retain(|&s| s != slot);
-            let r = &self.requests[slot];
-            if phase == Phase::Decode && r.output != r.max_tokens && r.token_of(self.step) >= output {
-                self.wasting -= 1;
-            }
         }
+        self.second.retain(|&s| s != slot);
         self.ending.retain(|&s| s != slot);
         let held = self.held(slot);
         let (_, cached) = self.extent(slot);
@@ -231,7 +241,7 @@ impl VllmScheduler {
         self.requests.unlink(slot);
         // Tail first: what is neither whole nor ever asked for again, its own whole blocks, named ones.
         let named = self.named_blocks(slot);
-        let dense = self.layout.sliding_groups == 0 && self.limits.prefix_caching;
+        let dense = self.layout.sliding_groups == 0 && self.prefix_caching;
         let every = named == self.requests[slot].hashes.len() as u64 * u64::from(self.layout.full_groups);
         let whole = u64::from(cached / self.layout.block_size) * u64::from(self.layout.full_groups);
         let own = if dense && every { whole.saturating_sub(named) } else { 0 };
@@ -247,7 +257,6 @@ impl VllmScheduler {
         r.phase = Phase::Waiting;
         r.resumed = true;
         let id = r.id;
-        self.waiting.push_front(slot);
         self.preemptions += 1;
         self.transitions.push(Transition::Preempted { id });
     }
@@ -308,72 +317,6 @@ impl VllmScheduler {
             self.last_token(slot, record);
         } else {
             self.lasts.push(Reverse((last, slot, epoch)));
-        }
-    }
-
-    /// Steps ahead in which every row just decodes.
-    pub(super) fn stretch(&mut self) -> Option<PlainStretch> {
-        let closed = self.requests.running >= self.limits.max_seqs;
-        let quiet =
-            self.in_flight.iter().all(|f| f.first.is_empty() && f.last.is_empty() && f.preempted.is_empty());
-        if !quiet
-            || self.decode.rows == 0
-            || self.wasting > 0
-            || !self.prefilling.is_empty()
-            || !self.ending.is_empty()
-            || !(closed || self.waiting.is_empty())
-        {
-            return None;
-        }
-        let next = self.next_change()?;
-        let mut steps = 0;
-        let mut wanted = 0;
-        while self.step + steps < next {
-            wanted += self.decode.wanted(steps);
-            if wanted > self.pool.free() {
-                break;
-            }
-            steps += 1;
-        }
-        let shape = StepShape {
-            decode_rows: self.decode.rows,
-            decode_ctx: self.decode.ctx,
-            decode_ctx_window: self.decode.ctx_window,
-            ..StepShape::default()
-        };
-        let steps = u32::try_from(steps).unwrap_or(u32::MAX);
-        let window_growth = self.decode.growing;
-        (steps > 0).then_some(PlainStretch { steps, shape, window_growth, admission_closed: closed })
-    }
-
-    /// The next step at which a row ends or its share in the sums changes.
-    fn next_change(&mut self) -> Option<u64> {
-        while let Some(&Reverse((_, slot, epoch))) = self.lasts.peek() {
-            if self.requests[slot].epoch == epoch {
-                break;
-            }
-            self.lasts.pop();
-        }
-        let &Reverse((last, ..)) = self.lasts.peek()?;
-        Some(self.turns.peek().map_or(last, |&Reverse((turn, ..))| last.min(turn)))
-    }
-
-    pub(super) fn advance_plain(&mut self, steps: u32) {
-        let (mut wanted, mut dropped) = (0, 0);
-        let used = self.layout.blocks - self.pool.free();
-        for i in 0..u64::from(steps) {
-            wanted += self.decode.wanted(i);
-            dropped += self.decode.dropped(i);
-            self.peak_blocks = self.peak_blocks.max(used + wanted - dropped);
-        }
-        self.pool.take(wanted);
-        self.pool.give(dropped);
-        self.decode.advance(u64::from(steps));
-        self.step += u64::from(steps);
-        self.turn();
-        if let Some(flying) = self.in_flight.back_mut() {
-            flying.number = self.step - 1;
-            flying.plain = self.decode.rows;
         }
     }
 }

@@ -1,0 +1,367 @@
+//! What the schedulers have in common: the requests, the decode rows as sums, the steps in flight, KV blocks.
+//!
+//! A policy composes a step: it opens a record with [`Batch::begin`] (decode rows advance) or
+//! [`Batch::begin_prefill`] (they stand still), admits and moves requests on, and closes it with
+//! [`Batch::commit`]. Everything else (last tokens, completion, preemption, stretches without events)
+//! is the same for all and lives here.
+
+pub(in crate::sim::policy) mod decode;
+mod finish;
+mod prefix;
+pub(in crate::sim::policy) mod requests;
+mod rows;
+
+use crate::cost::StepShape;
+use crate::sim::kv::{BlockPool, KvLayout};
+use crate::sim::scheduler::{Blocked, Gauges, PlainStretch, SimRequest, Slot, Step, Transition};
+use decode::DecodeSums;
+use requests::{Phase, Requests};
+pub(in crate::sim::policy) use rows::Chunking;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+/// How a decode row's share in the sums changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    /// Its clipped context stops growing.
+    Clipped,
+    /// Its cache is as long as the window.
+    Deep,
+}
+
+/// A step that was scheduled and not completed.
+#[derive(Debug, Clone, Default)]
+pub(in crate::sim::policy) struct InFlight {
+    ticket: u64,
+    /// Number of the decode step; of the one before for a step in which decode rows stand still.
+    number: u64,
+    decodes: bool,
+    /// Rows that get a token just as in the step before.
+    plain: u32,
+    /// Requests whose known tokens are all computed with this step: their next token comes out of it.
+    first: Vec<Slot>,
+    /// Rows whose token before came out of a step without decode rows.
+    second: Vec<Slot>,
+    /// Requests whose last token comes out of it.
+    last: Vec<Slot>,
+    /// Rows preempted since.
+    preempted: Vec<Slot>,
+}
+
+impl InFlight {
+    fn is_plain(&self) -> bool {
+        self.decodes
+            && self.first.is_empty()
+            && self.second.is_empty()
+            && self.last.is_empty()
+            && self.preempted.is_empty()
+    }
+}
+
+/// See the module documentation.
+#[derive(Debug, Clone)]
+pub(in crate::sim::policy) struct Batch {
+    pub(in crate::sim::policy) layout: KvLayout,
+    clip: u32,
+    prefix_caching: bool,
+    /// Rows known to end by length are not scheduled again.
+    ends_known: bool,
+    pub(in crate::sim::policy) requests: Requests,
+    pub(in crate::sim::policy) waiting: VecDeque<Slot>,
+    /// Running requests with an unfinished prompt, in running order.
+    pub(in crate::sim::policy) prefilling: Vec<Slot>,
+    pub(in crate::sim::policy) decode: DecodeSums,
+    turns: BinaryHeap<Reverse<(u64, Slot, u32, Turn)>>,
+    /// Last tokens: (step, slot, epoch).
+    lasts: BinaryHeap<Reverse<(u64, Slot, u32)>>,
+    /// Rows known to end by length with the latest step.
+    ending: Vec<Slot>,
+    /// Rows whose first token came out of a step without decode rows.
+    second: Vec<Slot>,
+    /// Rows past their end that the scheduler does not know of yet.
+    wasting: u32,
+    /// Number of the next decode step; the first is 1.
+    pub(in crate::sim::policy) step: u64,
+    ticket: u64,
+    in_flight: VecDeque<InFlight>,
+    spare: Vec<InFlight>,
+    pub(in crate::sim::policy) pool: BlockPool,
+    pub(in crate::sim::policy) transitions: Vec<Transition>,
+    pub(in crate::sim::policy) blocked: Option<Blocked>,
+    /// A request has left since `blocked` was found.
+    pub(in crate::sim::policy) eased: bool,
+    peak_blocks: u64,
+    pub(in crate::sim::policy) preemptions: u64,
+    prefix_queries: u64,
+    prefix_hits: u64,
+}
+
+impl Batch {
+    pub(in crate::sim::policy) fn new(layout: &KvLayout, window: Option<u32>, prefix_caching: bool) -> Batch {
+        let layout = KvLayout { block_size: layout.block_size.max(1), ..*layout };
+        let clip = window.unwrap_or(u32::MAX);
+        Batch {
+            layout,
+            clip,
+            prefix_caching,
+            ends_known: true,
+            requests: Requests::default(),
+            waiting: VecDeque::new(),
+            prefilling: Vec::new(),
+            decode: DecodeSums::new(layout, clip),
+            turns: BinaryHeap::new(),
+            lasts: BinaryHeap::new(),
+            ending: Vec::new(),
+            second: Vec::new(),
+            wasting: 0,
+            step: 1,
+            ticket: 0,
+            in_flight: VecDeque::new(),
+            spare: Vec::new(),
+            pool: BlockPool::new(&layout),
+            transitions: Vec::new(),
+            blocked: None,
+            eased: false,
+            peak_blocks: 0,
+            preemptions: 0,
+            prefix_queries: 0,
+            prefix_hits: 0,
+        }
+    }
+
+    /// The engine schedules a row once more even when it is known to end by length.
+    pub(in crate::sim::policy) fn schedules_past_the_end(&mut self) {
+        self.ends_known = false;
+    }
+
+    /// Puts a request at the end of the waiting queue.
+    pub(in crate::sim::policy) fn enqueue(&mut self, mut request: SimRequest) {
+        if !self.prefix_caching {
+            request.block_hashes.clear();
+        }
+        request.block_hashes.truncate((request.input_tokens / self.layout.block_size) as usize);
+        let slot = self.requests.insert(request);
+        self.waiting.push_back(slot);
+    }
+
+    pub(in crate::sim::policy) fn nothing_in_flight(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    /// Opens a step in which every decode row advances: finds whose last token it brings.
+    pub(in crate::sim::policy) fn begin(&mut self) -> InFlight {
+        self.drop_ended();
+        let mut record = self.spare.pop().unwrap_or_default();
+        record.number = self.step;
+        record.decodes = true;
+        let wasted = self.wasting;
+        while let Some(&Reverse((step, slot, epoch))) = self.lasts.peek() {
+            if step > self.step {
+                break;
+            }
+            self.lasts.pop();
+            if self.requests[slot].epoch == epoch {
+                self.last_token(slot, &mut record);
+            }
+        }
+        for slot in std::mem::take(&mut self.second) {
+            let r = &self.requests[slot];
+            if r.phase == Phase::Decode && r.token_of(self.step) < r.output {
+                record.second.push(slot);
+            }
+        }
+        record.plain = self.decode.rows - wasted - (record.last.len() + record.second.len()) as u32;
+        record
+    }
+
+    /// Opens a step in which decode rows stand still.
+    pub(in crate::sim::policy) fn begin_prefill(&mut self) -> InFlight {
+        self.drop_ended();
+        let mut record = self.spare.pop().unwrap_or_default();
+        record.number = self.step - 1;
+        record.decodes = false;
+        record.plain = 0;
+        record
+    }
+
+    /// Takes rows that are known to have ended out of the decode rows.
+    pub(in crate::sim::policy) fn drop_ended(&mut self) {
+        for slot in std::mem::take(&mut self.ending) {
+            self.deactivate(slot);
+        }
+    }
+
+    /// Nothing came into the step after all.
+    pub(in crate::sim::policy) fn cancel(&mut self, record: InFlight) {
+        self.spare.push(record);
+    }
+
+    /// Applies the changes that are due with the sums as of the next step.
+    fn turn(&mut self) {
+        while let Some(&Reverse((step, slot, epoch, turn))) = self.turns.peek() {
+            if step > self.step {
+                break;
+            }
+            self.turns.pop();
+            let r = &self.requests[slot];
+            if r.epoch != epoch {
+                continue;
+            }
+            match turn {
+                Turn::Clipped => self.decode.clipped(),
+                Turn::Deep => self.decode.deepened(r.cached_at(self.step)),
+            }
+        }
+    }
+
+    /// The step under composition brings the request's last token.
+    fn last_token(&mut self, slot: Slot, record: &mut InFlight) {
+        record.last.push(slot);
+        if self.ends_by_length(slot) {
+            self.ending.push(slot);
+        } else {
+            self.wasting += 1;
+        }
+    }
+
+    fn ends_by_length(&self, slot: Slot) -> bool {
+        let r = &self.requests[slot];
+        self.ends_known && r.output == r.max_tokens
+    }
+
+    /// Puts the decode rows into the shape.
+    pub(in crate::sim::policy) fn note_decode(&self, shape: &mut StepShape) {
+        shape.decode_rows = self.decode.rows;
+        shape.decode_ctx = self.decode.ctx;
+        shape.decode_ctx_window = self.decode.ctx_window;
+    }
+
+    /// Closes the step: requests whose prompts are done decode from the next step on.
+    pub(in crate::sim::policy) fn commit(&mut self, mut record: InFlight, mut shape: StepShape) -> Step {
+        self.peak_blocks = self.peak_blocks.max(self.layout.blocks - self.pool.free());
+        let ticket = self.ticket;
+        self.ticket += 1;
+        record.ticket = ticket;
+        if record.decodes {
+            self.decode.advance(1);
+            self.step += 1;
+        }
+        for i in 0..record.first.len() {
+            self.start_decode(record.first[i], &mut record);
+        }
+        if !record.decodes {
+            self.second.extend_from_slice(&record.first);
+        }
+        self.turn();
+        shape.finished = record.last.len() as u32;
+        self.in_flight.push_back(record);
+        Step { ticket, shape }
+    }
+
+    /// The next step at which a row ends or its share in the sums changes.
+    fn next_change(&mut self) -> Option<u64> {
+        while let Some(&Reverse((_, slot, epoch))) = self.lasts.peek() {
+            if self.requests[slot].epoch == epoch {
+                break;
+            }
+            self.lasts.pop();
+        }
+        let &Reverse((last, ..)) = self.lasts.peek()?;
+        Some(self.turns.peek().map_or(last, |&Reverse((turn, ..))| last.min(turn)))
+    }
+
+    /// Steps ahead in which every row just decodes. `closed` says that nothing waiting can be admitted before
+    /// a request leaves, and why.
+    pub(in crate::sim::policy) fn stretch(&mut self, closed: Option<Blocked>) -> Option<PlainStretch> {
+        if self.decode.rows == 0
+            || self.wasting > 0
+            || !(closed.is_some() || self.waiting.is_empty())
+            || !(self.prefilling.is_empty() && self.ending.is_empty() && self.second.is_empty())
+            || !self.in_flight.iter().all(InFlight::is_plain)
+        {
+            return None;
+        }
+        let next = self.next_change()?;
+        let mut steps = 0;
+        let mut wanted = 0;
+        while self.step + steps < next {
+            wanted += self.decode.wanted(steps);
+            if wanted > self.pool.free() {
+                break;
+            }
+            steps += 1;
+        }
+        let mut shape = StepShape::default();
+        self.note_decode(&mut shape);
+        let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+        let window_growth = self.decode.growing;
+        (steps > 0).then_some(PlainStretch { steps, shape, window_growth, closed })
+    }
+
+    pub(in crate::sim::policy) fn advance(&mut self, steps: u32) {
+        let (mut wanted, mut dropped) = (0, 0);
+        let used = self.layout.blocks - self.pool.free();
+        for i in 0..u64::from(steps) {
+            wanted += self.decode.wanted(i);
+            dropped += self.decode.dropped(i);
+            self.peak_blocks = self.peak_blocks.max(used + wanted - dropped);
+        }
+        self.pool.take(wanted);
+        self.pool.give(dropped);
+        self.decode.advance(u64::from(steps));
+        self.step += u64::from(steps);
+        self.ticket += u64::from(steps);
+        self.turn();
+        if let Some(flying) = self.in_flight.back_mut() {
+            flying.number = self.step - 1;
+            flying.ticket = self.ticket - 1;
+            flying.plain = self.decode.rows;
+        }
+    }
+
+    pub(in crate::sim::policy) fn gauges(&self) -> Gauges {
+        Gauges {
+            running: self.requests.running,
+            waiting: self.waiting.len() as u32,
+            kv_blocks_used: self.layout.blocks - self.pool.free(),
+            kv_blocks_total: self.layout.blocks,
+            kv_blocks_peak: self.peak_blocks,
+            preemptions: self.preemptions,
+            prefix_queries: self.prefix_queries,
+            prefix_hits: self.prefix_hits,
+        }
+    }
+
+    pub(in crate::sim::policy) fn forget_prefixes(&mut self) -> bool {
+        self.pool.forget();
+        self.requests.running == 0
+    }
+}
+
+/// The parts of [`Scheduler`](crate::sim::scheduler::Scheduler) that every policy takes from its batch.
+macro_rules! batch_methods {
+    () => {
+        fn abort(&mut self, id: u64) -> bool {
+            self.batch.abort(id)
+        }
+        fn complete(&mut self, ticket: u64, out: &mut Vec<TokenEvent>) {
+            self.batch.complete(ticket, out);
+        }
+        fn complete_notable(&mut self, ticket: u64, out: &mut Vec<TokenEvent>) -> u32 {
+            self.batch.complete_notable(ticket, out)
+        }
+        fn transitions(&self) -> &[Transition] {
+            &self.batch.transitions
+        }
+        fn blocked(&self) -> Option<Blocked> {
+            self.batch.blocked
+        }
+        fn gauges(&self) -> Gauges {
+            self.batch.gauges()
+        }
+        fn reset_prefix_cache(&mut self) -> bool {
+            self.batch.forget_prefixes()
+        }
+    };
+}
+pub(in crate::sim::policy) use batch_methods;

@@ -1,0 +1,159 @@
+//! The TensorRT-LLM scheduler (PyTorch backend): two stages an iteration.
+//!
+//! The **capacity** stage decides which requests may run at all. GUARANTEED_NO_EVICT (the default) reserves
+//! the blocks of prompt and `max_tokens` for every request it starts and stops at the first that does not
+//! fit, so that nothing is ever preempted. MAX_UTILIZATION starts whatever fits now and pauses the latest
+//! started request when blocks run out.
+//!
+//! The **micro-batch** stage fills the iteration: generation first, then context within `max_num_tokens`, in
+//! order. Without chunked context a prompt that does not fit stops the walk (and one longer than
+//! `max_num_tokens` is refused); with it, a chunk cut short is a multiple of the block size.
+
+use super::batch::{Batch, Chunking, InFlight, batch_methods};
+use crate::cost::StepShape;
+use crate::engine::EngineConfig;
+use crate::sim::kv::KvLayout;
+use crate::sim::scheduler::{
+    Blocked, Gauges, PlainStretch, Refusal, Scheduler, SimRequest, Slot, Step, TokenEvent, Transition,
+};
+
+/// See the module documentation.
+#[derive(Debug, Clone)]
+pub struct TrtllmScheduler {
+    budget: u32,
+    max_batch: u32,
+    chunked: bool,
+    max_model_len: u32,
+    reserve_output: bool,
+    in_flight_tokens: u64,
+    batch: Batch,
+}
+
+impl TrtllmScheduler {
+    pub fn new(config: &EngineConfig, layout: &KvLayout, window: Option<u32>) -> TrtllmScheduler {
+        let budget = config.max_num_batched_tokens.max(1);
+        TrtllmScheduler {
+            budget,
+            max_batch: config.max_num_seqs.clamp(1, budget),
+            chunked: config.chunked_prefill,
+            max_model_len: config.max_model_len,
+            reserve_output: config.reserve_output,
+            in_flight_tokens: u64::from(budget) * if config.overlap { 2 } else { 1 },
+            batch: Batch::new(layout, window, config.prefix_caching),
+        }
+    }
+
+    fn refusal(&self, r: &SimRequest) -> Option<Refusal> {
+        let whole = r.input_tokens.saturating_add(r.max_tokens.max(r.output_tokens));
+        if whole > self.max_model_len {
+            return Some(Refusal::TooLong { tokens: whole, limit: self.max_model_len });
+        }
+        if !self.chunked && r.input_tokens > self.budget {
+            return Some(Refusal::TooLong { tokens: r.input_tokens, limit: self.budget });
+        }
+        let blocks = self.batch.layout.whole(whole, self.in_flight_tokens);
+        let total = self.batch.layout.blocks;
+        (blocks > total).then_some(Refusal::NeverFits { blocks, total })
+    }
+
+    /// Blocks that a request comes to hold if it uses all of its `max_tokens`.
+    fn to_completion(&self, slot: Slot) -> u64 {
+        let r = &self.batch.requests[slot];
+        self.batch.layout.whole(r.input + r.max_tokens, self.in_flight_tokens)
+    }
+
+    /// Blocks that running requests hold or have reserved.
+    fn reserved(&self) -> u64 {
+        self.batch.requests.in_order().map(|slot| self.to_completion(slot)).sum()
+    }
+
+    /// Starts context requests in order; says what the next one waits for.
+    fn admit_waiting(&mut self, record: &mut InFlight, shape: &mut StepShape) -> Option<Blocked> {
+        self.batch.waiting.front()?;
+        let chunking = self.chunking();
+        let mut left = self.budget - shape.tokens();
+        let total = self.batch.layout.blocks;
+        let mut reserved = if self.reserve_output { self.reserved() } else { 0 };
+        while let Some(&slot) = self.batch.waiting.front() {
+            if self.batch.requests.running >= self.max_batch {
+                return Some(Blocked::Seats);
+            }
+            let hit = self.batch.prefix_hit(slot);
+            let rest = self.batch.requests[slot].known() - hit.tokens;
+            let asked = self.to_completion(slot);
+            if self.reserve_output && reserved + asked - hit.in_use > total {
+                return Some(Blocked::KvBlocks);
+            }
+            let chunk = if self.chunked {
+                chunking.chunk(rest, left)
+            } else if rest <= left || shape.tokens() == 0 {
+                // A resumed request can be longer than the budget: it runs alone then.
+                rest
+            } else {
+                0
+            };
+            if chunk == 0 {
+                return Some(Blocked::Budget);
+            }
+            let now = self.batch.layout.held(hit.tokens, hit.tokens + chunk);
+            if now - hit.in_use > self.batch.pool.free() {
+                return Some(Blocked::KvBlocks);
+            }
+            reserved += asked - hit.in_use;
+            self.batch.waiting.pop_front();
+            self.batch.admit(slot, hit, chunk, record, shape);
+            left = left.saturating_sub(chunk);
+        }
+        None
+    }
+
+    fn chunking(&self) -> Chunking {
+        Chunking { budget: self.budget, cap: u32::MAX, unit: self.batch.layout.block_size }
+    }
+}
+
+impl Scheduler for TrtllmScheduler {
+    fn add(&mut self, request: SimRequest) -> Result<(), Refusal> {
+        if let Some(refusal) = self.refusal(&request) {
+            return Err(refusal);
+        }
+        self.batch.enqueue(request);
+        Ok(())
+    }
+
+    fn schedule(&mut self) -> Option<Step> {
+        self.batch.transitions.clear();
+        loop {
+            let mut record = self.batch.begin();
+            let mut shape = StepShape::default();
+            let chunking = self.chunking();
+            let preempted = self.batch.run_running(&chunking, &mut record, &mut shape);
+            self.batch.eased = preempted;
+            self.batch.blocked =
+                if preempted { Some(Blocked::KvBlocks) } else { self.admit_waiting(&mut record, &mut shape) };
+            if shape.tokens() > 0 {
+                return Some(self.batch.commit(record, shape));
+            }
+            self.batch.cancel(record);
+            if !preempted || !self.batch.nothing_in_flight() {
+                return None;
+            }
+        }
+    }
+
+    fn plain_stretch(&mut self) -> Option<PlainStretch> {
+        let closed = if self.batch.requests.running >= self.max_batch {
+            Some(Blocked::Seats)
+        } else {
+            let scarce = self.batch.blocked == Some(Blocked::KvBlocks) && !self.batch.eased;
+            (scarce && self.batch.layout.sliding_groups == 0).then_some(Blocked::KvBlocks)
+        };
+        self.batch.stretch(closed)
+    }
+
+    fn advance(&mut self, steps: u32) {
+        self.batch.advance(steps);
+    }
+
+    batch_methods!();
+}

@@ -1,0 +1,151 @@
+//! The vLLM V1 scheduler.
+//!
+//! There is no prefill or decode phase: each step brings every running request's computed tokens up to its
+//! known ones, in running order, within one token budget; then waiting requests are admitted in order with
+//! what is left, unless a request was preempted in this step. Out of KV blocks, the latest admitted request
+//! is preempted and recomputed later. Semantics by release come in through [`EngineConfig`]: the full-prompt
+//! admission gate (since 0.19), asynchronous scheduling (default since 0.14).
+//!
+//! Every running request gets at least one token a step: decode rows ask for one and never more than
+//! `max_num_seqs` of them run within a budget at least as large; an unfinished prompt asks for no more than
+//! the step before gave it unless it is the last in order. That is why decode rows can be kept as sums.
+
+use super::batch::{Batch, Chunking, InFlight, batch_methods};
+use crate::cost::StepShape;
+use crate::engine::EngineConfig;
+use crate::sim::kv::KvLayout;
+use crate::sim::scheduler::{
+    Blocked, Gauges, PlainStretch, Refusal, Scheduler, SimRequest, Step, TokenEvent, Transition,
+};
+
+/// See the module documentation.
+#[derive(Debug, Clone)]
+pub struct VllmScheduler {
+    budget: u32,
+    max_seqs: u32,
+    /// Longest chunk of a prompt while several requests are in the house; 0 = no limit.
+    long_prefill: u32,
+    chunked: bool,
+    max_model_len: u32,
+    reserve_full_prompt: bool,
+    /// Tokens that can be under computation at once: what a sliding group may hold beyond its window.
+    in_flight_tokens: u64,
+    batch: Batch,
+}
+
+impl VllmScheduler {
+    pub fn new(config: &EngineConfig, layout: &KvLayout, window: Option<u32>) -> VllmScheduler {
+        let budget = config.max_num_batched_tokens.max(1);
+        VllmScheduler {
+            budget,
+            max_seqs: config.max_num_seqs.clamp(1, budget),
+            long_prefill: config.chunk_tokens,
+            chunked: config.chunked_prefill,
+            max_model_len: config.max_model_len,
+            reserve_full_prompt: config.reserve_full_prompt,
+            in_flight_tokens: u64::from(budget) * if config.overlap { 2 } else { 1 },
+            batch: Batch::new(layout, window, config.prefix_caching),
+        }
+    }
+
+    fn refusal(&self, r: &SimRequest) -> Option<Refusal> {
+        let total = r.input_tokens.saturating_add(r.max_tokens.max(r.output_tokens));
+        if total > self.max_model_len {
+            return Some(Refusal::TooLong { tokens: total, limit: self.max_model_len });
+        }
+        // The last output token is never computed.
+        let longest = (r.input_tokens + r.output_tokens).saturating_sub(1);
+        if !self.chunked && longest > self.budget {
+            return Some(Refusal::TooLong { tokens: longest, limit: self.budget });
+        }
+        let blocks = self.batch.layout.whole(longest, self.in_flight_tokens);
+        let total = self.batch.layout.blocks;
+        (blocks > total).then_some(Refusal::NeverFits { blocks, total })
+    }
+
+    fn chunking(&self) -> Chunking {
+        let several = self.batch.requests.running as usize + self.batch.waiting.len() > 1;
+        let cap = if self.long_prefill > 0 && several { self.long_prefill } else { u32::MAX };
+        Chunking { budget: self.budget, cap, unit: 1 }
+    }
+
+    /// Admits what fits; says what the next one waits for.
+    fn admit_waiting(&mut self, record: &mut InFlight, shape: &mut StepShape) -> Option<Blocked> {
+        let chunking = self.chunking();
+        let mut left = self.budget - shape.tokens();
+        while let Some(&slot) = self.batch.waiting.front() {
+            if self.batch.requests.running >= self.max_seqs {
+                return Some(Blocked::Seats);
+            }
+            if left == 0 {
+                return Some(Blocked::Budget);
+            }
+            let hit = self.batch.prefix_hit(slot);
+            let known = self.batch.requests[slot].known();
+            let wanted = (known - hit.tokens).min(chunking.cap);
+            if !self.chunked && wanted > left {
+                return Some(Blocked::Budget);
+            }
+            let chunk = wanted.min(left);
+            let mut asked = self.batch.layout.held(hit.tokens, hit.tokens + chunk);
+            if self.reserve_full_prompt {
+                asked = asked.max(self.batch.layout.whole(known, self.in_flight_tokens));
+            }
+            if asked - hit.in_use > self.batch.pool.free() {
+                return Some(Blocked::KvBlocks);
+            }
+            self.batch.waiting.pop_front();
+            self.batch.admit(slot, hit, chunk, record, shape);
+            left -= chunk;
+        }
+        None
+    }
+}
+
+impl Scheduler for VllmScheduler {
+    fn add(&mut self, request: SimRequest) -> Result<(), Refusal> {
+        if let Some(refusal) = self.refusal(&request) {
+            return Err(refusal);
+        }
+        self.batch.enqueue(request);
+        Ok(())
+    }
+
+    fn schedule(&mut self) -> Option<Step> {
+        self.batch.transitions.clear();
+        loop {
+            let mut record = self.batch.begin();
+            let mut shape = StepShape::default();
+            let chunking = self.chunking();
+            let preempted = self.batch.run_running(&chunking, &mut record, &mut shape);
+            self.batch.eased = preempted;
+            self.batch.blocked =
+                if preempted { Some(Blocked::KvBlocks) } else { self.admit_waiting(&mut record, &mut shape) };
+            if shape.tokens() > 0 {
+                return Some(self.batch.commit(record, shape));
+            }
+            self.batch.cancel(record);
+            // The only row that was left preempted itself: it may come back once its token has come out.
+            if !preempted || !self.batch.nothing_in_flight() {
+                return None;
+            }
+        }
+    }
+
+    fn plain_stretch(&mut self) -> Option<PlainStretch> {
+        let closed = if self.batch.requests.running >= self.max_seqs {
+            Some(Blocked::Seats)
+        } else {
+            // While rows only grow, blocks only get scarcer; with windows they come and go.
+            let scarce = self.batch.blocked == Some(Blocked::KvBlocks) && !self.batch.eased;
+            (scarce && self.batch.layout.sliding_groups == 0).then_some(Blocked::KvBlocks)
+        };
+        self.batch.stretch(closed)
+    }
+
+    fn advance(&mut self, steps: u32) {
+        self.batch.advance(steps);
+    }
+
+    batch_methods!();
+}
