@@ -3,7 +3,7 @@
 use super::candidate::{Candidate, FlagValue};
 use super::context::{Context, term};
 use super::expr::Term;
-use super::flag::{Flag, OtherName, Phase, TuneRule};
+use super::flag::{Constraint, Flag, OtherName, Phase, TuneRule};
 use super::{Space, Version};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 /// One flag to search over, with the values worth trying besides the default.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Axis {
+    /// The flag's name in the context's release.
     pub flag: String,
     /// In the table's order: ascending where the values have one.
     pub values: Vec<FlagValue>,
@@ -76,7 +77,7 @@ impl Space {
             return Some(Term::Version(self.version(ctx)));
         }
         let Some(flag) = self.flags.iter().find(|f| f.name == name) else { return ctx.fact(name) };
-        let set = c.and_then(|c| c.flags.get(name)).or_else(|| ctx.fixed.and_then(|c| c.flags.get(name)));
+        let set = c.and_then(|c| value_in(c, flag)).or_else(|| ctx.fixed.and_then(|c| value_in(c, flag)));
         match set {
             Some(v) => Some(term(v)),
             // Defaults may hang on other flags' defaults; a circle ends as unknown.
@@ -101,7 +102,9 @@ impl Space {
             }
         }
         let set = |name: &str| {
-            candidate.flags.contains_key(name) || ctx.fixed.is_some_and(|c| c.flags.contains_key(name))
+            self.flags.iter().find(|f| f.name == name).is_some_and(|f| {
+                value_in(candidate, f).is_some() || ctx.fixed.is_some_and(|c| value_in(c, f).is_some())
+            })
         };
         let scope = |name: &str| self.term_at(name, Some(candidate), ctx, 0);
         for flag in &self.flags {
@@ -113,6 +116,13 @@ impl Space {
             }
         }
         out
+    }
+
+    /// Why the engine cannot serve this model on this hardware at all, whatever the flags; empty when the
+    /// table has nothing against it.
+    pub fn limits_broken(&self, ctx: &Context<'_>) -> Vec<&Constraint> {
+        let scope = |name: &str| self.term_at(name, None, ctx, 0);
+        self.limits.iter().filter(|c| c.need.holds(&scope) == Some(false)).collect()
     }
 
     /// Whether the table has nothing against a candidate.
@@ -133,9 +143,8 @@ impl Space {
 
     fn axis(&self, flag: &Flag, ctx: &Context<'_>) -> Option<Axis> {
         let fixed = ctx.fixed.is_some_and(|c| c.flags.keys().any(|n| self.flag(n) == Some(flag)));
-        if fixed || self.spelling(flag, ctx).is_none() {
-            return None;
-        }
+        // A release in which only an environment variable does it has no such axis.
+        let Some(Spelling::Flag(spelled)) = self.spelling(flag, ctx).filter(|_| !fixed) else { return None };
         let scope = |name: &str| self.term_at(name, None, ctx, 0);
         // A rule whose condition cannot be decided is not one to act on.
         let holds = |r: &&TuneRule| r.when.as_ref().is_none_or(|w| w.holds(&scope) == Some(true));
@@ -164,7 +173,7 @@ impl Space {
             return None;
         }
         Some(Axis {
-            flag: flag.name.clone(),
+            flag: spelled,
             values,
             default,
             phase: flag.phase.clone(),
@@ -233,6 +242,14 @@ impl Space {
         }
         out
     }
+}
+
+/// The flag's value in a candidate, under whichever of its names it is given there.
+fn value_in<'c>(candidate: &'c Candidate, flag: &Flag) -> Option<&'c FlagValue> {
+    let names = std::iter::once(&flag.name).chain(flag.aliases.iter().map(|a| &a.name));
+    names
+        .into_iter()
+        .find_map(|n| candidate.flags.get(n).or_else(|| candidate.flags.get(&n.replace('_', "-"))))
 }
 
 fn of_release(names: &[OtherName], version: Version) -> Option<&str> {

@@ -38,6 +38,8 @@ pub struct Space {
     pub oldest: Version,
     pub newest: Version,
     pub doc: String,
+    /// What the engine needs of hardware and model, whatever the flags.
+    pub limits: Vec<Constraint>,
     pub flags: Vec<Flag>,
 }
 

@@ -47,6 +47,7 @@ const SPACE: &[Key] = &[
     req("oldest", Shape::Text),
     req("newest", Shape::Text),
     opt("base", Shape::Text),
+    opt("limits", Shape::List(&Shape::Table(CONSTRAINT))),
     req("doc", Shape::Text),
     req("flag", Shape::List(&Shape::Table(FLAG))),
 ];
@@ -57,6 +58,8 @@ struct RawSpace {
     oldest: Version,
     newest: Version,
     doc: String,
+    #[serde(default)]
+    limits: Vec<RawConstraint>,
     flag: Vec<RawFlag>,
 }
 
@@ -208,6 +211,7 @@ impl Builder<'_> {
                 self.bad(format!("flag.{}", f.name), "stands twice");
             }
         }
+        let limits = self.constraints("limits", raw.limits);
         let flags: Vec<Flag> = raw.flag.into_iter().map(|f| self.flag(f)).collect();
         for f in &flags {
             for a in &f.aliases {
@@ -219,7 +223,7 @@ impl Builder<'_> {
                 }
             }
         }
-        Space { engine: raw.engine, oldest: raw.oldest, newest: raw.newest, doc: raw.doc, flags }
+        Space { engine: raw.engine, oldest: raw.oldest, newest: raw.newest, doc: raw.doc, limits, flags }
     }
 
     fn flag(&mut self, raw: RawFlag) -> Flag {
@@ -246,14 +250,7 @@ impl Builder<'_> {
                 changes_output: t.changes_output,
             })
             .collect();
-        let constraints = raw
-            .constraints
-            .into_iter()
-            .filter_map(|c| {
-                let need = self.condition(format!("{key}.constraints.need"), Some(c.need))?;
-                Some(Constraint { need, why: c.why })
-            })
-            .collect();
+        let constraints = self.constraints(&format!("{key}.constraints"), raw.constraints);
         let flag = Flag {
             choices: self.choices(&key, raw.values),
             kind: raw.kind,
@@ -277,6 +274,15 @@ impl Builder<'_> {
         };
         self.meaning(&key, &flag);
         flag
+    }
+
+    fn constraints(&mut self, key: &str, raw: Vec<RawConstraint>) -> Vec<Constraint> {
+        raw.into_iter()
+            .filter_map(|c| {
+                let need = self.condition(format!("{key}.need"), Some(c.need))?;
+                Some(Constraint { need, why: c.why })
+            })
+            .collect()
     }
 
     fn meaning(&mut self, key: &str, f: &Flag) {

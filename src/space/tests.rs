@@ -128,6 +128,32 @@ fn a_release_gets_the_flag_under_its_own_name() {
 }
 
 #[test]
+fn axes_and_constraints_know_a_flag_by_the_release_s_own_name() {
+    let (h, m) = (hw("h100-sxm-80gb"), model("Qwen/Qwen3-32B"));
+    let s = Space::load("sglang", None).unwrap();
+    let ctx = Context { version: Some(Version(0, 5, 12)), ..Context::new(&h, &m) };
+    let flags: Vec<String> = s.tunable(&ctx).into_iter().map(|a| a.flag).collect();
+    assert!(flags.contains(&"cuda-graph-max-bs".to_owned()), "{flags:?}");
+    let fixed = Candidate::baseline("vllm").with("tp", FlagValue::Int(2));
+    let ctx = Context { fixed: Some(&fixed), num_gpus: 2, ..Context::new(&h, &m) };
+    let bad = Candidate::baseline("vllm").with("pipeline-parallel-size", FlagValue::Int(2));
+    assert!(vllm().check(&bad, &ctx).iter().any(|v| v.message.contains("more GPUs")));
+    let old = Context { version: V11, ..Context::new(&h, &m) };
+    assert!(axis(&vllm().tunable(&old), "attention-backend").is_empty(), "there only by environment");
+}
+
+#[test]
+fn tensorrt_llm_refuses_mxfp4_on_an_a100_and_nobody_else_does() {
+    let (a100, h100, oss) = (hw("a100-sxm-80gb"), hw("h100-sxm-80gb"), model("openai/gpt-oss-20b"));
+    let refused = |engine: &str, h: &hardware::Hardware| {
+        !Space::load(engine, None).unwrap().limits_broken(&Context::new(h, &oss)).is_empty()
+    };
+    assert!(refused("trtllm", &a100) && !refused("trtllm", &h100));
+    assert!(!refused("vllm", &a100) && !refused("sglang", &a100) && !refused("emulated", &a100));
+    assert!(refused("sglang", &hw("cpu")));
+}
+
+#[test]
 fn a_release_that_differs_from_the_table_is_reported() {
     let names: BTreeSet<String> = ["max-num-seqs", "watermark"].map(str::to_owned).into();
     let found = vllm().mismatches(Version(0, 11, 0), &names);
