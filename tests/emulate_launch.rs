@@ -1,5 +1,7 @@
 //! `dyno emulate` as a process: what it refuses, with which words and exit code, and how it ends.
 
+#![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
+
 use assert_cmd::Command;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};

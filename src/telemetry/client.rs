@@ -151,7 +151,9 @@ fn generated(text: &str) -> Probe {
 
 fn brief(text: &str) -> String {
     let text = text.trim();
-    if text.is_empty() { "(empty)".to_owned() } else { text.chars().take(300).collect() }
+    // An answer may hold anything; a terminal shall not act on it.
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    if text.is_empty() { "(empty)".to_owned() } else { text.chars().take(300).map(printable).collect() }
 }
 
 fn describe(e: &reqwest::Error) -> String {
