@@ -1,14 +1,15 @@
 //! `dyno bench`: one measured run against a running or a launched engine.
 
 use super::interrupt::cancel_on_interrupt;
+use super::server::{Server, ServerArgs, writable};
 use crate::engine::redact;
 use crate::error::{Error, Kind, Problem, Result};
 use crate::load::{
-    Cancel, Counting, Endpoint, Goodput, LoadResult, Progress, RunOptions, Secret, ServedModel, Target, block,
+    Cancel, Counting, Endpoint, Goodput, LoadResult, Progress, RunOptions, Secret, Target, block,
 };
-use crate::process::{Launch, Running, free_port};
-use crate::scenario::{EngineKind, Record, write_records, write_whole};
-use crate::workload::{self, PlannedRequest, Prompt, RequestRate, WorkloadSpec};
+use crate::scenario::{Key, Record, write_records, write_whole};
+use crate::telemetry::{EngineClient, Sampler};
+use crate::workload::{self, Dataset, PlannedRequest, Prompt, RequestRate, WorkloadSpec};
 use clap::{Args, ValueEnum};
 use std::io::{IsTerminal, Write as _};
 use std::path::{Path, PathBuf};
@@ -16,15 +17,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Token ids of prompts stay below this when the model's vocabulary is not known: every tokenizer has them.
-const SMALL_VOCABULARY: u32 = 512;
-
 /// Measure one workload on a running server (--base-url) or on one that this command starts (-- COMMAND).
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
-    /// Address of a running OpenAI-compatible server, such as http://127.0.0.1:8000
-    #[arg(long, required_unless_present = "command", conflicts_with = "command")]
-    base_url: Option<String>,
+    #[command(flatten)]
+    server: ServerArgs,
     /// short, medium, long, very-long, sharegpt[:FILE], random:IN/OUT, trace:FILE, custom:FILE or chat, each with
     /// `,n=500,seed=42,rate=inf,concurrency=256,...`
     #[arg(long)]
@@ -42,14 +39,8 @@ pub(super) struct BenchArgs {
     num_prompts: Option<u32>,
     #[arg(long)]
     seed: Option<u64>,
-    /// Served model name; the server's first model when absent
-    #[arg(long)]
-    model: Option<String>,
     #[arg(long, value_enum, default_value_t = Route::Completions)]
     endpoint: Route,
-    /// Sent as a bearer token; never recorded
-    #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true)]
-    api_key: Option<String>,
     /// How tokens are counted
     #[arg(long, value_enum, default_value_t = Count::Usage)]
     counting: Count,
@@ -65,9 +56,12 @@ pub(super) struct BenchArgs {
     /// Requests sent before the clock starts, with prompts of their own
     #[arg(long, default_value_t = 1)]
     warmups: u32,
-    /// Token ids of the model; taken from its description when it is known
+    /// Measure the same requests once more, warm, and print what the prefix cache makes of them
     #[arg(long)]
-    vocab: Option<u32>,
+    cache_control: bool,
+    /// Leave the server's prefix cache as it is before the run
+    #[arg(long)]
+    keep_cache: bool,
     /// Seconds from the send of a request to the end of its answer
     #[arg(long, default_value_t = 21600.0)]
     request_timeout: f64,
@@ -77,15 +71,6 @@ pub(super) struct BenchArgs {
     /// Client threads; chosen by the number in flight when absent
     #[arg(long)]
     threads: Option<usize>,
-    /// Seconds allowed for a launched server to be ready
-    #[arg(long, default_value_t = 1800.0)]
-    ready_timeout: f64,
-    /// Recorded as the engine of the observation
-    #[arg(long)]
-    engine: Option<EngineKind>,
-    /// Recorded as the hardware of the observation
-    #[arg(long)]
-    hardware: Option<String>,
     /// Write the requests, one a line, in the form that custom:FILE reads
     #[arg(long, value_name = "FILE")]
     save_requests: Option<PathBuf>,
@@ -95,18 +80,21 @@ pub(super) struct BenchArgs {
     /// Write the observation with every request's timing here
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Directory laid over the embedded data files
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// The serving command to launch, after `--`
-    #[arg(last = true)]
-    command: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Route {
+pub(super) enum Route {
     Completions,
     Chat,
+}
+
+impl From<Route> for Endpoint {
+    fn from(route: Route) -> Endpoint {
+        match route {
+            Route::Completions => Endpoint::Completions,
+            Route::Chat => Endpoint::Chat,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -134,19 +122,24 @@ pub(super) fn run(args: BenchArgs) -> Result<()> {
     }
     let cancel = Cancel::new();
     cancel_on_interrupt(&cancel)?;
-    let server = Server::open(&args, &plan, &cancel)?;
+    let log = args.out.as_ref().map(|out| out.with_extension("server.log"));
+    let server = Server::open(&args.server, log, &cancel)?;
     let measured = measure(&args, &plan, &server, &cancel);
     let log = server.log();
     server.close();
-    let (result, record) = measured.map_err(|e| match &log {
+    let measured = measured.map_err(|e| match &log {
         Some(log) if e.place.is_none() => e.at(log.display()),
         _ => e,
     })?;
+    let records: Vec<Record> = std::iter::once(&measured.record)
+        .chain(measured.repeated.as_ref().map(|(_, record)| record))
+        .cloned()
+        .collect();
     if let Some(out) = &args.out {
-        write_records(out, std::slice::from_ref(&record))?;
+        write_records(out, &records)?;
     }
-    show(&args, &plan, &result, &record)?;
-    verdict(&result)
+    show(&args, &plan, &measured, &records)?;
+    verdict(&measured.result)
 }
 
 fn plan(args: &BenchArgs) -> Result<Plan> {
@@ -173,7 +166,7 @@ fn plan(args: &BenchArgs) -> Result<Plan> {
         }
     }
     if problems.is_empty() {
-        Ok(Plan { workload, goodput, extra_body, key: args.api_key.clone().map(Secret::new) })
+        Ok(Plan { workload, goodput, extra_body, key: args.server.key() })
     } else {
         Err(Error::problems("the run cannot be planned", problems))
     }
@@ -202,159 +195,54 @@ fn goodput(parts: &[String], problems: &mut Vec<Problem>) -> Option<Goodput> {
     (!parts.is_empty()).then_some(bounds)
 }
 
-/// Fails before anything is measured when the file could not be written afterwards.
-fn writable(path: &Path) -> Result<()> {
-    std::fs::OpenOptions::new().append(true).create(true).open(path).map(drop).map_err(|e| {
-        Error::usage("the output file cannot be written")
-            .at(path.display())
-            .source(e)
-            .hint("is its directory there?")
-    })
+/// What a bench brings: the measured run, and with --cache-control the same requests once more.
+struct Measured {
+    result: LoadResult,
+    record: Record,
+    repeated: Option<(LoadResult, Record)>,
 }
 
-/// The server under load, started here or not.
-struct Server {
-    base_url: String,
-    model: ServedModel,
-    launched: Option<Running>,
-    port: Option<u16>,
-}
-
-impl Server {
-    fn open(args: &BenchArgs, plan: &Plan, cancel: &Cancel) -> Result<Server> {
-        let Some(base_url) = args.base_url.clone() else { return Server::launch(args, plan, cancel) };
-        let model = match &args.model {
-            Some(name) => ServedModel { id: name.clone(), root: None, max_model_len: None },
-            None => first(
-                crate::load::served_models(&base_url, plan.key.as_ref(), Duration::from_secs(30))?,
-                &base_url,
-            )?,
-        };
-        Ok(Server { base_url, model, launched: None, port: None })
-    }
-
-    fn launch(args: &BenchArgs, plan: &Plan, cancel: &Cancel) -> Result<Server> {
-        let mut argv = args.command.clone();
-        let port = if let Some(port) = port_of(&argv) {
-            port
-        } else {
-            let port = free_port()?;
-            argv.extend(["--port".to_owned(), port.to_string()]);
-            port
-        };
-        if !crate::process::port_free(port) {
-            return Err(Error::failed(format!("port {port} is in use"))
-                .hint("stop what listens there, or give the command another --port"));
-        }
-        let log = args.out.as_ref().map_or_else(
-            || std::env::temp_dir().join(format!("dyno-bench-{}.log", std::process::id())),
-            |out| out.with_extension("server.log"),
-        );
-        let marker = format!("bench/{}", std::process::id());
-        let running = Running::start(&Launch {
-            argv,
-            env: std::collections::BTreeMap::new(),
-            dir: None,
-            log: log.clone(),
-            nice: 0,
-            marker,
-        })?;
-        let base_url = format!("http://127.0.0.1:{port}");
-        let limit = Duration::try_from_secs_f64(args.ready_timeout).unwrap_or(Duration::from_secs(1800));
-        let alive = || running.exit().map(|e| e.to_string());
-        let ready = crate::load::wait_ready(&base_url, plan.key.as_ref(), limit, cancel, alive)
-            .and_then(|models| first(models, &base_url))
-            .map_err(|e| {
-                e.at(log.display()).hint(format!("`dyno diagnose {}` reads the log", log.display()))
-            });
-        let mut server = Server {
-            base_url,
-            model: ServedModel { id: String::new(), root: None, max_model_len: None },
-            launched: Some(running),
-            port: Some(port),
-        };
-        match ready {
-            Ok(model) => {
-                server.model = args.model.clone().map_or(model.clone(), |id| ServedModel { id, ..model });
-                Ok(server)
-            }
-            Err(e) => {
-                server.close();
-                Err(e)
-            }
-        }
-    }
-
-    fn log(&self) -> Option<PathBuf> {
-        self.launched.as_ref().map(|r| r.log.clone())
-    }
-
-    fn close(self) {
-        if let Some(running) = self.launched {
-            let report = crate::process::stop(running, Duration::from_secs(20), self.port);
-            for left in report.survivors {
-                note(&format!("warning: still running after the stop: {left}"));
-            }
-        }
-    }
-}
-
-fn first(models: Vec<ServedModel>, base_url: &str) -> Result<ServedModel> {
-    models.into_iter().next().ok_or_else(|| Error::failed("the server serves no model").at(base_url))
-}
-
-/// The value of `--port` in a serving command.
-fn port_of(argv: &[String]) -> Option<u16> {
-    argv.iter().enumerate().find_map(|(i, a)| match a.strip_prefix("--port") {
-        Some("") => argv.get(i + 1)?.parse().ok(),
-        Some(rest) => rest.strip_prefix('=')?.parse().ok(),
-        None => None,
-    })
-}
-
-fn measure(args: &BenchArgs, plan: &Plan, server: &Server, cancel: &Cancel) -> Result<(LoadResult, Record)> {
-    let requests = workload::generate(&plan.workload, vocabulary(args, server))?;
+fn measure(args: &BenchArgs, plan: &Plan, server: &Server, cancel: &Cancel) -> Result<Measured> {
+    let requests = workload::generate(&plan.workload, args.server.vocabulary(server))?;
     if let Some(path) = &args.save_requests {
         save_requests(path, &requests)?;
     }
-    let target = Target {
-        base_url: server.base_url.clone(),
-        model: server.model.id.clone(),
-        endpoint: match args.endpoint {
-            Route::Completions => Endpoint::Completions,
-            Route::Chat => Endpoint::Chat,
-        },
-        api_key: plan.key.clone(),
-        ignore_eos: !args.honor_eos,
-        extra_body: plan.extra_body.clone(),
-        counting: match args.counting {
-            Count::Usage => Counting::Usage,
-            Count::Continuous => Counting::Continuous,
-            Count::Ids => Counting::TokenIds,
-        },
-    };
-    let seconds = |s: f64| Duration::try_from_secs_f64(s).unwrap_or(Duration::MAX);
-    let options = RunOptions {
-        max_concurrency: plan.workload.max_concurrency,
-        request_timeout: seconds(args.request_timeout),
-        run_timeout: args.run_timeout.map(seconds),
-        warmups: args.warmups,
-        threads: args.threads,
-        goodput: plan.goodput,
-        cancel: cancel.clone(),
-        ..RunOptions::default()
-    };
+    let control = server.control(&args.server);
+    if let Some(control) = control.as_ref().filter(|_| !args.keep_cache) {
+        control.reset_cache();
+    }
+    let (result, record) = once(args, plan, server, control.as_ref(), &requests, cancel)?;
+    let repeated = (args.cache_control && !result.cancelled)
+        .then(|| once(args, plan, server, control.as_ref(), &requests, cancel))
+        .transpose()?;
+    Ok(Measured { result, record, repeated })
+}
+
+fn once(
+    args: &BenchArgs,
+    plan: &Plan,
+    server: &Server,
+    control: Option<&EngineClient>,
+    requests: &[PlannedRequest],
+    cancel: &Cancel,
+) -> Result<(LoadResult, Record)> {
+    let options = options(args, plan, cancel);
+    let sampler = control.map(|c| Sampler::start(c, args.server.adapter().metric_names()));
     let done = show_progress(&options.progress, &options.cancel);
-    let result = crate::load::run(&target, &requests, &options);
+    let result = crate::load::run(&target(args, plan, server), requests, &options);
     drop(done);
-    let result = result?;
-    let engine_version = crate::load::server_version(&server.base_url, Duration::from_secs(2));
+    let mut result = result?;
+    let counted = sampler.and_then(|s| s.finish().hit_ratio());
+    if let Some(share) = counted.or_else(|| result.cached_share()) {
+        result.metrics.extra.insert("cache_hit_ratio".into(), serde_json::json!((share * 1e4).round() / 1e4));
+    }
+    let command = &args.server.command;
     let record = Record {
-        engine: args.engine,
-        engine_version,
-        serve_command: (!args.command.is_empty()).then(|| redact::argv(&args.command).join(" ")),
+        engine: args.server.engine,
+        engine_version: crate::load::server_version(&server.base_url, Duration::from_secs(2)),
+        serve_command: (!command.is_empty()).then(|| redact::argv(command).join(" ")),
         model: Some(server.model.root.clone().unwrap_or_else(|| server.model.id.clone())),
-        hardware: args.hardware.clone(),
+        hardware: args.server.hardware.clone(),
         workload: Some(plan.workload.clone()),
         requests: Some(result.request_rows()),
         result: Some(result.metrics.clone()),
@@ -363,14 +251,65 @@ fn measure(args: &BenchArgs, plan: &Plan, server: &Server, cancel: &Cancel) -> R
     Ok((result, record))
 }
 
-/// The size of the model's vocabulary, as given, as known by its name, or one that every model has.
-fn vocabulary(args: &BenchArgs, server: &Server) -> u32 {
-    let known = || {
-        let catalog = crate::model::Catalog::load(args.data_dir.as_deref()).ok()?;
-        let names = [server.model.root.as_ref(), Some(&server.model.id)];
-        names.into_iter().flatten().find_map(|name| catalog.find(name).ok()).map(|m| m.vocab)
-    };
-    args.vocab.or_else(known).unwrap_or(SMALL_VOCABULARY)
+fn target(args: &BenchArgs, plan: &Plan, server: &Server) -> Target {
+    Target {
+        base_url: server.base_url.clone(),
+        model: server.model.id.clone(),
+        endpoint: args.endpoint.into(),
+        api_key: plan.key.clone(),
+        ignore_eos: !args.honor_eos,
+        extra_body: plan.extra_body.clone(),
+        counting: match args.counting {
+            Count::Usage => Counting::Usage,
+            Count::Continuous => Counting::Continuous,
+            Count::Ids => Counting::TokenIds,
+        },
+    }
+}
+
+fn options(args: &BenchArgs, plan: &Plan, cancel: &Cancel) -> RunOptions {
+    let seconds = |s: f64| Duration::try_from_secs_f64(s).unwrap_or(Duration::MAX);
+    RunOptions {
+        max_concurrency: plan.workload.max_concurrency,
+        request_timeout: seconds(args.request_timeout),
+        run_timeout: args.run_timeout.map(seconds),
+        warmups: args.warmups,
+        threads: args.threads,
+        goodput: plan.goodput,
+        cancel: cancel.clone(),
+        ..RunOptions::default()
+    }
+}
+
+/// Share of prompt tokens from the prefix cache above which a run of unrelated prompts was not cold.
+const COLD: f64 = 0.01;
+
+/// What the prefix cache did to the run, in words.
+fn cache_remarks(plan: &Plan, m: &Measured) -> Vec<String> {
+    let ratio = |r: &LoadResult| r.metrics.extra.get("cache_hit_ratio").and_then(serde_json::Value::as_f64);
+    let mut lines = Vec::new();
+    let unrelated =
+        plan.workload.dataset == Dataset::Random && plan.workload.random_prefix_len.unwrap_or(0) == 0;
+    if let Some(share) = ratio(&m.result).filter(|&s| s > COLD && unrelated) {
+        lines.push(format!(
+            "NOT COLD: {:.0} % of the prompt tokens came from the prefix cache; use another --seed, or restart the server",
+            share * 100.0
+        ));
+    }
+    if let Some((warm, _)) = &m.repeated {
+        for (name, key) in [
+            ("mean TTFT", Key::MeanTtftMs),
+            ("mean E2EL", Key::MeanE2elMs),
+            ("total token throughput", Key::TotalTokenThroughput),
+        ] {
+            if let (Some(cold), Some(again)) = (m.result.metrics.get(key), warm.metrics.get(key)) {
+                lines.push(format!("repeated: {name} {cold:.2} -> {again:.2}, factor {:.3}", again / cold));
+            }
+        }
+        let hits = ratio(warm).map_or("not told by the server".into(), |s| format!("{:.1} %", s * 100.0));
+        lines.push(format!("repeated: prompt tokens from the prefix cache: {hits}"));
+    }
+    lines
 }
 
 /// One request a line, in the form that `custom:FILE` reads.
@@ -437,16 +376,20 @@ impl Drop for Ticker {
     }
 }
 
-fn show(args: &BenchArgs, plan: &Plan, result: &LoadResult, record: &Record) -> Result<()> {
+fn show(args: &BenchArgs, plan: &Plan, measured: &Measured, records: &[Record]) -> Result<()> {
+    let result = &measured.result;
     let text = if args.json {
-        serde_json::to_string_pretty(record)
-            .map_err(|e| Error::failed("the observation cannot be written as JSON").source(e))?
+        match records {
+            [one] => serde_json::to_string_pretty(one),
+            both => serde_json::to_string_pretty(both),
+        }
+        .map_err(|e| Error::failed("the observation cannot be written as JSON").source(e))?
     } else {
         block(&result.metrics, &plan.workload)
     };
     // A reader that has gone (a closed pipe) is no failure of the run.
     let _ = writeln!(std::io::stdout(), "{text}");
-    for line in result.remarks() {
+    for line in result.remarks().into_iter().chain(cache_remarks(plan, measured)) {
         note(&line);
     }
     Ok(())

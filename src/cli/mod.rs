@@ -12,7 +12,9 @@ mod machine;
 mod paced;
 mod predict;
 mod progress;
+mod ramp;
 mod report;
+mod server;
 mod trial;
 mod tune;
 
@@ -45,6 +47,7 @@ enum Command {
     Predict(Box<predict::PredictArgs>),
     Fit(fit::FitArgs),
     Bench(Box<bench::BenchArgs>),
+    Ramp(Box<ramp::RampArgs>),
     /// The known-timing server
     #[command(hide = true)]
     Paced(paced::PacedArgs),
@@ -79,6 +82,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Predict(args) => predict::run(*args),
         Command::Fit(args) => fit::run(args),
         Command::Bench(args) => bench::run(*args),
+        Command::Ramp(args) => ramp::run(*args),
         Command::Paced(args) => paced::run(args),
     }
 }

@@ -40,7 +40,13 @@ pub enum Probe {
 }
 
 impl EngineClient {
+    /// For an engine on this machine.
     pub fn new(port: u16, endpoints: Endpoints, api_key: Option<String>) -> Result<EngineClient> {
+        EngineClient::at(&format!("http://127.0.0.1:{port}"), endpoints, api_key)
+    }
+
+    /// For an engine at any address.
+    pub fn at(base_url: &str, endpoints: Endpoints, api_key: Option<String>) -> Result<EngineClient> {
         let fail = |e: String| Error::failed("the control client cannot be made").source(e);
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
@@ -49,7 +55,13 @@ impl EngineClient {
             .build()
             .map_err(|e| fail(e.to_string()))?;
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|e| fail(e.to_string()))?;
-        Ok(EngineClient { http, runtime, base: format!("http://127.0.0.1:{port}"), endpoints, api_key })
+        Ok(EngineClient {
+            http,
+            runtime,
+            base: base_url.trim_end_matches('/').to_owned(),
+            endpoints,
+            api_key,
+        })
     }
 
     /// Whether the health endpoint answers 200.
