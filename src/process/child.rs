@@ -8,6 +8,7 @@ use std::fs::File;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -151,7 +152,11 @@ fn give_way(pid: i32, nice: i32) {
     let now = rustix::process::getpriority_process(pid).unwrap_or(0);
     let _ = rustix::process::setpriority_process(pid, (now + nice).min(19));
     // Where the kernel groups by session, niceness counts only inside one; the session itself has its own.
-    if let Some(pid) = pid {
+    // Before the child is in a session of its own, that would be ours.
+    let own_session = |p: i32| super::tree::stat_of(p).is_some_and(|s| s.session == p);
+    if let Some(pid) = pid
+        && super::stop::wait_until(Duration::from_millis(500), || own_session(pid.as_raw_nonzero().get()))
+    {
         let _ = std::fs::write(format!("/proc/{}/autogroup", pid.as_raw_nonzero()), nice.to_string());
     }
 }
