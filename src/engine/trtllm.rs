@@ -12,8 +12,9 @@ use std::sync::LazyLock;
 pub(super) struct Trtllm;
 
 const METRICS: MetricNames = MetricNames {
-    cache_queries: "trtllm_kv_cache_missed_blocks_total",
-    cache_hits: "trtllm_kv_cache_reused_blocks_total",
+    // It counts blocks found and missed, not tokens asked for; the hits come from the usage of the answers.
+    cache_queries: "",
+    cache_hits: "",
     prompt_tokens: "trtllm_prompt_tokens_total",
     generation_tokens: "trtllm_generation_tokens_total",
     preemptions: "trtllm_num_paused_requests",

@@ -2,6 +2,7 @@
 
 use super::engine_help::installed;
 use super::failing::Failing;
+use super::gpu_memory::{FreeMemory, wait_released};
 use super::secrets::{Secrets, api_key};
 use super::{Event, Failure, Observer, TrialSpec};
 use crate::engine::adapter::{conflicts, fixed_value};
@@ -24,6 +25,8 @@ pub(super) struct Launched {
     pub(super) argv: Vec<String>,
     pub(super) env: std::collections::BTreeMap<String, String>,
     pub(super) started: Instant,
+    /// Before the start; empty without a GPU.
+    pub(super) free_before: FreeMemory,
     pub(super) tail: LogTail,
     pub(super) failing: Failing,
     /// From SIGTERM to SIGKILL.
@@ -66,13 +69,15 @@ impl Launched {
 
     /// Stops the engine and proves that nothing of it is left.
     pub(super) fn stop(self) -> Stopped {
-        let Launched { running, lease, port, failing, grace, .. } = self;
+        let Launched { running, lease, port, failing, grace, free_before, .. } = self;
         let report = stop(running, grace, Some(port));
         failing.secrets.scrub_file(&failing.log);
         if report.survivors.is_empty() {
             lease.release();
         }
-        Stopped { leftovers: report.leftovers, survivors: report.survivors }
+        let mut survivors = report.survivors;
+        survivors.extend(wait_released(&free_before));
+        Stopped { leftovers: report.leftovers, survivors }
     }
 }
 
@@ -148,6 +153,8 @@ fn spawn(
     let nice = if spec.hardware == "cpu" { 10 } else { 0 };
     let launch =
         Launch { argv: argv.clone(), env: plan.env.clone(), dir: None, log: log.clone(), nice, marker };
+    let emulated = failing.engine == EngineKind::Emulated;
+    let free_before = if emulated { FreeMemory::default() } else { FreeMemory::now() };
     let started = Instant::now();
     let running = match Running::start(&launch) {
         Ok(r) => r,
@@ -168,6 +175,7 @@ fn spawn(
         argv,
         env: plan.env.clone(),
         started,
+        free_before,
         tail: LogTail::new(log),
         failing: failing.clone(),
         grace: Duration::from_secs_f64(spec.stop_grace_s.unwrap_or(adapter.stop_grace_s()).clamp(0.0, 600.0)),

@@ -20,6 +20,8 @@ const CLEAN_HIT_RATIO: f64 = 0.01;
 /// Tries at one run when something outside the engine spoils it.
 const ATTEMPTS: u64 = 3;
 const POLL: Duration = Duration::from_millis(100);
+/// Longer than any prefill takes without a token of any request; far shorter than a run may take.
+const STALL: Duration = Duration::from_secs(300);
 /// Gauges are read this often; the engine's front end does the work, so not oftener.
 const SAMPLE: Duration = Duration::from_secs(2);
 
@@ -161,12 +163,24 @@ fn watch<T>(
 ) -> Result<(), Box<Failure>> {
     let began = Instant::now();
     let mut sampled = began;
+    let mut moved = (began, 0);
     // The load cuts its own requests at the limit; what is still busy later than this is stuck.
     let hard = limit + Duration::from_secs(15);
     while !work.is_finished() {
         alive(l, cancel, true)?;
         if began.elapsed() > hard {
             let what = format!("the run did not end within {:.0} s", limit.as_secs_f64());
+            return Err(l.failing.hung(Class::HangInRun, &what, l.tail.last()));
+        }
+        let now = progress.chunks.load(Ordering::Relaxed) + progress.failed.load(Ordering::Relaxed);
+        if now != moved.1 {
+            moved = (Instant::now(), now);
+        }
+        // Between two requests of a slow open loop nothing moves either.
+        let waiting = progress.sent.load(Ordering::Relaxed)
+            > progress.completed.load(Ordering::Relaxed) + progress.failed.load(Ordering::Relaxed);
+        if waiting && moved.0.elapsed() > STALL {
+            let what = format!("no token for {:.0} s while requests wait", STALL.as_secs_f64());
             return Err(l.failing.hung(Class::HangInRun, &what, l.tail.last()));
         }
         if sampled.elapsed() > SAMPLE {

@@ -8,6 +8,7 @@ pub mod types;
 
 mod engine_help;
 mod failing;
+mod gpu_memory;
 mod launch;
 mod measure;
 mod observer;

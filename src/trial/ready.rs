@@ -1,6 +1,7 @@
 //! From started to ready: the process lives, the port answers, a model is served, and one request really
 //! generates a token. A front end that says `ready` proves none of that.
 
+use super::gpu_memory::FreeMemory;
 use super::launch::Launched;
 use super::types::LaunchFacts;
 use super::{Event, Failure, Observer, TrialSpec};
@@ -51,7 +52,8 @@ pub(super) fn wait(
         std::thread::sleep(POLL);
     };
     let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
-    let name = spec.served_model_name.clone().unwrap_or_else(|| model.id.clone());
+    // The name that the server itself lists: not every engine takes a served name.
+    let name = model.id.clone();
     let fingerprint = probe(l, &name, left.min(PROBE_LIMIT), cancel)?;
     let startup_s = l.started.elapsed().as_secs_f64();
     let mut facts = facts(l, startup_s);
@@ -129,6 +131,9 @@ fn facts(l: &mut Launched, startup_s: f64) -> LaunchFacts {
     }
     let said = resolved.remove("engine_version").and_then(|v| v.as_str().map(str::to_owned));
     let resident: u64 = l.running.tree().resident_bytes().values().sum();
+    if let Some(taken) = FreeMemory::now().taken_since(&l.free_before) {
+        resolved.insert("gpu_memory_bytes".into(), Value::from(taken));
+    }
     resolved.insert("host_memory_bytes".into(), Value::from(resident));
     LaunchFacts {
         version: l.client.version().or(said),
