@@ -21,7 +21,7 @@ pub(super) fn read(path: &Path) -> Result<Coefficients> {
         match (at, factor) {
             (Some(at), Some(f)) if f > 0.0 && f.is_finite() => values[at] *= f,
             (Some(_), _) => {
-                problems.push(Problem::new(&file, name, "must be a positive factor, such as 1.2"))
+                problems.push(Problem::new(&file, name, "must be a positive factor, such as 1.2"));
             }
             (None, _) => {
                 let known = format!("known: {}", Coefficients::NAMES.join(", "));

@@ -12,6 +12,7 @@ use crate::cost::StepShape;
 use crate::sim::scheduler::{Refusal, SimRequest, TokenEvent};
 use crate::units::Nanos;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -76,7 +77,8 @@ impl Engine {
             warned_at: Nanos::ZERO,
             died: died.clone(),
         };
-        let thread = std::thread::Builder::new().name("engine".into()).spawn(move || core.run())?;
+        let thread =
+            std::thread::Builder::new().name("engine".into()).spawn(move || core.run_to_the_end())?;
         Ok(Engine { commands, stats, origin, thread: Mutex::new(Some(thread)), died, wire })
     }
 
@@ -278,8 +280,19 @@ struct Core {
 }
 
 impl Core {
-    fn run(&mut self) {
-        let why = loop {
+    /// Runs, and leaves nobody waiting whatever happens: a bug in here must look like a dead engine core, not
+    /// like one that hangs.
+    fn run_to_the_end(&mut self) {
+        let why = catch_unwind(AssertUnwindSafe(|| self.run())).unwrap_or_else(|_| {
+            self.died.notify_one();
+            "EngineCore encountered an issue: a bug of the embedded engine".to_owned()
+        });
+        self.book.entries.drain().for_each(|(_, e)| e.reply.fail(why.clone()));
+    }
+
+    /// Why it ended.
+    fn run(&mut self) -> String {
+        loop {
             match self.take_commands() {
                 Ok(true) => {}
                 Ok(false) => break "the server is shutting down".to_owned(),
@@ -300,8 +313,7 @@ impl Core {
             if !self.wait() {
                 break "the server is shutting down".to_owned();
             }
-        };
-        self.book.entries.drain().for_each(|(_, e)| e.reply.fail(why.clone()));
+        }
     }
 
     fn now(&self) -> Nanos {

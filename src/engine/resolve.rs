@@ -85,7 +85,11 @@ pub fn resolve_command(
     hw: &Hardware,
     model: &Model,
 ) -> EngineConfig {
-    let version = version.and_then(parse_version).unwrap_or_else(|| assumed_version(engine));
+    // The embedded engine names the release that it emulates among its flags.
+    let version = version
+        .or_else(|| command.text(&["emulate-version"]))
+        .and_then(parse_version)
+        .unwrap_or_else(|| assumed_version(engine));
     let mut c =
         EngineConfig { engine, version, max_model_len: model.max_position, ..EngineConfig::default() };
     c.tensor_parallel = command
@@ -204,7 +208,14 @@ const MODELLED: &[&str] = &[
     "download-dir",
     "backend",
     "hardware",
-    "time-scale",
+    "emulate-version",
+    "num-gpus",
+    "noise",
+    "coefficients",
+    "startup-s",
+    "mean-output-tokens",
+    "fault",
+    "data-dir",
     "kv-cache-memory-bytes",
     "O",
     "optimization-level",
