@@ -8,7 +8,6 @@ use std::fs::File;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::time::Duration;
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -21,8 +20,6 @@ pub struct Launch {
     pub dir: Option<PathBuf>,
     /// Receives stdout and stderr, truncated at the start.
     pub log: PathBuf,
-    /// Added to the niceness: a larger one gives way to other processes.
-    pub nice: i32,
     /// Value of the environment marker, unique on this machine.
     pub marker: String,
 }
@@ -106,9 +103,6 @@ impl Running {
         let handle =
             expr.start().map_err(|e| Error::failed(format!("`{name}` could not be started")).source(e))?;
         let pid = handle.pids().first().copied().unwrap_or(0) as i32;
-        if launch.nice != 0 {
-            give_way(pid, launch.nice);
-        }
         let tree = Tree::of(pid, &launch.marker);
         Ok(Running { handle, tree, log: launch.log.clone(), finished: false })
     }
@@ -142,22 +136,6 @@ impl Drop for Running {
             self.tree.signal(rustix::process::Signal::KILL);
             let _ = self.handle.kill();
         }
-    }
-}
-
-/// At this moment the child is one thread; whatever it starts inherits the niceness. Not being allowed to is
-/// no reason to fail.
-fn give_way(pid: i32, nice: i32) {
-    let pid = rustix::process::Pid::from_raw(pid);
-    let now = rustix::process::getpriority_process(pid).unwrap_or(0);
-    let _ = rustix::process::setpriority_process(pid, (now + nice).min(19));
-    // Where the kernel groups by session, niceness counts only inside one; the session itself has its own.
-    // Before the child is in a session of its own, that would be ours.
-    let own_session = |p: i32| super::tree::stat_of(p).is_some_and(|s| s.session == p);
-    if let Some(pid) = pid
-        && super::stop::wait_until(Duration::from_millis(500), || own_session(pid.as_raw_nonzero().get()))
-    {
-        let _ = std::fs::write(format!("/proc/{}/autogroup", pid.as_raw_nonzero()), nice.to_string());
     }
 }
 

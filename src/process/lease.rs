@@ -156,7 +156,6 @@ mod tests {
             env: BTreeMap::new(),
             dir: None,
             log: dir.join("log"),
-            nice: 0,
             marker: marker.into(),
         }
     }

@@ -174,7 +174,6 @@ fn capture(argv: &[String], limit: Duration) -> Option<String> {
         ]),
         dir: None,
         log: log.clone(),
-        nice: 0,
         marker: format!("ask/{id}"),
     };
     let running = Running::start(&launch).ok()?;
