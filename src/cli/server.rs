@@ -118,7 +118,6 @@ impl Server {
             env: std::collections::BTreeMap::new(),
             dir: None,
             log: log.clone(),
-            nice: 0,
             marker,
         })?;
         let base_url = format!("http://127.0.0.1:{port}");

@@ -149,10 +149,7 @@ fn spawn(
     let marker = format!("{}-{}/{}", std::process::id(), unique(), spec.id);
     let mut lease = Lease::reserve(Path::new(&spec.dir), "engine", &marker, Some(port))
         .map_err(|e| unwritable(e.to_string()))?;
-    // An engine on the CPU takes every core it can get; the client must still wake in time to stamp a token.
-    let nice = if spec.hardware == "cpu" { 10 } else { 0 };
-    let launch =
-        Launch { argv: argv.clone(), env: plan.env.clone(), dir: None, log: log.clone(), nice, marker };
+    let launch = Launch { argv: argv.clone(), env: plan.env.clone(), dir: None, log: log.clone(), marker };
     let emulated = failing.engine == EngineKind::Emulated;
     let free_before = if emulated { FreeMemory::default() } else { FreeMemory::now() };
     let started = Instant::now();
