@@ -10,9 +10,11 @@ pub mod kv;
 pub mod policy;
 pub mod result;
 pub mod scheduler;
+pub mod screen;
 mod tally;
 
 pub use driver::{Arrival, SimOptions, simulate};
 pub use kv::KvLayout;
 pub use result::{Account, RequestOutcome, SimResult};
 pub use scheduler::Scheduler;
+pub use screen::{Demand, Load, Screen, Screened};

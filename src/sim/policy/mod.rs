@@ -19,3 +19,6 @@ pub fn build(config: &EngineConfig, layout: &KvLayout, window: Option<u32>) -> B
         EngineKind::Trtllm => Box::new(trtllm::TrtllmScheduler::new(config, layout, window)),
     }
 }
+
+#[cfg(test)]
+mod tests;

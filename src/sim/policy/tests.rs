@@ -1,0 +1,172 @@
+//! Properties of every policy, checked step by step.
+
+use super::*;
+use crate::sim::scheduler::{SimRequest, TokenEvent, Transition};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, VecDeque};
+
+#[derive(Debug, Clone)]
+struct Case {
+    config: EngineConfig,
+    layout: KvLayout,
+    /// (steps to wait before it comes, request)
+    requests: Vec<(u32, SimRequest)>,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let kind = prop::sample::select(vec![EngineKind::Vllm, EngineKind::Sglang, EngineKind::Trtllm]);
+    let switches = (prop::bool::ANY, prop::bool::ANY, prop::bool::ANY, prop::bool::ANY);
+    let sizes = (1u32..20, 20u32..150, 20u64..200, 0u32..3, 16u32..100);
+    let request = (0u32..4, 1u32..200, 1u32..60, 0u32..20, 0u64..3);
+    (kind, switches, sizes, prop::collection::vec(request, 1..40)).prop_map(
+        |(engine, (overlap, reserve, caching, mixed), (seqs, budget, blocks, groups, window), requests)| {
+            let config = EngineConfig {
+                engine,
+                overlap,
+                reserve_full_prompt: reserve,
+                reserve_output: reserve,
+                prefix_caching: caching,
+                mixed_chunk: mixed,
+                max_num_seqs: seqs,
+                max_num_batched_tokens: budget,
+                chunk_tokens: if engine == EngineKind::Sglang { budget } else { 0 },
+                ..EngineConfig::default()
+            };
+            let layout = KvLayout { block_size: 16, blocks, full_groups: 1, sliding_groups: groups, window };
+            let requests = requests
+                .into_iter()
+                .enumerate()
+                .map(|(i, (wait, input, output, more, family))| {
+                    let block_hashes = (0..u64::from(input / 16) * family.min(1))
+                        .map(|b| if b < 4 { family << 32 | b } else { (i as u64) << 40 | b })
+                        .collect();
+                    let id = i as u64;
+                    let max_tokens = output + more;
+                    let r = SimRequest {
+                        id,
+                        input_tokens: input,
+                        output_tokens: output,
+                        max_tokens,
+                        block_hashes,
+                        priority: 0,
+                    };
+                    (wait, r)
+                })
+                .collect();
+            Case { config, layout, requests }
+        },
+    )
+}
+
+/// Drives a scheduler as the engine's loop does and checks every step.
+fn drive(case: &Case, notable: bool) -> BTreeMap<u64, u32> {
+    let c = &case.config;
+    let mut scheduler = build(c, &case.layout, None);
+    let depth = if c.overlap { 2 } else { 1 };
+    let mut coming: VecDeque<_> = case.requests.clone().into();
+    let mut flying = VecDeque::new();
+    let mut tokens: BTreeMap<u64, u32> = BTreeMap::new();
+    let mut open: BTreeMap<u64, SimRequest> = BTreeMap::new();
+    let mut admitted = Vec::new();
+    let mut wait = 0;
+    let mut rounds = 0;
+    loop {
+        rounds += 1;
+        assert!(rounds < 200_000, "no progress");
+        wait += 1;
+        while coming.front().is_some_and(|(after, _)| wait > *after) {
+            let Some((_, r)) = coming.pop_front() else { break };
+            wait = 0;
+            if scheduler.add(r.clone()).is_ok() {
+                open.insert(r.id, r);
+            }
+        }
+        let mut step = None;
+        if flying.len() < depth {
+            step = scheduler.schedule();
+            admitted.extend(scheduler.transitions().iter().filter_map(|t| match t {
+                Transition::Admitted { id } => Some(*id),
+                Transition::Resumed { .. } | Transition::Preempted { .. } => None,
+            }));
+        }
+        if let Some(step) = step {
+            let g = scheduler.gauges();
+            assert!(step.shape.rows() <= c.max_num_seqs.min(g.running), "{:?} {g:?}", step.shape);
+            assert!(step.shape.tokens() <= c.max_num_batched_tokens.max(step.shape.decode_rows));
+            assert!(g.kv_blocks_used <= g.kv_blocks_total && g.kv_blocks_peak <= g.kv_blocks_total);
+            flying.push_back(step);
+            continue;
+        }
+        let mut events: Vec<TokenEvent> = Vec::new();
+        let Some(step) = flying.pop_front() else {
+            if coming.is_empty() {
+                break;
+            }
+            continue;
+        };
+        if notable {
+            scheduler.complete_notable(step.ticket, &mut events);
+        } else {
+            scheduler.complete(step.ticket, &mut events);
+        }
+        for e in events {
+            let r = &open[&e.id];
+            let seen = tokens.entry(e.id).or_default();
+            assert!(
+                if notable { e.index > *seen } else { e.index == *seen + 1 },
+                "tokens come in order, once"
+            );
+            *seen = e.index;
+            assert_eq!(e.finished, e.index == r.output_tokens);
+            if e.finished {
+                open.remove(&e.id);
+            }
+        }
+    }
+    let g = scheduler.gauges();
+    assert!(open.is_empty(), "every request that was taken ends: {open:?}");
+    assert_eq!((g.running, g.waiting, g.kv_blocks_used), (0, 0, 0), "nothing leaks");
+    assert!(admitted.is_sorted(), "first come, first served");
+    tokens
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_policy_keeps_its_promises(case in cases()) {
+        let tokens = drive(&case, false);
+        for (_, r) in &case.requests {
+            if let Some(&n) = tokens.get(&r.id) {
+                prop_assert_eq!(n, r.output_tokens);
+            }
+        }
+        prop_assert_eq!(drive(&case, true), tokens);
+    }
+
+    #[test]
+    fn an_aborted_request_leaves_nothing(case in cases(), when in 1usize..60, which in 0u64..40) {
+        let mut scheduler = build(&case.config, &case.layout, None);
+        let depth = if case.config.overlap { 2 } else { 1 };
+        for (_, r) in &case.requests {
+            let _ = scheduler.add(r.clone());
+        }
+        let mut flying = VecDeque::new();
+        for round in 0..100_000 {
+            if round == when {
+                let known = scheduler.abort(which);
+                prop_assert!(!known || !scheduler.abort(which));
+            }
+            if flying.len() < depth && let Some(step) = scheduler.schedule() {
+                flying.push_back(step);
+                continue;
+            }
+            let Some(step) = flying.pop_front() else { break };
+            let mut events = Vec::new();
+            scheduler.complete(step.ticket, &mut events);
+            prop_assert!(round < when || events.iter().all(|e| e.id != which || round < when));
+        }
+        let g = scheduler.gauges();
+        prop_assert_eq!((g.running, g.waiting, g.kv_blocks_used), (0, 0, 0));
+    }
+}
