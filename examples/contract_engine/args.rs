@@ -93,13 +93,18 @@ pub(crate) fn parse(script: &Script, argv: &[String]) -> Launch {
 /// Drops what stands before the arguments proper: `serve`, or `-m module [serve]`.
 fn without_program<'a>(script: &Script, argv: &'a [String]) -> &'a [String] {
     let mut rest = argv;
+    let ours = match script.flavour {
+        Flavour::Vllm => "vllm",
+        Flavour::Sglang => "sglang",
+        Flavour::Trtllm => "tensorrt_llm",
+    };
+    if rest.first().is_some_and(|a| a == "-c") {
+        // A Python that is asked whether it has a package.
+        let there = rest.get(1).is_some_and(|code| code.contains(&format!("'{ours}'")));
+        std::process::exit(i32::from(!there));
+    }
     if rest.first().is_some_and(|a| a == "-m") {
         let module = rest.get(1).map_or("", String::as_str);
-        let ours = match script.flavour {
-            Flavour::Vllm => "vllm.",
-            Flavour::Sglang => "sglang.",
-            Flavour::Trtllm => "tensorrt_llm.",
-        };
         if !module.starts_with(ours) {
             let package = module.split('.').next().unwrap_or(module);
             log::raw(&format!(

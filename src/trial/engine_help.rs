@@ -63,12 +63,21 @@ fn usual_program(adapter: &dyn Adapter) -> Result<Vec<String>> {
             return Ok(way.iter().map(|s| (*s).to_owned()).collect());
         }
     }
-    Err(not_installed(adapter, ways[0][0]))
+    let way = ways[0];
+    match way.iter().position(|w| *w == "-m").and_then(|i| way.get(i + 1)) {
+        Some(module) if find_program(way[0]).is_some() => {
+            Err(not_there(adapter, &format!("`{}` has no module `{module}`", way[0])))
+        }
+        _ => Err(not_installed(adapter, way[0])),
+    }
 }
 
 fn not_installed(adapter: &dyn Adapter, name: &str) -> Error {
-    Error::failed(format!("engine `{}` is not installed: `{name}` was not found", adapter.kind()))
-        .hint(adapter.install_hint())
+    not_there(adapter, &format!("`{name}` was not found"))
+}
+
+fn not_there(adapter: &dyn Adapter, why: &str) -> Error {
+    Error::failed(format!("engine `{}` is not installed: {why}", adapter.kind())).hint(adapter.install_hint())
 }
 
 /// Whether this Python can find the module's top package (without importing it).
