@@ -34,9 +34,13 @@ impl Failing {
 
     /// The engine ended by itself: the log says why, else its exit.
     pub(super) fn died(&self, exit: Exit, ready: bool) -> Box<Failure> {
-        let verdict = failure::diagnose(&self.text(), Some(self.engine))
+        let text = self.text();
+        let verdict = failure::diagnose(&text, Some(self.engine))
             .filter(|v| !ready || v.phase >= Phase::Run || v.class != Class::Unknown)
-            .unwrap_or_else(|| failure::from_exit(&exit.to_string(), Some(self.engine), ready));
+            .unwrap_or_else(|| Verdict {
+                phase: if ready { Phase::Run } else { failure::reached(&text) },
+                ..failure::from_exit(&exit.to_string(), Some(self.engine), ready)
+            });
         let mut failure = self.failure_of(&verdict, ready);
         failure.exit = Some(exit.to_string());
         failure
@@ -59,13 +63,14 @@ impl Failing {
             format!("last line of the log: {last_line}")
         };
         let cause = format!("{what}; {last}");
-        match failure::diagnose(&self.text(), Some(self.engine)) {
+        let text = self.text();
+        match failure::diagnose(&text, Some(self.engine)) {
             Some(v) if v.class != Class::Unknown && (!ready || v.phase >= Phase::Run) => {
                 let mut failure = self.failure_of(&v, ready);
                 failure.hint = format!("{} (it then hung: {what})", v.next);
                 failure
             }
-            _ => self.of(class, if ready { "run" } else { "start" }, &cause, ""),
+            _ => self.of(class, if ready { Phase::Run } else { failure::reached(&text) }.id(), &cause, ""),
         }
     }
 

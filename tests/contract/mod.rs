@@ -49,7 +49,8 @@ impl Bench {
         let link = self.path("bin").join(name);
         let _ = std::fs::remove_file(&link);
         std::os::unix::fs::symlink(contract_engine(), &link).expect("a link");
-        let version = if script.contains("version =") { String::new() } else { format!("version = '{version}'\n") };
+        let version =
+            if script.contains("version =") { String::new() } else { format!("version = '{version}'\n") };
         let text = format!("flavour = '{}'\n{version}{script}", engine.id());
         std::fs::write(link.with_extension("toml"), text).expect("a script");
         self
@@ -109,7 +110,10 @@ impl Bench {
         assert_eq!(self.processes(), Vec::<String>::new(), "processes");
         for port in ports {
             let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            assert!(TcpStream::connect_timeout(&at, Duration::from_millis(200)).is_err(), "port {port} answers");
+            assert!(
+                TcpStream::connect_timeout(&at, Duration::from_millis(200)).is_err(),
+                "port {port} answers"
+            );
             assert!(TcpListener::bind(at).is_ok(), "port {port} is held");
         }
         assert_eq!(names(&self.path("tmp")), Vec::<String>::new(), "temporary files");
@@ -170,7 +174,11 @@ impl Trial {
 /// The contract engine, which is built with the tests.
 fn contract_engine() -> PathBuf {
     let file = assert_cmd::cargo::cargo_bin!("dyno").with_file_name("examples").join("contract_engine");
-    assert!(file.exists(), "{} is not there: `cargo build --example contract_engine` makes it", file.display());
+    assert!(
+        file.exists(),
+        "{} is not there: `cargo build --example contract_engine` makes it",
+        file.display()
+    );
     file
 }
 

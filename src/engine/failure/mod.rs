@@ -90,6 +90,12 @@ fn with_key(lines: &[Line], at: usize) -> String {
     }
 }
 
+/// How far a start came, from the milestones in its log; at most the warm-up, since it never was ready.
+pub fn reached(log: &str) -> Phase {
+    let lines = text::lines(log);
+    phase::of(&lines, lines.len(), Class::Unknown).min(Phase::Warmup)
+}
+
 /// A verdict without any text in the log to stand on: from how the process ended.
 pub fn from_exit(exit: &str, engine: Option<EngineKind>, ready: bool) -> Verdict {
     let class = match exit {
