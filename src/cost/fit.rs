@@ -12,7 +12,8 @@ use super::profile::{GroupFit, GroupKey, Profile};
 use super::setup::{Catalogs, Setup, scenario_of};
 use super::solve::inverse;
 use crate::error::{Error, Result};
-use crate::scenario::{Key, Metrics, Record};
+use crate::scenario::{Key, Metrics, Record, RequestRow};
+use crate::sim::RequestOutcome;
 use argmin::core::{Executor, Operator, State};
 use std::collections::BTreeMap;
 
@@ -36,21 +37,48 @@ const IDENTIFIED: f64 = 0.8;
 pub struct Case {
     pub setup: Setup,
     pub measured: Metrics,
+    /// Timings of single requests, when the record carries them.
+    pub rows: Vec<TimedRow>,
     pub label: String,
     pub version: Option<String>,
 }
 
+/// Timing of one request: its place among the requests by arrival, TTFT and the time after the first token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TimedRow {
+    pub index: usize,
+    pub ttft_s: f64,
+    pub decode_s: f64,
+}
+
 impl Case {
-    /// `None` for a record without a result. Per-request rows stand in for missing summary keys.
+    /// `None` for a record with neither a result nor a request with timings.
     pub fn new(record: &Record, catalogs: &Catalogs) -> Result<Option<Case>> {
-        let Some(result) = &record.result else { return Ok(None) };
+        let rows = timed_rows(record);
+        if record.result.is_none() && rows.is_empty() {
+            return Ok(None);
+        }
         Ok(Some(Case {
             setup: Setup::new(&scenario_of(record), catalogs)?,
-            measured: result.clone(),
+            measured: record.result.clone().unwrap_or_default(),
+            rows,
             label: label(record),
             version: record.engine_version.clone(),
         }))
     }
+}
+
+fn timed_rows(record: &Record) -> Vec<TimedRow> {
+    let mut rows: Vec<&RequestRow> = record.requests.iter().flatten().collect();
+    rows.sort_by(|a, b| a.arrival_s.total_cmp(&b.arrival_s));
+    rows.iter()
+        .enumerate()
+        .filter_map(|(index, r)| {
+            let ttft_s = r.ttft_s.filter(|t| *t > 0.0)?;
+            let decode_s = r.e2e_s.map_or(0.0, |e| (e - ttft_s).max(0.0));
+            Some(TimedRow { index, ttft_s, decode_s })
+        })
+        .collect()
 }
 
 /// Short text for tables: the command and the workload.
@@ -79,12 +107,13 @@ impl Misfit<'_> {
         let c = self.prior.shifted(shift);
         let mut out = Vec::new();
         for case in self.cases {
-            let got = case.setup.simulate(&c, false).metrics;
+            let run = case.setup.simulate(&c, !case.rows.is_empty());
             for &(key, sd) in FITTED {
-                if let Some(z) = log_ratio(&case.measured, &got, key) {
+                if let Some(z) = log_ratio(&case.measured, &run.metrics, key) {
                     out.push(pulled_in(z / sd));
                 }
             }
+            out.extend(row_residuals(&case.rows, &run.requests));
         }
         out.extend(shift.iter().zip(self.log_sd).map(|(s, sd)| s / sd));
         out
@@ -98,6 +127,31 @@ impl Operator for Misfit<'_> {
         Ok(self.residuals(shift))
     }
 }
+
+/// Residuals of requests with timings, in bins of arrival order: mean TTFT within 5 %, mean decode time
+/// within 3 %.
+fn row_residuals(rows: &[TimedRow], got: &[RequestOutcome]) -> Vec<f64> {
+    let size = rows.len().div_ceil(ROW_BINS).max(1);
+    let mut out = Vec::new();
+    for bin in rows.chunks(size) {
+        let mean = |f: &dyn Fn(&TimedRow) -> f64| bin.iter().map(f).sum::<f64>() / bin.len() as f64;
+        let at = |r: &TimedRow| got.get(r.index);
+        let measured = (mean(&|r| r.ttft_s), mean(&|r| r.decode_s));
+        let simulated = (
+            mean(&|r| at(r).map_or(0.0, |o| o.ttft().secs())),
+            mean(&|r| at(r).map_or(0.0, |o| (o.finished.saturating_sub(o.first_token)).secs())),
+        );
+        for (a, b, sd) in [(measured.0, simulated.0, 0.05), (measured.1, simulated.1, 0.03)] {
+            if a > 0.0 {
+                out.push(pulled_in(if b > 0.0 { (a / b).ln() / sd } else { 10.0 }));
+            }
+        }
+    }
+    out
+}
+
+/// Bins of single requests by arrival.
+const ROW_BINS: usize = 12;
 
 /// ln(measured / simulated); `None` when the key was not measured.
 fn log_ratio(measured: &Metrics, simulated: &Metrics, key: Key) -> Option<f64> {
