@@ -31,35 +31,37 @@ macro_rules! coefficients {
 
 coefficients! {
     /// Share of peak memory bandwidth reached when streaming dense weights.
-    weight_bandwidth "fraction of peak" 0.75 0.20,
+    weight_bandwidth "fraction of peak" 0.72 0.22,
     /// Share of peak memory bandwidth reached when streaming the experts that a batch touches.
-    expert_bandwidth "fraction of peak" 0.60 0.30,
+    expert_bandwidth "fraction of peak" 0.62 0.35,
     /// Share of peak memory bandwidth reached when reading KV in decode attention.
-    kv_bandwidth "fraction of peak" 0.60 0.35,
+    kv_bandwidth "fraction of peak" 0.7 0.4,
     /// Share of peak arithmetic reached by large dense products.
-    dense_compute "fraction of peak" 0.60 0.25,
+    dense_compute "fraction of peak" 0.55 0.35,
     /// Share of peak arithmetic reached by grouped expert products at many tokens an expert.
-    expert_compute "fraction of peak" 0.30 0.45,
+    expert_compute "fraction of peak" 0.25 0.45,
     /// Share of peak arithmetic reached by prefill attention.
-    attention_compute "fraction of peak" 0.40 0.50,
+    attention_compute "fraction of peak" 0.55 0.45,
     /// Device time of a layer that no byte or FLOP explains: launch gaps, small kernels, barriers.
-    layer_overhead "us per layer" 12.0 0.40,
+    layer_overhead "us per layer" 14.0 0.45,
+    /// As `layer_overhead`, of the router, sorting and grouped kernels of a mixture-of-experts layer.
+    moe_overhead "us per MoE layer" 35.0 0.50,
     /// Device time of one row in one step: sampling, metadata, cache writes.
-    row "us per row" 1.0 0.70,
+    row "us per row" 3.0 0.9,
     /// Memory traffic of activations by token and layer, in hidden vectors of two bytes.
     activation_passes "hidden vectors per token and layer" 16.0 0.50,
     /// Latency of one all-reduce between two devices inside a captured graph.
-    comm_latency "us per all-reduce" 8.0 0.40,
+    comm_latency "us per all-reduce" 13.0 0.45,
     /// Share of link bandwidth reached by large all-reduces.
     comm_bandwidth "fraction of link" 0.60 0.40,
     /// Host time to launch one layer without a CUDA graph.
     eager_launch "us per layer" 120.0 0.50,
     /// Host time of a step: schedule, prepare, update.
-    host_step "us per step" 2500.0 0.60,
+    host_step "us per step" 2300.0 0.35,
     /// Host time of a row in a step.
-    host_row "us per row" 12.0 0.60,
+    host_row "us per row" 12.0 0.3,
     /// Front-end time of a request: HTTP, template, hand-over.
-    frontend_request "us per request" 2500.0 0.50,
+    frontend_request "us per request" 3000.0 0.6,
     /// Front-end time of a prompt token.
     frontend_token "us per token" 2.0 0.60,
     /// Time that each request of a burst adds before the first of them is handed on: requests that arrive
@@ -67,6 +69,8 @@ coefficients! {
     burst_request "us per request" 1200.0 0.60,
     /// As `burst_request`, by prompt token.
     burst_token "us per token" 2.0 0.60,
+    /// Device memory that neither weights nor computed activations explain: context, workspace, fragments.
+    reserved_memory "GiB" 1.0 0.7,
     /// Delay from the end of a step to its first token at the client.
     emit_delay "us" 1500.0 0.80,
     /// Front-end time of one streamed token: detokenize, serialise, send.

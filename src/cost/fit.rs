@@ -8,9 +8,9 @@ use super::coefficients::Coefficients;
 use super::discrepancy::{Place, Residual};
 use super::levenberg::{FitState, LevenbergMarquardt, normal_equations};
 use super::prior;
-use super::profile::{GroupFit, GroupKey, Profile};
+use super::profile::{GroupFit, GroupKey, Profile, Warm};
 use super::setup::{Catalogs, Setup, scenario_of};
-use super::solve::inverse;
+use super::solve::{Matrix, inverse};
 use crate::error::{Error, Result};
 use crate::scenario::{Key, Metrics, Record, RequestRow};
 use crate::sim::RequestOutcome;
@@ -189,7 +189,69 @@ pub fn fit_cases(cases: Vec<Case>) -> Result<Profile> {
     Ok(Profile { schema: Profile::SCHEMA, provenance: Vec::new(), groups })
 }
 
+/// Shares of cached prompts that are tried.
+const WARM_SHARES: [f64; 2] = [0.5, 0.9];
+/// How much a warm prefix cache must explain, in units of the cost, to be believed.
+const WARM_GAIN: f64 = 25.0;
+
 fn fit_group(key: GroupKey, cases: &[Case]) -> Result<GroupFit> {
+    let mut best = map_fit(&key, cases)?;
+    let mut chosen = cases.to_vec();
+    // The shortest prompts are those that an earlier, longer run of the same seed would have left behind.
+    let shortest = (0..cases.len())
+        .filter(|&i| cases.len() > 1 && cases[i].setup.could_be_warm())
+        .min_by(|&a, &b| mean_input(&cases[a]).total_cmp(&mean_input(&cases[b])));
+    if let Some(first) = shortest {
+        let like = Warm::of(&cases[first].setup);
+        for share in WARM_SHARES {
+            let mut tried = cases.to_vec();
+            for case in tried.iter_mut().filter(|c| like.is_like(&Warm::of(&c.setup)) && c.setup.could_be_warm()) {
+                case.setup.warm = share;
+            }
+            let other = map_fit(&key, &tried)?;
+            if other.cost + WARM_GAIN < best.cost {
+                (best, chosen) = (other, tried);
+            }
+        }
+    }
+    let mut warm: Vec<Warm> = chosen.iter().filter(|c| c.setup.warm > 0.0).map(|c| Warm::of(&c.setup)).collect();
+    warm.dedup_by(|a, b| a.is_like(b));
+    let mut versions: Vec<String> = cases.iter().filter_map(|c| c.version.clone()).collect();
+    versions.sort();
+    versions.dedup();
+    Ok(GroupFit {
+        residuals: chosen.iter().map(|c| residual(c, &best.coefficients)).collect(),
+        model: key.model,
+        hardware: key.hardware,
+        engine: key.engine,
+        engine_versions: versions,
+        observations: cases.len(),
+        cost_before: best.cost_before,
+        cost_after: best.cost,
+        unidentified: best.unidentified,
+        coefficients: best.coefficients,
+        names: Coefficients::NAMES.iter().map(|n| (*n).to_owned()).collect(),
+        log_shift: best.log_shift,
+        covariance: best.covariance,
+        warm,
+    })
+}
+
+fn mean_input(case: &Case) -> f64 {
+    Warm::of(&case.setup).mean_input_tokens
+}
+
+/// A maximum a posteriori fit and its Laplace covariance.
+struct MapFit {
+    cost_before: f64,
+    cost: f64,
+    coefficients: Coefficients,
+    log_shift: Vec<f64>,
+    covariance: Matrix,
+    unidentified: Vec<String>,
+}
+
+fn map_fit(key: &GroupKey, cases: &[Case]) -> Result<MapFit> {
     let prior = prior::coefficients(&cases[0].setup);
     let log_sd = prior::log_sd();
     let misfit = Misfit { cases, prior, log_sd: &log_sd };
@@ -204,30 +266,19 @@ fn fit_group(key: GroupKey, cases: &[Case]) -> Result<GroupFit> {
     let jacobian = state.get_jacobian().cloned().unwrap_or_default();
     let (precision, _) = normal_equations(&jacobian, &vec![0.0; jacobian.len()]);
     let covariance = inverse(&precision);
-    let coefficients = prior.shifted(&log_shift);
     let unidentified = Coefficients::NAMES
         .iter()
         .enumerate()
         .filter(|(i, _)| covariance[*i][*i].sqrt() > IDENTIFIED * log_sd[*i])
         .map(|(_, n)| (*n).to_owned())
         .collect();
-    let mut versions: Vec<String> = cases.iter().filter_map(|c| c.version.clone()).collect();
-    versions.sort();
-    versions.dedup();
-    Ok(GroupFit {
-        residuals: cases.iter().map(|c| residual(c, &coefficients)).collect(),
-        model: key.model,
-        hardware: key.hardware,
-        engine: key.engine,
-        engine_versions: versions,
-        observations: cases.len(),
+    Ok(MapFit {
         cost_before,
-        cost_after: state.get_best_cost(),
-        unidentified,
-        coefficients,
-        names: Coefficients::NAMES.iter().map(|n| (*n).to_owned()).collect(),
+        cost: state.get_best_cost(),
+        coefficients: prior.shifted(&log_shift),
         log_shift,
         covariance,
+        unidentified,
     })
 }
 

@@ -63,7 +63,7 @@ impl Footprint {
             expert_bytes: m.expert_bytes(),
             experts: m.moe.as_ref().map_or(0.0, |x| f64::from(x.experts)),
             top_k: m.moe.as_ref().map_or(0.0, |x| f64::from(x.top_k)),
-            weight_bytes: m.weight_bytes() as f64,
+            weight_bytes: m.weight_bytes() as f64 + padding(m, w.experts),
             kv_bytes_layer: (kv.full + kv.sliding) / layers.max(1.0),
             kv_shards: if m.mla.is_some() { 1 } else { m.kv_heads.max(1) },
             attn_flops: m.attention_flop_per_pair(1),
@@ -92,6 +92,15 @@ impl Footprint {
         let dense = if self.precision == Precision::Mxfp4 { bf16 } else { covered };
         (dense, covered)
     }
+}
+
+/// Kernels for MXFP4 experts take widths in multiples of 256: 2880 becomes 3072 in memory.
+fn padding(m: &Model, expert_bytes: u64) -> f64 {
+    if m.precision != Precision::Mxfp4 || m.hidden == 0 {
+        return 0.0;
+    }
+    let padded = f64::from(m.hidden.next_multiple_of(256)) / f64::from(m.hidden);
+    expert_bytes as f64 * (padded - 1.0)
 }
 
 /// The model at the precision that the launch asks for.

@@ -75,6 +75,10 @@ pub trait StepTime: Send + Sync {
     fn frontend(&self, input_tokens: u32) -> u64;
     /// Delay from the end of a step until its `rows` tokens have left the server, nanoseconds.
     fn emit(&self, rows: u32) -> u64;
+    /// Time for which sending `rows` tokens keeps the front end from other work, nanoseconds.
+    fn emit_busy(&self, _rows: u32) -> u64 {
+        0
+    }
     /// The window to which `*_ctx_window` sums are clipped; `None` when no layer is local.
     fn window(&self) -> Option<u32>;
 }

@@ -58,6 +58,7 @@ pub struct Physical {
     frontend_token: f64,
     emit_delay: f64,
     emit_token: f64,
+    shared_frontend: bool,
     graph: Graph,
     window: Option<u32>,
     /// Batches in flight over pipeline stages: each sees this share of the rows.
@@ -105,7 +106,7 @@ impl Physical {
         let (comm_step, comm_token) = communication(hw, &f, config, c);
         Physical {
             coefficients: *c,
-            fixed: c.layer_overhead * 1e3 * f.layers,
+            fixed: (c.layer_overhead * f.layers + c.moe_overhead * f.moe_layers) * 1e3,
             row: c.row * 1e3,
             weights: f.dense_bytes / tp / weight_rate,
             head_weights: f.head_bytes / tp / weight_rate,
@@ -131,6 +132,7 @@ impl Physical {
             frontend_token: c.frontend_token * 1e3 / f64::from(config.frontends),
             emit_delay: c.emit_delay * 1e3,
             emit_token: c.emit_token * 1e3 / f64::from(config.frontends * config.stream_interval),
+            shared_frontend: config.shared_frontend,
             graph: Graph {
                 max: config.max_graph_size,
                 covers_prefill: config.graph_prefill,
@@ -224,7 +226,11 @@ impl StepTime for Physical {
         (self.frontend_request + self.frontend_token * f64::from(input_tokens)) as u64
     }
     fn emit(&self, rows: u32) -> u64 {
-        (self.emit_delay + self.emit_token * f64::from(rows)) as u64
+        let sending = if self.shared_frontend { 0.0 } else { self.emit_token * f64::from(rows) };
+        (self.emit_delay + sending) as u64
+    }
+    fn emit_busy(&self, rows: u32) -> u64 {
+        if self.shared_frontend { (self.emit_token * f64::from(rows)) as u64 } else { 0 }
     }
     fn window(&self) -> Option<u32> {
         self.window

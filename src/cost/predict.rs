@@ -6,7 +6,7 @@
 
 use super::discrepancy::{self, Family, Place};
 use super::prior::{self, Belief};
-use super::profile::{GroupKey, Profile};
+use super::profile::{GroupKey, Profile, Warm};
 use super::setup::{Catalogs, Setup};
 use super::solve::cholesky;
 use crate::error::{Error, Result};
@@ -84,10 +84,15 @@ impl<'a> Predictor<'a> {
             return Err(Error::infeasible(format!("this launch would not start: {why}")));
         }
         let belief = prior::belief(setup, self.profile);
+        let exact = self.profile.and_then(|p| p.exact(&GroupKey::of(setup)));
+        let mut setup = setup.clone();
+        if let Some(w) = exact.and_then(|g| g.warm.iter().find(|w| w.is_like(&Warm::of(&setup)))) {
+            setup.warm = if setup.could_be_warm() { w.share } else { 0.0 };
+        }
+        let setup = &setup;
         let simulated = setup.simulate(&belief.coefficients, per_request);
         let spread = self.spread(setup, &belief, &simulated.metrics);
         let place = Place::of(setup);
-        let exact = self.profile.and_then(|p| p.exact(&GroupKey::of(setup)));
         let residuals = exact.map_or(&[][..], |g| &g.residuals);
         let mut values = BTreeMap::new();
         for (&key, &value) in &simulated.metrics.known {

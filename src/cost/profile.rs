@@ -40,8 +40,36 @@ pub struct GroupFit {
     pub log_shift: Vec<f64>,
     /// Posterior covariance of the logarithms (Laplace).
     pub covariance: Matrix,
+    /// Runs that found part of their prompts in the prefix cache.
+    #[serde(default)]
+    pub warm: Vec<Warm>,
     #[serde(default, rename = "residual")]
     pub residuals: Vec<Residual>,
+}
+
+/// A burst whose prompts an earlier run of the same server had left in the prefix cache: seen from timings
+/// that no uncached run explains.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Warm {
+    pub requests: usize,
+    pub mean_input_tokens: f64,
+    /// Share of the requests.
+    pub share: f64,
+}
+
+impl Warm {
+    pub fn of(s: &Setup) -> Warm {
+        let n = s.requests.len().max(1);
+        let total: f64 = s.requests.iter().map(|r| f64::from(r.input_tokens)).sum();
+        Warm { requests: n, mean_input_tokens: total / n as f64, share: s.warm }
+    }
+
+    /// The same load, whatever the flags.
+    pub fn is_like(&self, other: &Warm) -> bool {
+        self.requests == other.requests
+            && (self.mean_input_tokens / other.mean_input_tokens - 1.0).abs() < 0.02
+    }
 }
 
 /// What identifies a group.

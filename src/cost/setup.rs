@@ -43,6 +43,12 @@ pub struct Setup {
     pub concurrency: Option<u32>,
     /// Requests sent in one burst at the start, without a bound on those in flight.
     pub burst: bool,
+    /// Share of the requests whose prompts an earlier run left in the prefix cache (same seed, same server).
+    pub warm: f64,
+    /// The engine itself said how many KV blocks it has.
+    kv_known: bool,
+    /// Fewest blocks with which the longest request runs.
+    least_blocks: u64,
 }
 
 impl Setup {
@@ -72,13 +78,14 @@ impl Setup {
         config: EngineConfig,
     ) -> Result<Setup> {
         let memory = memory::estimate(&config, &hardware, &model);
-        let mut config = memory::with_kv_blocks(&config, &hardware, &model);
+        let kv_known = config.num_kv_blocks.is_some();
+        let config = memory::with_kv_blocks(&config, &hardware, &model);
         let load = Load::of(record, &config)?;
         let burst = load.concurrency.is_none()
             && load.requests.len() > 1
             && load.requests.iter().all(|r| r.arrival == Nanos::ZERO);
         let (_, full, local) = memory::kv_groups(&Footprint::new(&model, &config));
-        admit_longest(&mut config, &load.requests, full + local);
+        let least_blocks = least_blocks(&config, &load.requests, full + local);
         Ok(Setup {
             hardware,
             model,
@@ -88,17 +95,36 @@ impl Setup {
             max_tokens: load.max_tokens,
             concurrency: load.concurrency,
             burst,
+            warm: 0.0,
+            kv_known,
+            least_blocks,
         })
     }
 
+    /// KV blocks: those that the engine reported, else what memory leaves, but enough for the longest
+    /// request, since an engine that runs holds at least that.
+    pub fn kv_blocks(&self, c: &Coefficients) -> u64 {
+        if self.kv_known {
+            return self.config.num_kv_blocks.unwrap_or(1);
+        }
+        let kv = self.memory.kv.0 as f64 - (c.reserved_memory - 1.0) * f64::from(1 << 30);
+        ((kv / self.memory.block_bytes).max(0.0) as u64).max(self.least_blocks)
+    }
+
+    /// Whether prompts of an earlier run could still lie in the prefix cache.
+    pub fn could_be_warm(&self) -> bool {
+        let tokens: u64 = self.requests.iter().map(|r| u64::from(r.input_tokens)).sum();
+        self.burst && self.config.prefix_caching && self.max_tokens.is_some() && tokens < self.memory.kv_tokens
+    }
+
     /// How the KV room is cut up.
-    pub fn layout(&self) -> KvLayout {
+    pub fn layout(&self, blocks: u64) -> KvLayout {
         let f = Footprint::new(&self.model, &self.config);
         let (_, full, local) = memory::kv_groups(&f);
         let only_local = f.full_layers <= 0.0 && f.local_layers > 0.0;
         KvLayout {
             block_size: self.config.block_size.max(1),
-            blocks: self.config.num_kv_blocks.unwrap_or(self.memory.blocks).saturating_sub(1).max(1),
+            blocks: blocks.saturating_sub(1).max(1),
             full_groups: if only_local { 0 } else { full as u32 },
             sliding_groups: if only_local { 1 } else { local as u32 },
             window: f.window.unwrap_or(0),
@@ -132,16 +158,38 @@ impl Setup {
             config.max_num_seqs = config.max_num_seqs.min(n.saturating_sub(1).max(1));
         }
         let time = self.physical(&c);
-        let mut scheduler = policy::build(&config, &self.layout(), time.window());
-        simulate(self.arrivals(), scheduler.as_mut(), &time, &options)
+        let mut scheduler = policy::build(&config, &self.layout(self.kv_blocks(&c)), time.window());
+        let mut run = simulate(self.arrivals(), scheduler.as_mut(), &time, &options);
+        if self.warm > 0.0 {
+            self.count_cached(&mut run);
+        }
+        run
+    }
+
+    /// How many requests find their prompt in the cache.
+    fn warm_requests(&self) -> usize {
+        (self.warm * self.requests.len() as f64).round() as usize
+    }
+
+    /// Prompt tokens from the cache count as served.
+    fn count_cached(&self, run: &mut SimResult) {
+        let input: f64 = self.requests.iter().map(|r| f64::from(r.input_tokens)).sum();
+        let m = &mut run.metrics;
+        if let (Some(output), Some(seconds)) = (m.get(Key::TotalOutputTokens), m.get(Key::Duration)) {
+            m.set(Key::TotalInputTokens, input);
+            m.set(Key::TotalTokenThroughput, (input + output) / seconds);
+        }
     }
 
     fn arrivals(&self) -> impl Iterator<Item = Arrival> + '_ {
         let closed = self.concurrency.is_some();
-        self.requests.iter().map(move |r| Arrival {
+        let warm = self.warm_requests();
+        // Of a cached prompt the last block is computed again.
+        let rest = self.config.block_size.max(1);
+        self.requests.iter().enumerate().map(move |(i, r)| Arrival {
             at: if closed { Nanos::ZERO } else { r.arrival },
             request: SimRequest {
-                input_tokens: r.input_tokens,
+                input_tokens: if i < warm { r.input_tokens.min(rest) } else { r.input_tokens },
                 output_tokens: r.output_tokens,
                 max_tokens: self.max_tokens.unwrap_or(r.output_tokens).max(r.output_tokens),
                 ..SimRequest::default()
@@ -150,11 +198,10 @@ impl Setup {
     }
 }
 
-/// An engine that runs holds at least one request of the load: an estimate a little below that is raised.
-fn admit_longest(config: &mut EngineConfig, requests: &[RequestShape], groups: f64) {
+/// Blocks that the longest request needs to run alone.
+fn least_blocks(config: &EngineConfig, requests: &[RequestShape], groups: f64) -> u64 {
     let longest = requests.iter().map(|r| r.input_tokens.saturating_add(r.output_tokens)).max().unwrap_or(1);
-    let one = (f64::from(longest.div_ceil(config.block_size)) + 1.0) * groups.max(1.0) + 2.0;
-    config.num_kv_blocks = config.num_kv_blocks.map(|b| b.max(one as u64));
+    ((f64::from(longest.div_ceil(config.block_size.max(1))) + 1.0) * groups.max(1.0) + 2.0) as u64
 }
 
 struct Load {
@@ -188,6 +235,12 @@ impl Load {
         if let Some(total) = spec.total_input_tokens {
             scale_inputs(&mut requests, total);
         }
+        let concurrency =
+            spec.max_concurrency.filter(|c| *c > 0).filter(|_| spec.request_rate == RequestRate::Inf);
+        if let (Some(n), Dataset::Random, None, None) = (concurrency, spec.dataset, spec.seed, spec.random_range_ratio)
+        {
+            nominal_lengths(&mut requests, n as usize);
+        }
         let limit = config.max_model_len.max(2);
         for r in &mut requests {
             r.input_tokens = r.input_tokens.clamp(1, limit - 1);
@@ -196,11 +249,24 @@ impl Load {
         Ok(Load {
             requests,
             max_tokens: spec.output_len.filter(|_| spec.dataset == Dataset::Random),
-            concurrency: spec
-                .max_concurrency
-                .filter(|c| *c > 0)
-                .filter(|_| spec.request_rate == RequestRate::Inf),
+            concurrency,
         })
+    }
+}
+
+/// Lengths of a closed loop that names no seed are nominal: real ones scatter (length ranges, early stops),
+/// which keeps the requests in flight out of step. Here within 10 %, and the first wave in mid-flight, so
+/// that a short run shows the steady state; equal lengths would march in waves that no measurement shows.
+fn nominal_lengths(requests: &mut [RequestShape], in_flight: usize) {
+    let share = |i: usize, step: f64| (i as f64 * step + 0.5) % 1.0;
+    for (i, r) in requests.iter_mut().enumerate() {
+        let scatter = |len: u32, u: f64| ((f64::from(len) * (0.9 + 0.2 * u)).round() as u32).max(1);
+        r.input_tokens = scatter(r.input_tokens, share(i, 0.618_033_988_749_895));
+        r.output_tokens = scatter(r.output_tokens, share(i, 0.754_877_666_246_693));
+        if i < in_flight {
+            let phase = share(i, 0.569_840_290_998_053);
+            r.output_tokens = ((f64::from(r.output_tokens) * phase).round() as u32).max(2);
+        }
     }
 }
 

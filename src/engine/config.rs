@@ -59,6 +59,9 @@ pub struct EngineConfig {
     /// Tokens of `stream_interval`: how many are sent in one chunk.
     #[serde(default = "one")]
     pub stream_interval: u32,
+    /// One process receives requests and sends every token: streaming holds up new requests.
+    #[serde(default)]
+    pub shared_frontend: bool,
     /// HTTP/tokenizer processes in front of the engine.
     #[serde(default = "one")]
     pub frontends: u32,
@@ -105,6 +108,7 @@ impl Default for EngineConfig {
             reserve_output: false,
             weights: None,
             stream_interval: 1,
+            shared_frontend: false,
             frontends: 1,
         }
     }

@@ -383,7 +383,8 @@ where
             self.scheduler.complete_notable(step.ticket, &mut events)
         };
         let before = self.decoded;
-        let now = (self.host + self.time.emit(step.shape.rows())).max(self.emitted);
+        let rows = step.shape.rows();
+        let now = (self.sent_by(self.host, rows) + self.time.emit(rows)).max(self.emitted);
         let alone = self.prefill_alone && step.shape.decode_rows == 0;
         self.close_peaks(self.host.min(self.emitted));
         self.emitted = now;
@@ -397,6 +398,17 @@ where
             self.token(e, before, now, alone);
         }
         self.events = events;
+    }
+
+    /// When the front end has sent a step's tokens that were ready at `from`; sending keeps it busy.
+    fn sent_by(&mut self, from: u64, rows: u32) -> u64 {
+        let busy = self.time.emit_busy(rows);
+        if busy == 0 {
+            return from;
+        }
+        self.frontend = self.frontend.max(from) + busy;
+        self.account.frontend_busy += Nanos(busy);
+        self.frontend
     }
 
     /// Closes the seconds before `time`; tokens still to come are later.
@@ -455,7 +467,14 @@ where
         }
         let Some(stretch) = self.scheduler.plain_stretch() else { return false };
         let queue_stands = stretch.closed.is_some() && self.scheduler.gauges().waiting > 0;
-        let until = if queue_stands { u64::MAX } else { self.next_ready().unwrap_or(u64::MAX) };
+        let until = if self.time.emit_busy(1) > 0 {
+            // Sending and receiving share the front end: their order counts.
+            self.next_send().unwrap_or(u64::MAX)
+        } else if queue_stands {
+            u64::MAX
+        } else {
+            self.next_ready().unwrap_or(u64::MAX)
+        };
         let steps = self.pass(&stretch, until, queue_stands);
         if steps > 0 {
             self.scheduler.advance(steps);
@@ -485,7 +504,7 @@ where
             self.host = self.host.max(ended);
             let before = self.decoded;
             self.close_peaks(self.host.min(self.emitted));
-            self.emitted = (self.host + emit).max(self.emitted);
+            self.emitted = (self.sent_by(self.host, rows) + emit).max(self.emitted);
             self.decoded = self.emitted;
             self.peaks.tokens(self.emitted, rows);
             self.itl.add(self.emitted - before, rows);

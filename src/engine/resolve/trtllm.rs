@@ -18,4 +18,5 @@ pub(super) fn apply(c: &mut EngineConfig, command: &ServeCommand) {
     c.graph_padding = false;
     c.max_graph_size = 128.min(c.max_num_seqs);
     c.reserve_output = true;
+    c.shared_frontend = true;
 }
