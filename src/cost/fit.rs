@@ -205,7 +205,9 @@ fn fit_group(key: GroupKey, cases: &[Case]) -> Result<GroupFit> {
         let like = Warm::of(&cases[first].setup);
         for share in WARM_SHARES {
             let mut tried = cases.to_vec();
-            for case in tried.iter_mut().filter(|c| like.is_like(&Warm::of(&c.setup)) && c.setup.could_be_warm()) {
+            for case in
+                tried.iter_mut().filter(|c| like.is_like(&Warm::of(&c.setup)) && c.setup.could_be_warm())
+            {
                 case.setup.warm = share;
             }
             let other = map_fit(&key, &tried)?;
@@ -214,7 +216,8 @@ fn fit_group(key: GroupKey, cases: &[Case]) -> Result<GroupFit> {
             }
         }
     }
-    let mut warm: Vec<Warm> = chosen.iter().filter(|c| c.setup.warm > 0.0).map(|c| Warm::of(&c.setup)).collect();
+    let mut warm: Vec<Warm> =
+        chosen.iter().filter(|c| c.setup.warm > 0.0).map(|c| Warm::of(&c.setup)).collect();
     warm.dedup_by(|a, b| a.is_like(b));
     let mut versions: Vec<String> = cases.iter().filter_map(|c| c.version.clone()).collect();
     versions.sort();

@@ -114,7 +114,10 @@ impl Setup {
     /// Whether prompts of an earlier run could still lie in the prefix cache.
     pub fn could_be_warm(&self) -> bool {
         let tokens: u64 = self.requests.iter().map(|r| u64::from(r.input_tokens)).sum();
-        self.burst && self.config.prefix_caching && self.max_tokens.is_some() && tokens < self.memory.kv_tokens
+        self.burst
+            && self.config.prefix_caching
+            && self.max_tokens.is_some()
+            && tokens < self.memory.kv_tokens
     }
 
     /// How the KV room is cut up.
@@ -237,7 +240,8 @@ impl Load {
         }
         let concurrency =
             spec.max_concurrency.filter(|c| *c > 0).filter(|_| spec.request_rate == RequestRate::Inf);
-        if let (Some(n), Dataset::Random, None, None) = (concurrency, spec.dataset, spec.seed, spec.random_range_ratio)
+        if let (Some(n), Dataset::Random, None, None) =
+            (concurrency, spec.dataset, spec.seed, spec.random_range_ratio)
         {
             nominal_lengths(&mut requests, n as usize);
         }
