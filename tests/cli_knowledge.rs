@@ -126,3 +126,30 @@ fn check_of_the_shipped_data_is_good() {
     assert!(said.starts_with("exit code: 0"), "{said}");
     assert!(said.contains("search-spaces/vllm.toml: search space, good"), "{said}");
 }
+
+#[test]
+fn doctor_looks_and_says_what_will_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let context = ["--hardware", "a100-sxm-80gb", "--model", "openai/gpt-oss-20b"];
+    let said = dyno(dir.path(), &[&["doctor", "--offline"], &context[..]].concat());
+    assert!(said.starts_with("exit code: 0"), "{said}");
+    for part in ["ok   vllm: fits", "BAD  trtllm: its MXFP4", "emulated: built in", "port 8000"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    let said = dyno(dir.path(), &["doctor", "--offline", "--model", "nobody/nothing-9b"]);
+    assert!(said.starts_with("exit code: 2") && said.contains("config.json"), "{said}");
+}
+
+#[test]
+fn a_reader_that_stops_early_is_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let dyno = assert_cmd::cargo::cargo_bin("dyno");
+    let status = Command::new("/bin/sh")
+        .arg("-c")
+        .arg(format!("{{ {} list spaces; echo $? >code; }} | true", dyno.display()))
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    assert!(status.status.success());
+    assert_eq!(fs::read_to_string(dir.path().join("code")).unwrap().trim(), "0");
+}

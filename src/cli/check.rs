@@ -1,5 +1,6 @@
 //! `dyno check FILE…`: every problem of data files and of files of scenarios and observations.
 
+use super::out;
 use crate::data;
 use crate::error::{Error, Problem, Result};
 use crate::scenario::Record;
@@ -152,7 +153,6 @@ impl Names {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the findings are this command's output")]
 fn report(findings: &[Finding], as_json: bool) {
     if as_json {
         let problem = |p: &Problem| json!({"key": p.key, "message": p.message, "hint": p.hint});
@@ -163,10 +163,10 @@ fn report(findings: &[Finding], as_json: bool) {
                 json!({"file": f.file, "kind": f.what, "ok": problems.is_empty(), "problems": problems})
             })
             .collect();
-        println!("{:#}", Value::Array(all));
+        out::line(format_args!("{:#}", Value::Array(all)));
         return;
     }
     for f in findings.iter().filter(|f| f.problems.is_empty()) {
-        println!("{}: {}, good", f.file, f.what);
+        out::line(format_args!("{}: {}, good", f.file, f.what));
     }
 }

@@ -1,5 +1,6 @@
 //! `dyno list hardware|models|engines|spaces`: what is known.
 
+use super::out;
 use crate::engine::adapter::adapter;
 use crate::error::{Error, Result};
 use crate::hardware;
@@ -77,7 +78,7 @@ fn hardware_list(dir: Option<&Path>, json: bool) -> Result<()> {
     });
     let head = ["id", "name", "GiB", "GB/s", "bf16", "fp8", "fp4", "cc", "link"];
     print_table(&head, rows);
-    print_line("bf16, fp8, fp4: dense TFLOP/s; cc: CUDA compute capability. --json names the sources.");
+    out::line("bf16, fp8, fp4: dense TFLOP/s; cc: CUDA compute capability. --json names the sources.");
     Ok(())
 }
 
@@ -103,7 +104,7 @@ fn model_list(dir: Option<&Path>, json: bool) -> Result<()> {
     let head =
         ["model", "G params", "G active", "layers", "experts", "precision", "weights GB", "KV kB", "context"];
     print_table(&head, rows);
-    print_line(
+    out::line(
         "KV kB: bf16 cache of one token over all layers. Variants (-FP8, -AWQ, dated, -Instruct) resolve to their \
          family; any other model: a directory with config.json.",
     );
@@ -266,15 +267,10 @@ fn print_table<const N: usize>(head: &[&str; N], rows: impl Iterator<Item = Vec<
         table.add_row(row);
     }
     for line in table.to_string().lines() {
-        print_line(line.trim_end());
+        out::line(line.trim_end());
     }
 }
 
 fn print_json(rows: Vec<Value>) {
-    print_line(&format!("{:#}", Value::Array(rows)));
-}
-
-#[expect(clippy::print_stdout, reason = "the list is this command's output")]
-fn print_line(line: &str) {
-    println!("{line}");
+    out::line(format_args!("{:#}", Value::Array(rows)));
 }

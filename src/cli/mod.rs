@@ -4,11 +4,13 @@
 mod bench;
 mod check;
 mod diagnose;
+mod doctor;
 mod emulate;
 mod fit;
 mod interrupt;
 mod list;
 mod machine;
+mod out;
 mod paced;
 mod predict;
 mod progress;
@@ -41,6 +43,7 @@ enum Command {
     Report(report::ReportArgs),
     /// Say what an engine's log of a failed or odd start means, and what to do next
     Diagnose(diagnose::Args),
+    Doctor(Box<doctor::Args>),
     /// Run one candidate in its own process and print the trial result
     Trial(trial::Args),
     Emulate(emulate::EmulateArgs),
@@ -77,6 +80,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Tune(args) => tune::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Diagnose(args) => diagnose::run(args),
+        Command::Doctor(args) => doctor::run(*args),
         Command::Trial(args) => trial::run(args),
         Command::Emulate(args) => emulate::run(args),
         Command::Predict(args) => predict::run(*args),

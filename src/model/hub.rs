@@ -27,7 +27,7 @@ pub(super) fn from_directory(dir: &Path, id: &str) -> Result<Model> {
 }
 
 /// `config.json` of `org/name` in the hub's cache: the snapshot that `refs/main` names, else the last one.
-pub(super) fn cached(cache: &Path, name: &str) -> Option<PathBuf> {
+pub fn cached(cache: &Path, name: &str) -> Option<PathBuf> {
     let folder = cache.join(format!("models--{}", name.trim().replace('/', "--")));
     let snapshots = folder.join("snapshots");
     let main = std::fs::read_to_string(folder.join("refs/main")).ok();
@@ -41,7 +41,7 @@ pub(super) fn cached(cache: &Path, name: &str) -> Option<PathBuf> {
 }
 
 /// Where the hub's tools cache: `HF_HUB_CACHE`, else `HF_HOME/hub`, else `~/.cache/huggingface/hub`.
-pub(super) fn default_cache() -> Option<PathBuf> {
+pub fn default_cache() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     set("HF_HUB_CACHE")
         .or_else(|| set("HF_HOME").map(|d| d.join("hub")))

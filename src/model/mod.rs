@@ -7,7 +7,7 @@ mod precision;
 mod sizes;
 
 pub use catalog::{Catalog, check_text};
-pub use hub::check_config;
+pub use hub::{cached, check_config, default_cache};
 pub use precision::Precision;
 pub use sizes::{KvPerToken, Params};
 

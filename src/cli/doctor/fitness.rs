@@ -1,0 +1,150 @@
+//! What will work for one model on one part: per engine, whether it runs there at all, whether the weights
+//! fit, and how much context is left.
+
+use super::engines::Installed;
+use super::{Finding, Level};
+use crate::cost::memory::{MemoryEstimate, estimate};
+use crate::engine::resolve_argv;
+use crate::error::Result;
+use crate::hardware::Hardware;
+use crate::model::Model;
+use crate::scenario::EngineKind;
+use crate::space::{Context, Space};
+use crate::units::Bytes;
+use std::path::Path;
+
+pub(super) fn findings(
+    model: &Model,
+    hardware: &Hardware,
+    installed: &[Installed],
+    num_gpus: u32,
+    max_model_len: Option<u32>,
+    data_dir: Option<&Path>,
+) -> Result<Vec<Finding>> {
+    let mut out = vec![Finding::new(
+        "model",
+        Level::Good,
+        format!(
+            "{}: {:.1} G parameters ({:.1} G active), {} weights {}, on {} x {}",
+            model.id,
+            model.params().total() as f64 / 1e9,
+            model.params_active() as f64 / 1e9,
+            model.precision,
+            Bytes(model.weight_bytes()),
+            num_gpus.max(1),
+            hardware.id
+        ),
+    )];
+    for kind in [EngineKind::Vllm, EngineKind::Sglang, EngineKind::Trtllm] {
+        let space = Space::load(kind.id(), data_dir)?;
+        let version = installed.iter().find(|i| i.engine == kind).map(|i| i.version.clone());
+        let ctx = Context {
+            version: version.as_deref().and_then(|v| v.parse().ok()),
+            num_gpus,
+            ..Context::new(hardware, model)
+        };
+        let broken = space.limits_broken(&ctx);
+        if broken.is_empty() {
+            out.push(room(kind, version.as_deref(), model, hardware, num_gpus, max_model_len));
+        }
+        out.extend(
+            broken.into_iter().map(|c| Finding::new("model", Level::Bad, format!("{kind}: {}", c.why))),
+        );
+    }
+    Ok(out)
+}
+
+fn room(
+    kind: EngineKind,
+    version: Option<&str>,
+    model: &Model,
+    hardware: &Hardware,
+    num_gpus: u32,
+    max_model_len: Option<u32>,
+) -> Finding {
+    if !hardware.is_gpu() {
+        return Finding::new("model", Level::Note, format!("{kind}: memory is the host's; not estimated"));
+    }
+    let at = |tp: u32| estimate(&config(kind, version, model, hardware, tp, max_model_len), hardware, model);
+    let e = at(num_gpus.max(1));
+    if e.refusals.is_empty() {
+        let tokens = e.kv_tokens;
+        let length = max_model_len.unwrap_or(model.max_position);
+        let text = format!(
+            "{kind}: fits (estimate): {} for KV on each GPU, {tokens} tokens of context, {:.1} requests of {length}",
+            e.kv,
+            tokens as f64 / f64::from(length.max(1))
+        );
+        return Finding::new("model", Level::Good, text);
+    }
+    let text = format!("{kind}: will not start as it is (estimate): {}", e.refusals.join("; "));
+    Finding::new("model", Level::Bad, text).hint(way_out(&e, model, num_gpus, at))
+}
+
+/// Fewer tokens of context, or the smallest number of GPUs on which it starts.
+fn way_out(e: &MemoryEstimate, model: &Model, num_gpus: u32, at: impl Fn(u32) -> MemoryEstimate) -> String {
+    let mut ways = Vec::new();
+    if e.kv_tokens >= 1024 {
+        ways.push(format!("--max-model-len up to about {}", e.kv_tokens / 1024 * 1024));
+    }
+    let more = [2, 4, 8, 16].into_iter().filter(|n| *n > num_gpus && model.q_heads.is_multiple_of(*n));
+    if let Some(n) = more.into_iter().find(|n| at(*n).refusals.is_empty()) {
+        ways.push(format!("{n} GPUs with tensor parallelism"));
+    }
+    if model.precision.bytes() > 1.0 {
+        ways.push("a quantised variant of the model (-FP8, -AWQ)".to_owned());
+    }
+    if ways.is_empty() { "a larger GPU or a smaller model".to_owned() } else { ways.join("; or ") }
+}
+
+fn config(
+    kind: EngineKind,
+    version: Option<&str>,
+    model: &Model,
+    hardware: &Hardware,
+    tp: u32,
+    max_model_len: Option<u32>,
+) -> crate::engine::EngineConfig {
+    let mut c = resolve_argv(kind, version, &[], hardware, model);
+    c.tensor_parallel = tp;
+    c.max_model_len = max_model_len.unwrap_or(c.max_model_len);
+    c
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{hardware, model};
+
+    fn said(name: &str, part: &str, gpus: u32, len: Option<u32>) -> Vec<Finding> {
+        let model = model::Catalog::load(None).unwrap().with_hub_cache(None).find(name).unwrap();
+        let parts = hardware::Catalog::load(None).unwrap();
+        findings(&model, parts.find(part).unwrap(), &[], gpus, len, None).unwrap()
+    }
+
+    fn of<'f>(all: &'f [Finding], engine: &str) -> &'f Finding {
+        all.iter().find(|f| f.text.starts_with(engine)).unwrap_or_else(|| panic!("{engine} in {all:?}"))
+    }
+
+    #[test]
+    fn gpt_oss_on_an_a100_works_but_for_tensorrt_llm() {
+        let all = said("openai/gpt-oss-20b", "a100-sxm-80gb", 1, None);
+        assert_eq!(of(&all, "vllm").level, Level::Good);
+        assert_eq!(of(&all, "sglang").level, Level::Good);
+        assert_eq!(of(&all, "trtllm").level, Level::Bad);
+    }
+
+    #[test]
+    fn a_model_too_large_is_told_with_a_way_out() {
+        let all = said("meta-llama/Llama-3.1-70B-Instruct", "a100-sxm-80gb", 1, Some(8192));
+        let f = of(&all, "vllm");
+        assert_eq!(f.level, Level::Bad);
+        let hint = f.hint.as_deref().unwrap();
+        assert!(hint.contains("GPUs with tensor parallelism") && hint.contains("-FP8"), "{hint}");
+        let all = said("meta-llama/Llama-3.1-8B-Instruct", "rtx-4090-24gb", 1, None);
+        let f = of(&all, "vllm");
+        assert!(f.level == Level::Bad && f.hint.as_deref().unwrap().contains("--max-model-len"), "{f:?}");
+        let all = said("meta-llama/Llama-3.1-8B-Instruct", "rtx-4090-24gb", 1, Some(4096));
+        assert_eq!(of(&all, "vllm").level, Level::Good);
+    }
+}
