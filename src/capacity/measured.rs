@@ -8,6 +8,7 @@ use crate::load::{self, Cancel, LoadResult, Row, RunOptions, Target};
 use crate::scenario::{Key, Metrics};
 use crate::stats::mean;
 use crate::telemetry::{EngineClient, Sampler};
+use crate::units::Nanos;
 use crate::workload::{RequestRate, WorkloadSpec, generate_run};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -18,7 +19,7 @@ use std::time::Duration;
 const DRAWS: usize = 200;
 /// Slices of time whose throughputs are resampled.
 const SLICES: usize = 12;
-const SAMPLE: Duration = Duration::from_millis(1000);
+const SAMPLE: Duration = Duration::from_secs(1);
 
 /// What varies along the ramp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -200,7 +201,7 @@ fn step(load: f64, result: LoadResult, engine: EngineView, lightest_ttft_ms: Opt
 fn bootstrap(point: &LoadPoint, rows: &[Row], window: Option<(f64, f64)>) -> Vec<LoadPoint> {
     let mut rng = ChaCha8Rng::seed_from_u64(point.load.to_bits());
     let (from, to) = window.unwrap_or_else(|| (0.0, rows.iter().map(|r| r.ended.secs()).fold(0.0, f64::max)));
-    let mut ends = vec![0.0; SLICES];
+    let mut ends = [0.0; SLICES];
     let width = (to - from) / SLICES as f64;
     for t in rows.iter().filter(|r| r.completed()).map(|r| r.ended.secs()).filter(|t| (from..to).contains(t))
     {
@@ -210,8 +211,8 @@ fn bootstrap(point: &LoadPoint, rows: &[Row], window: Option<(f64, f64)>) -> Vec
     let paired: Vec<f64> = (0..SLICES).map(|i| f64::midpoint(ends[i], ends[(i + 1) % SLICES])).collect();
     let central = mean(&paired);
     let done: Vec<&Row> = rows.iter().filter(|r| r.completed()).collect();
-    let e2e: Vec<f64> = done.iter().filter_map(|r| r.e2e()).map(|t| t.secs()).collect();
-    let ttft: Vec<f64> = done.iter().filter_map(|r| r.ttft()).map(|t| t.secs()).collect();
+    let e2e: Vec<f64> = done.iter().filter_map(|r| r.e2e()).map(Nanos::secs).collect();
+    let ttft: Vec<f64> = done.iter().filter_map(|r| r.ttft()).map(Nanos::secs).collect();
     (0..DRAWS)
         .map(|_| {
             let mut ratio = |values: &[f64], around: f64| {

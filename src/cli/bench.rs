@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, Problem, Result};
 use crate::load::{
     Cancel, Counting, Endpoint, Goodput, LoadResult, Progress, RunOptions, Secret, Target, block,
 };
-use crate::scenario::{Key, Record, write_records, write_whole};
+use crate::scenario::{Key, Record, to_vllm_json, write_records, write_whole};
 use crate::telemetry::{EngineClient, Sampler};
 use crate::workload::{self, Dataset, PlannedRequest, Prompt, RequestRate, WorkloadSpec};
 use clap::{Args, ValueEnum};
@@ -74,6 +74,9 @@ pub(super) struct BenchArgs {
     /// Write the requests, one a line, in the form that custom:FILE reads
     #[arg(long, value_name = "FILE")]
     save_requests: Option<PathBuf>,
+    /// Also write the result as `vllm bench serve --save-result --save-detailed` would
+    #[arg(long, value_name = "FILE")]
+    save_result: Option<PathBuf>,
     /// Print the observation as JSON instead of the block
     #[arg(long)]
     json: bool,
@@ -117,7 +120,7 @@ struct Plan {
 
 pub(super) fn run(args: BenchArgs) -> Result<()> {
     let plan = plan(&args)?;
-    for path in args.out.iter().chain(&args.save_requests) {
+    for path in args.out.iter().chain(&args.save_requests).chain(&args.save_result) {
         writable(path)?;
     }
     let cancel = Cancel::new();
@@ -137,6 +140,9 @@ pub(super) fn run(args: BenchArgs) -> Result<()> {
         .collect();
     if let Some(out) = &args.out {
         write_records(out, &records)?;
+    }
+    if let Some(path) = &args.save_result {
+        write_whole(path, &to_vllm_json(&measured.record).to_string())?;
     }
     show(&args, &plan, &measured, &records)?;
     verdict(&measured.result)

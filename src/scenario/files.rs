@@ -1,6 +1,6 @@
 //! Reading and writing files of records: one object, an array, or `{"meta": …, "observations": [ … ]}`.
 
-use super::{Record, check};
+use super::{Record, check, import};
 use crate::error::{Error, Problem, Result};
 use serde_json::Value;
 use std::fs;
@@ -25,6 +25,9 @@ pub fn parse_records(file: &str, text: &str) -> Result<Vec<Record>> {
         let place = format!("line {} column {}", e.line(), e.column());
         broken(file, vec![Problem::new(file, place, format!("not JSON: {e}"))])
     })?;
+    if let Some(found) = import::foreign(file, &value) {
+        return found;
+    }
     let items = items(file, &value)?;
     let mut problems = Vec::new();
     let mut records = Vec::new();
