@@ -4,6 +4,7 @@ use super::interrupt::on_each_interrupt;
 use super::progress::Progress;
 use crate::error::{Error, Kind, Result};
 use crate::process;
+use crate::scenario::write_whole;
 use crate::store::plan::Strategy;
 use crate::store::{DirLock, Journal, Plan, RunFile, TrialLine, Verdict, read_run, run::SCHEMA, write_run};
 use crate::tune::campaign::failures_by_class;
@@ -70,7 +71,7 @@ pub(super) struct TuneArgs {
     /// Runs in each launch of the baseline, and pairs in the confirmation [default: 3]
     #[arg(long)]
     repeats: Option<u32>,
-    /// How candidates are chosen
+    /// How candidates are chosen [default: model]
     #[arg(long, value_enum)]
     search: Option<SearchArg>,
     /// Turn only these flags (comma list, no dashes) [default: all that the search space holds]
@@ -95,6 +96,8 @@ pub(super) struct TuneArgs {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum SearchArg {
+    /// Forecast the whole space on a calibrated cost model, launch in the order of expected gain
+    Model,
     /// One flag at a time, the best together, neighbours
     OneFactor,
 }
@@ -132,7 +135,8 @@ impl TuneArgs {
             repeats: self.repeats.or_else(|| old.map(|p| p.settings.repeats)).unwrap_or(3),
             strategy: match self.search {
                 Some(SearchArg::OneFactor) => Strategy::OneFactor,
-                None => old.map_or(Strategy::OneFactor, |p| p.strategy),
+                Some(SearchArg::Model) => Strategy::Model,
+                None => old.map_or(Strategy::Model, |p| p.strategy),
             },
             flags: texts(&self.flags, old.map_or(Vec::new(), |p| p.only_flags.clone())),
             ready_timeout: self
@@ -167,10 +171,13 @@ pub(super) fn run(args: &TuneArgs) -> Result<()> {
     let mut launcher = TrialLauncher { cancel: cancel.clone(), observer: &progress.observer() };
     let runner =
         Runner::new(&run.plan, &dir, (record.0, record.1.trials), &mut launcher, &mut progress, cancel);
-    let (ended, trials) = Campaign { runner, spaces: &spaces }.run()?;
+    let outcome = Campaign { runner, spaces: &spaces }.run()?;
     progress.finish();
     drop(lock);
-    conclude(args, &dir, &run, &ended, &trials)
+    if let Some(profile) = &outcome.profile {
+        write_whole(&dir.join("profile.toml"), &profile.to_toml()?)?;
+    }
+    conclude(args, &dir, &run, &outcome.ended, &outcome.trials)
 }
 
 /// A new campaign: everything is checked and the directory is made before anything is measured.
@@ -224,7 +231,9 @@ fn resumed(args: &TuneArgs, dir: &Path) -> Result<(PathBuf, RunFile, DirLock)> {
 
 /// Hardware of this machine by the driver's word.
 fn detect() -> crate::tune::request::Detected {
-    Err("no hardware was named".to_owned())
+    crate::telemetry::nvml::detect()
+        .and_then(|d| Ok(d.hardware(&crate::hardware::Catalog::load(None)?, 1)?.id.clone()))
+        .map_err(|e| e.what)
 }
 
 /// The command line that can be given again: without a path to this program.

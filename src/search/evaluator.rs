@@ -45,22 +45,36 @@ impl fmt::Display for Stage {
     }
 }
 
+/// Which workloads a launch measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// The first, which the search is about.
+    Primary,
+    /// Every workload of the plan.
+    All,
+    /// Short designed runs for the cost model; they give no score.
+    Probes,
+}
+
 /// What is measured in one launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runs {
     /// Index of the first repeat; a repeat's index fixes its seed, so equal indices serve equal requests.
     pub first_repeat: u32,
     pub repeats: u32,
-    /// Every workload of the plan, or only the first, which the search is about.
-    pub all_workloads: bool,
+    pub scope: Scope,
 }
 
 impl Runs {
     pub fn primary(first_repeat: u32, repeats: u32) -> Runs {
-        Runs { first_repeat, repeats, all_workloads: false }
+        Runs { first_repeat, repeats, scope: Scope::Primary }
+    }
+    pub fn probes() -> Runs {
+        Runs { first_repeat: 0, repeats: 1, scope: Scope::Probes }
     }
     pub fn all(first_repeat: u32, repeats: u32) -> Runs {
-        Runs { first_repeat, repeats, all_workloads: true }
+        Runs { first_repeat, repeats, scope: Scope::All }
     }
 }
 

@@ -7,17 +7,20 @@
 
 pub mod confirm;
 pub mod evaluator;
+pub mod guided;
 pub mod ledger;
 pub mod objective;
 pub mod one_factor;
 pub mod settings;
 pub mod space;
+pub mod surrogate;
 
 #[cfg(test)]
 pub(crate) mod fake;
 
 pub use confirm::{Comparison, confirm};
-pub use evaluator::{Answer, Ask, Evaluator, FailedLaunch, Runs, Sample, Stage, Stop};
+pub use evaluator::{Answer, Ask, Evaluator, FailedLaunch, Runs, Sample, Scope, Stage, Stop};
+pub use guided::{Forecaster, Foreseen, Swept, guided};
 pub use ledger::{Effect, Ledger};
 pub use objective::{Objective, Slo};
 pub use one_factor::one_factor;

@@ -1,16 +1,20 @@
 //! The stages of a campaign, in order.
 
-use super::conclude::conclude;
+use super::conclude::{conclude, ruled};
+use super::forecaster::SimForecaster;
 use super::runner::{Runner, answer};
 use super::spaces::Spaces;
+use crate::cost::Profile;
 use crate::error::{Error, Result};
 use crate::scenario::EngineKind;
 use crate::search::{
-    Ask, Comparison, Evaluator, Ledger, Runs, Space, Stage, Stop, confirm, cross_product, one_factor, singles,
+    Ask, Comparison, Evaluator, Ledger, Runs, Space, Stage, Stop, confirm, cross_product, guided, one_factor,
+    singles,
 };
 use crate::space::Candidate;
+use crate::store::plan::Strategy;
 use crate::store::{Ruled, TrialLine, Verdict};
-use crate::trial::Outcome;
+use crate::trial;
 
 /// Engines whose defaults come within this (log scale) of the best are measured a second time before one
 /// is chosen.
@@ -29,6 +33,14 @@ pub enum Ended {
     Infeasible(Box<Verdict>),
 }
 
+/// A campaign's end, the trials it used, and the cost model it fitted, if it did.
+#[derive(Debug)]
+pub struct Outcome {
+    pub ended: Ended,
+    pub trials: Vec<TrialLine>,
+    pub profile: Option<Profile>,
+}
+
 /// State that the verdict is drawn from.
 #[derive(Default)]
 pub(super) struct Findings {
@@ -37,6 +49,7 @@ pub(super) struct Findings {
     pub(super) winner: Option<Candidate>,
     pub(super) comparison: Option<Comparison>,
     pub(super) ruled: Option<Ruled>,
+    pub(super) profile: Option<Profile>,
     pub(super) considered: u32,
     pub(super) notes: Vec<String>,
 }
@@ -48,7 +61,7 @@ pub struct Campaign<'a> {
 
 impl Campaign<'_> {
     /// Runs every stage, answering from the record what it already holds, and writes the verdict.
-    pub fn run(mut self) -> Result<(Ended, Vec<TrialLine>)> {
+    pub fn run(mut self) -> Result<Outcome> {
         let mut found = Findings::default();
         let end = match self.stages(&mut found) {
             Ok(()) if found.baseline.is_none() => Ended::Infeasible,
@@ -65,7 +78,7 @@ impl Campaign<'_> {
             Ended::Interrupted(_) => Ended::Interrupted(Box::new(verdict)),
             Ended::Infeasible(_) => Ended::Infeasible(Box::new(verdict)),
         };
-        Ok((ended, self.runner.trials))
+        Ok(Outcome { ended, trials: self.runner.trials, profile: found.profile })
     }
 
     fn stages(&mut self, found: &mut Findings) -> Result<(), Stop> {
@@ -74,7 +87,12 @@ impl Campaign<'_> {
         let space = self.space_of(&base)?;
         found.considered = cross_product(space.as_ref(), &base, 100_000).0.len() as u32;
         let settings = self.runner.plan.settings.clone();
-        let winner = one_factor(&mut self.runner, space.as_ref(), &base, &mut found.ledger, &settings)?;
+        let winner = match self.runner.plan.strategy {
+            Strategy::OneFactor => {
+                one_factor(&mut self.runner, space.as_ref(), &base, &mut found.ledger, &settings)?
+            }
+            Strategy::Model => self.guided(found, space.as_ref(), &base)?,
+        };
         if !self.runner.affordable() {
             found
                 .notes
@@ -87,6 +105,27 @@ impl Campaign<'_> {
         }
         found.comparison = confirm(&mut self.runner, &base, &winner, &settings)?;
         Ok(())
+    }
+
+    /// Calibrates the cost model on the baseline and a few probes, then searches by its forecasts.
+    fn guided(
+        &mut self,
+        found: &mut Findings,
+        space: &dyn Space,
+        base: &Candidate,
+    ) -> Result<Candidate, Stop> {
+        self.runner.expect(Stage::Calibrate, 1);
+        let ask = Ask { stage: Stage::Calibrate, candidate: base.clone(), launch: 0, runs: Runs::probes() };
+        self.runner.evaluate(&ask)?;
+        let plan = self.runner.plan;
+        let engine: EngineKind = base.engine.parse().map_err(Error::failed)?;
+        let version = version_of(&self.runner.trials, base);
+        let mut forecaster = SimForecaster::new(plan, engine, version, self.runner.observed.clone())?;
+        let (winner, swept) =
+            guided(&mut self.runner, &mut forecaster, space, base, &mut found.ledger, &plan.settings)?;
+        found.ruled = Some(ruled(plan, &swept, forecaster.describe()));
+        found.profile = forecaster.profile().cloned();
+        Ok(winner)
     }
 
     /// Launches every engine with its defaults and returns the best one's baseline candidate.
@@ -179,8 +218,8 @@ fn mean_score(launches: &[Vec<crate::search::Sample>]) -> Option<f64> {
 /// Engine version that the first launch of the candidate reported.
 pub(super) fn version_of(trials: &[TrialLine], candidate: &Candidate) -> Option<String> {
     trials.iter().filter(|t| t.result.spec.candidate == *candidate).find_map(|t| match &t.result.outcome {
-        Outcome::Measured { facts, .. } => facts.version.clone(),
-        Outcome::Failed { facts, .. } => facts.as_ref().and_then(|f| f.version.clone()),
+        trial::Outcome::Measured { facts, .. } => facts.version.clone(),
+        trial::Outcome::Failed { facts, .. } => facts.as_ref().and_then(|f| f.version.clone()),
     })
 }
 

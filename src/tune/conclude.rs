@@ -5,11 +5,12 @@ use super::runner::{all_runs, mean_value, runs_of};
 use super::spaces::Spaces;
 use crate::scenario::Key;
 use crate::search::ledger::Entry;
-use crate::search::{Comparison, Stage};
+use crate::search::{Comparison, Foreseen, Stage, Swept};
 use crate::space::Candidate;
-use crate::stats::{holm, log_ratios, mean, paired_bootstrap, t_interval};
+use crate::stats::{Interval, holm, log_ratios, mean, paired_bootstrap, t_interval};
 use crate::store::{
-    Compared, EngineRow, FlagEffect, Improvement, MetricRow, Plan, TrialLine, Tried, Verdict, WorkloadRow,
+    Compared, EngineRow, FlagEffect, Forecasted, Improvement, MetricRow, Plan, Ruled, TrialLine, Tried,
+    Verdict, WorkloadRow,
 };
 use crate::trial::Measured;
 use std::collections::BTreeMap;
@@ -52,6 +53,30 @@ pub(super) fn conclude(plan: &Plan, trials: &[TrialLine], found: &Findings, spac
         considered: found.considered,
         notes,
         wall_s: trials.iter().map(|t| t.result.wall_s).sum(),
+    }
+}
+
+/// What became of the space, for the record.
+pub(super) fn ruled(plan: &Plan, swept: &Swept, model: String) -> Ruled {
+    let turn = |g: f64| plan.objective.improvement(g);
+    let forecast = |f: &Foreseen| Forecasted {
+        label: f.candidate.label(),
+        predicted: Interval {
+            value: turn(f.predicted.0),
+            low: turn(f.predicted.1),
+            high: turn(f.predicted.2),
+        },
+        measured: f.measured.map(turn),
+    };
+    Ruled {
+        considered: swept.considered as u32,
+        cut: swept.cut,
+        simulated: swept.simulated as u32,
+        launched: swept.launches.len() as u32,
+        dropped: swept.dropped as u32,
+        left: swept.left as u32,
+        forecasts: swept.launches.iter().map(forecast).collect(),
+        model,
     }
 }
 

@@ -4,6 +4,7 @@ pub mod campaign;
 pub mod cancel;
 mod conclude;
 pub mod events;
+pub mod forecaster;
 pub mod launcher;
 pub mod request;
 pub mod runner;
@@ -12,7 +13,7 @@ pub mod spaces;
 #[cfg(test)]
 mod tests;
 
-pub use campaign::{Campaign, Ended};
+pub use campaign::{Campaign, Ended, Outcome};
 pub use cancel::Cancel;
 pub use events::{Event, Progress, Silent, Watcher};
 pub use launcher::TrialLauncher;

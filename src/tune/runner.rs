@@ -3,8 +3,9 @@
 
 use super::cancel::Cancel;
 use super::events::{Event, Progress, Watcher};
+use super::forecaster::{Observed, probes};
 use crate::error::Result;
-use crate::search::{Answer, Ask, Evaluator, FailedLaunch, Sample, Stage, Stop};
+use crate::search::{Answer, Ask, Evaluator, FailedLaunch, Sample, Scope, Stage, Stop};
 use crate::space::Candidate;
 use crate::store::{Journal, Line, Plan, TrialLine, Verdict};
 use crate::trial::{Measured, Outcome, TrialResult, TrialSpec};
@@ -36,6 +37,8 @@ pub struct Runner<'a> {
     next_seq: u32,
     /// Launches still expected in the current stage.
     expected: usize,
+    /// What the cost model learns from.
+    pub observed: Observed,
 }
 
 impl<'a> Runner<'a> {
@@ -59,6 +62,7 @@ impl<'a> Runner<'a> {
             cancel,
             next_seq,
             expected: 0,
+            observed: Observed::default(),
         }
     }
 
@@ -100,7 +104,7 @@ impl<'a> Runner<'a> {
     fn spec(&self, ask: &Ask, seq: u32) -> TrialSpec {
         let plan = self.plan;
         let id = format!("{seq:03}-{}", ask.candidate.id());
-        let count = if ask.runs.all_workloads { plan.workloads.len() } else { 1 };
+        let planned = |n: usize| plan.workloads[..n].iter().map(|w| w.spec.clone()).collect();
         TrialSpec {
             dir: self.dir.join("trials").join(&id).display().to_string(),
             id,
@@ -112,7 +116,11 @@ impl<'a> Runner<'a> {
             fixed_args: fixed_args(plan, &ask.candidate.engine),
             fixed_env: BTreeMap::new(),
             program: plan.engine_command.clone(),
-            workloads: plan.workloads[..count].iter().map(|w| w.spec.clone()).collect(),
+            workloads: match ask.runs.scope {
+                Scope::Primary => planned(1),
+                Scope::All => planned(plan.workloads.len()),
+                Scope::Probes => probes(plan.seed),
+            },
             repeats: ask.runs.repeats,
             first_repeat: ask.runs.first_repeat,
             ready_timeout_s: plan.ready_timeout_s,
@@ -167,7 +175,11 @@ impl Evaluator for Runner<'_> {
                 Some(answer) => answer,
                 None => self.launch(ask)?,
             };
-            if last.failure.is_some() || !last.samples.is_empty() {
+            if let Some(line) = self.trials.last().filter(|_| ask.stage != Stage::Confirm) {
+                let valid = all_runs(&line.result).iter().filter(|m| m.invalid.is_empty());
+                valid.for_each(|m| self.observed.add(&m.observation));
+            }
+            if last.failure.is_some() || !last.samples.is_empty() || ask.runs.scope == Scope::Probes {
                 break;
             }
         }

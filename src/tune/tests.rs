@@ -174,7 +174,7 @@ fn campaign(dir: &Path, plan: &Plan, fake: &mut Fake) -> Ended {
     let cancel = fake.cancel.clone();
     let mut silent = Silent;
     let runner = Runner::new(plan, dir, (journal, contents.trials), fake, &mut silent, cancel);
-    Campaign { runner, spaces: &FakeSpaces }.run().unwrap().0
+    Campaign { runner, spaces: &FakeSpaces }.run().unwrap().ended
 }
 
 fn finished(e: Ended) -> crate::store::Verdict {
