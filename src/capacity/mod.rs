@@ -2,6 +2,7 @@
 
 pub mod ladder;
 pub mod measured;
+pub mod simulated;
 pub mod zones;
 
 pub use ladder::{ClimbEnd, Ladder};

@@ -149,8 +149,9 @@ impl Ramp {
 
     /// The zones of the central ladder, with intervals of their ends over the draws.
     pub fn zones(&self) -> Vec<ZoneSpan> {
+        type End = fn(&Found) -> Option<f64>;
         let found = self.found();
-        let ends: [(Zone, &str, fn(&Found) -> Option<f64>); 3] = [
+        let ends: [(Zone, &str, End); 3] = [
             (Zone::Safe, "until queueing grows or more load buys less than half of its worth", safe_end),
             (Zone::EarlyDegradation, "until throughput is at its plateau", degradation_end),
             (Zone::Saturation, "until requests are lost", |f| f.loss),

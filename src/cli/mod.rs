@@ -2,10 +2,12 @@
 //! This is the only room that prints or exits.
 
 mod bench;
+mod capacity;
 mod check;
 mod diagnose;
 mod doctor;
 mod emulate;
+mod explain;
 mod fit;
 mod interrupt;
 mod list;
@@ -47,6 +49,8 @@ enum Command {
     /// Run one candidate in its own process and print the trial result
     Trial(trial::Args),
     Emulate(emulate::EmulateArgs),
+    Capacity(Box<capacity::CapacityArgs>),
+    Explain(explain::ExplainArgs),
     Predict(Box<predict::PredictArgs>),
     Fit(fit::FitArgs),
     Bench(Box<bench::BenchArgs>),
@@ -82,6 +86,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Diagnose(args) => diagnose::run(args),
         Command::Doctor(args) => doctor::run(*args),
         Command::Trial(args) => trial::run(args),
+        Command::Capacity(args) => capacity::run(*args),
+        Command::Explain(args) => explain::run(args),
         Command::Emulate(args) => emulate::run(args),
         Command::Predict(args) => predict::run(*args),
         Command::Fit(args) => fit::run(args),

@@ -1,32 +1,63 @@
 //! What limits a simulated run: the resource in which its time went.
 
 use super::setup::Setup;
-use super::{Coefficients, StepShape};
+use super::{Breakdown, Coefficients, StepShape};
 use crate::sim::SimResult;
+
+/// The mean steps of a run, decode-only ones and those that carry prompt tokens, each with its number. Apart,
+/// because costs are not linear: prompt tokens spread over all steps would touch every expert in each.
+/// Decode rows are taken to be equal in both; sums that an account does not keep (attention pairs of the
+/// prompt) are put together from the mean prompt.
+pub fn mean_steps(setup: &Setup, c: &Coefficients, run: &SimResult) -> [(StepShape, u64); 2] {
+    let a = &run.account;
+    let mean = |sum: u64, n: u64| (sum + n / 2) / n.max(1);
+    let prompt = setup.requests.iter().map(|r| u64::from(r.input_tokens)).sum::<u64>()
+        / setup.requests.len().max(1) as u64;
+    let window = super::StepTime::window(&setup.physical(c)).map_or(u64::MAX, u64::from);
+    let (decodes, context) = (mean(a.decode_rows, a.steps), mean(a.decode_ctx, a.steps));
+    let decode = StepShape {
+        decode_rows: decodes as u32,
+        decode_ctx: context,
+        decode_ctx_window: context.min(decodes.saturating_mul(window)),
+        ..StepShape::default()
+    };
+    let carrying = a.steps - a.decode_only_steps;
+    let (rows, tokens) = (mean(a.prefill_rows, carrying), mean(a.prefill_tokens, carrying));
+    let mixed = StepShape {
+        prefill_rows: rows as u32,
+        prefill_tokens: tokens as u32,
+        prefill_ctx: tokens * prompt / 2,
+        prefill_ctx_window: tokens * (prompt / 2).min(window),
+        prefill_kv: rows * prompt,
+        ..decode
+    };
+    [(decode, a.decode_only_steps), (mixed, carrying)]
+}
+
+/// How near a run came to the device's physical limit: time that bytes and FLOPs would take at the peaks, as
+/// a share of the run's time; 0..=1.
+pub fn of_physical_limit(setup: &Setup, c: &Coefficients, run: &SimResult) -> f64 {
+    let p = setup.physical(c);
+    let limit: f64 = mean_steps(setup, c, run).iter().map(|(s, n)| p.physical_limit(s) * *n as f64).sum();
+    (limit / (run.account.end.0 as f64).max(1.0)).clamp(0.0, 1.0)
+}
+
+/// Device time of a run by component: the breakdown of its mean steps, times their number.
+fn total_breakdown(setup: &Setup, c: &Coefficients, run: &SimResult) -> Breakdown {
+    let p = setup.physical(c);
+    let mut sum = Breakdown::default();
+    for (shape, n) in mean_steps(setup, c, run) {
+        if n > 0 {
+            sum.add(&p.breakdown(&shape), n as f64);
+        }
+    }
+    sum
+}
 
 /// Shares of the run's time by resource, largest first; they add up to about 1.
 pub fn shares(setup: &Setup, c: &Coefficients, run: &SimResult) -> Vec<(&'static str, f64)> {
     let a = &run.account;
-    let steps = a.steps.max(1);
-    let mean = |sum: u64| sum / steps;
-    let prefill_rows = mean(a.prefill_rows) as u32;
-    let prompt = setup.requests.iter().map(|r| u64::from(r.input_tokens)).sum::<u64>()
-        / setup.requests.len().max(1) as u64;
-    let tokens = mean(a.prefill_tokens) as u32;
-    let window = setup.physical(c);
-    let shape = StepShape {
-        prefill_rows,
-        prefill_tokens: tokens,
-        prefill_ctx: u64::from(tokens) * prompt / 2,
-        prefill_ctx_window: u64::from(tokens)
-            * (prompt / 2).min(super::StepTime::window(&window).map_or(u64::MAX, u64::from)),
-        prefill_kv: u64::from(prefill_rows) * prompt,
-        decode_rows: mean(a.decode_rows) as u32,
-        decode_ctx: mean(a.decode_ctx),
-        decode_ctx_window: mean(a.decode_ctx),
-        ..StepShape::default()
-    };
-    let b = window.breakdown(&shape);
+    let b = total_breakdown(setup, c, run);
     let total = run.account.end.secs().max(1e-9);
     let device = a.device.secs() / total;
     let parts = [

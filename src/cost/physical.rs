@@ -203,6 +203,22 @@ impl Physical {
 }
 
 impl Breakdown {
+    /// Adds `n` times another breakdown, component by component.
+    pub fn add(&mut self, other: &Breakdown, n: f64) {
+        self.overhead += n * other.overhead;
+        self.rows += n * other.rows;
+        self.weight_stream += n * other.weight_stream;
+        self.dense_compute += n * other.dense_compute;
+        self.expert_stream += n * other.expert_stream;
+        self.expert_compute += n * other.expert_compute;
+        self.prefill_attention += n * other.prefill_attention;
+        self.kv_read += n * other.kv_read;
+        self.activations += n * other.activations;
+        self.communication += n * other.communication;
+        self.eager_launch += n * other.eager_launch;
+        self.host += n * other.host;
+    }
+
     /// Device time: streams and products overlap within a component, components follow one another.
     pub fn device(&self) -> f64 {
         self.overhead

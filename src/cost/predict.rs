@@ -4,6 +4,7 @@
 //! the model's own error and its correction from nearby observations, the scatter from run to run, and, close
 //! to saturation, the spread that comes from the knee moving.
 
+use super::coefficients::Coefficients;
 use super::discrepancy::{self, Family, Place};
 use super::prior::{self, Belief};
 use super::profile::{GroupKey, Profile, Warm};
@@ -112,16 +113,31 @@ impl<'a> Predictor<'a> {
         })
     }
 
-    /// Standard deviation of ln(value) over draws of the coefficients, by key.
-    fn spread(&self, setup: &Setup, belief: &Belief, center: &Metrics) -> BTreeMap<Key, f64> {
+    /// What is believed of a launch's coefficients, and equally likely draws from it (none when `draws` is 0).
+    pub fn coefficients(&self, setup: &Setup) -> (Coefficients, Vec<Coefficients>) {
+        let belief = prior::belief(setup, self.profile);
+        let draws = self.drawn(&belief);
+        (belief.coefficients, draws)
+    }
+
+    fn drawn(&self, belief: &Belief) -> Vec<Coefficients> {
         let factor = cholesky(&belief.covariance);
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        (0..self.draws)
+            .map(|_| {
+                let z: Vec<f64> = factor.iter().map(|_| StandardNormal.sample(&mut rng)).collect();
+                let shift: Vec<f64> =
+                    factor.iter().map(|row| row.iter().zip(&z).map(|(a, b)| a * b).sum()).collect();
+                belief.coefficients.shifted(&shift)
+            })
+            .collect()
+    }
+
+    /// Standard deviation of ln(value) over draws of the coefficients, by key.
+    fn spread(&self, setup: &Setup, belief: &Belief, center: &Metrics) -> BTreeMap<Key, f64> {
         let mut sums: BTreeMap<Key, (f64, u32)> = BTreeMap::new();
-        for _ in 0..self.draws {
-            let z: Vec<f64> = factor.iter().map(|_| StandardNormal.sample(&mut rng)).collect();
-            let shift: Vec<f64> =
-                factor.iter().map(|row| row.iter().zip(&z).map(|(a, b)| a * b).sum()).collect();
-            let drawn = setup.simulate(&belief.coefficients.shifted(&shift), false).metrics;
+        for c in self.drawn(belief) {
+            let drawn = setup.simulate(&c, false).metrics;
             for (&k, &v) in &drawn.known {
                 if let Some(c) = center.get(k).filter(|c| *c > 0.0 && v > 0.0) {
                     let s = sums.entry(k).or_default();

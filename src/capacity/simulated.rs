@@ -1,0 +1,339 @@
+//! A ramp of load, simulated: the ladder of a scenario with its zones, before anything is launched.
+
+use super::measured::Axis;
+use super::zones::{Breakpoint, LoadPoint, Ramp, Zone, ZoneSpan};
+use crate::cost::{Coefficients, Interval, Predictor, Setup, binding};
+use crate::error::Result;
+use crate::scenario::{Key, Record};
+use crate::sim::SimResult;
+use crate::workload::{Dataset, RequestRate, WorkloadSpec};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// How to ramp.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    pub axis: Axis,
+    /// Loads to visit; found by themselves when empty.
+    pub loads: Vec<f64>,
+    /// Most requests in flight that the ladder goes to.
+    pub max_concurrency: u32,
+    /// The client's patience: a request that takes longer is lost. Seconds.
+    pub timeout_s: f64,
+    /// Upper bounds to keep: result key and milliseconds.
+    pub slo: Vec<(Key, f64)>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            axis: Axis::Concurrency,
+            loads: Vec::new(),
+            max_concurrency: 4096,
+            timeout_s: 600.0,
+            slo: Vec::new(),
+        }
+    }
+}
+
+/// One rung: what the load would give.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Rung {
+    pub load: f64,
+    pub zone: Zone,
+    /// Result keys with intervals. Latencies are left out where they would depend on how long the run lasts.
+    pub predicted: BTreeMap<String, Interval>,
+    /// Why latencies are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_refused: Option<String>,
+    /// Mean time before a request is first scheduled, ms.
+    pub queue_ms: f64,
+    /// Largest share of the KV blocks in use.
+    pub kv_use: f64,
+    pub preemptions: u64,
+    pub loss: f64,
+    pub binding: String,
+    /// Share of the time that bytes and FLOPs at the device's peaks would take.
+    pub of_physical_limit: f64,
+}
+
+/// A simulated ramp.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Study {
+    pub axis: Axis,
+    pub rungs: Vec<Rung>,
+    pub breakpoints: Vec<Breakpoint>,
+    pub zones: Vec<ZoneSpan>,
+    /// Largest load that keeps every bound: by the central prediction, and by the pessimistic end of the
+    /// 90 % interval.
+    pub slo_load: Option<SloLoad>,
+    /// Where the coefficients come from.
+    pub basis: String,
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct SloLoad {
+    /// `None`: not even the lightest load keeps it.
+    pub central: Option<f64>,
+    pub pessimistic: Option<f64>,
+}
+
+/// Ramps one scenario.
+///
+/// Errors: as [`Predictor::predict`].
+pub fn ramp(record: &Record, predictor: &Predictor<'_>, options: &Options) -> Result<Study> {
+    let base = record.workload.clone().unwrap_or_else(|| WorkloadSpec::empty(Dataset::Sharegpt));
+    let first = predictor.predict(&at(record, &base, options.axis, 1.0), false)?;
+    let mut found: Vec<(f64, Rung, Vec<LoadPoint>)> = Vec::new();
+    for load in ladder(record, &base, predictor, options)? {
+        found.push(rung(&at(record, &base, options.axis, load), load, predictor, options)?);
+        let so_far: Vec<LoadPoint> = found.iter().filter_map(|f| f.2.first().copied()).collect();
+        if options.loads.is_empty() && is_past_the_plateau(&so_far) {
+            break;
+        }
+    }
+    let draws = found.iter().map(|f| f.2.len()).min().unwrap_or(0);
+    let ladders = (0..draws).map(|d| found.iter().map(|f| f.2[d]).collect()).collect();
+    let zones = Ramp::new(ladders);
+    let rungs: Vec<Rung> =
+        found.into_iter().map(|(load, r, _)| Rung { zone: zones.zone_of(load), ..r }).collect();
+    Ok(Study {
+        axis: options.axis,
+        slo_load: (!options.slo.is_empty()).then(|| slo_load(&rungs, &options.slo)),
+        breakpoints: zones.breakpoints(),
+        zones: zones.zones(),
+        rungs,
+        basis: first.basis,
+        notes: first.notes,
+    })
+}
+
+/// The scenario at one load, with enough requests for a steady state.
+fn at(record: &Record, base: &WorkloadSpec, axis: Axis, load: f64) -> Record {
+    let mut w = base.clone();
+    match axis {
+        Axis::Concurrency => {
+            w.request_rate = RequestRate::Inf;
+            w.max_concurrency = Some(load.round().max(1.0) as u32);
+            w.num_prompts = Some((load * 8.0).clamp(200.0, 16_000.0) as u32);
+        }
+        Axis::Rate => {
+            w.request_rate = RequestRate::PerSecond(load);
+            w.max_concurrency = None;
+            w.num_prompts = Some((load * 120.0).clamp(400.0, 8_000.0) as u32);
+        }
+    }
+    // Totals of some other run do not hold for this number of requests; their means do.
+    let n = f64::from(base.num_prompts.unwrap_or(1000).max(1));
+    let scale = f64::from(w.num_prompts.unwrap_or(1)) / n;
+    w.total_input_tokens = w.total_input_tokens.map(|t| t * scale);
+    w.total_output_tokens = w.total_output_tokens.map(|t| t * scale);
+    Record { workload: Some(w), requests: None, result: None, ..record.clone() }
+}
+
+fn ladder(record: &Record, base: &WorkloadSpec, predictor: &Predictor<'_>, o: &Options) -> Result<Vec<f64>> {
+    if !o.loads.is_empty() {
+        let mut loads = o.loads.clone();
+        loads.sort_by(f64::total_cmp);
+        return Ok(loads);
+    }
+    Ok(match o.axis {
+        Axis::Concurrency => {
+            let steps = (f64::from(o.max_concurrency.max(1)).log2() * 2.0).floor() as i32;
+            let mut loads: Vec<f64> = (0..=steps).map(|i| 2f64.powf(f64::from(i) / 2.0).round()).collect();
+            loads.dedup();
+            loads
+        }
+        Axis::Rate => {
+            // The service rate of a system that is never idle bounds what an open loop can carry.
+            let full = at(record, base, Axis::Concurrency, f64::from(o.max_concurrency.min(2048)));
+            let p = Predictor { draws: 0, ..predictor.clone() }.predict(&full, false)?;
+            let capacity = p.get(Key::RequestThroughput).map_or(1.0, |v| v.value);
+            [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0, 1.1, 1.3]
+                .iter()
+                .map(|f| f * capacity)
+                .collect()
+        }
+    })
+}
+
+/// Throughput has been flat for four rungs: what follows is only a longer queue.
+fn is_past_the_plateau(points: &[LoadPoint]) -> bool {
+    let Some((recent, before)) = points.len().checked_sub(4).map(|n| (&points[n..], &points[..n])) else {
+        return false;
+    };
+    let best = before.iter().map(|p| p.throughput).fold(0.0, f64::max);
+    best > 0.0 && recent.iter().all(|p| p.throughput < best * 1.02)
+}
+
+fn rung(
+    record: &Record,
+    load: f64,
+    predictor: &Predictor<'_>,
+    o: &Options,
+) -> Result<(f64, Rung, Vec<LoadPoint>)> {
+    let setup = Setup::new(record, predictor.catalogs)?;
+    let p = predictor.predict_setup(&setup, true)?;
+    let (center, draws) = predictor.coefficients(&setup);
+    let mut points = vec![point(load, &p.simulated, o)];
+    points.extend(draws.iter().map(|c| point(load, &setup.simulate(c, true), o)));
+    let unstable = o.axis == Axis::Rate && overloaded(&points);
+    let predicted = p
+        .values
+        .iter()
+        .filter(|(k, _)| !(unstable && is_latency(**k)))
+        .map(|(k, v)| (k.name().to_owned(), *v))
+        .collect();
+    let a = &p.simulated.account;
+    let rung = Rung {
+        load,
+        zone: Zone::Safe,
+        predicted,
+        latency_refused: unstable.then(|| {
+            "arrivals outrun service in more than one draw of twenty: latency grows for as long as the run lasts".into()
+        }),
+        queue_ms: points[0].queue_s * 1e3,
+        kv_use: a.peak_kv_blocks as f64 / a.kv_blocks_total.max(1) as f64,
+        preemptions: a.preemptions,
+        loss: points[0].loss,
+        binding: p.binding.clone(),
+        of_physical_limit: limit(&setup, &center, &p.simulated),
+    };
+    Ok((load, rung, points))
+}
+
+fn limit(setup: &Setup, c: &Coefficients, run: &SimResult) -> f64 {
+    binding::of_physical_limit(setup, c, run)
+}
+
+/// In more than one draw of twenty the system completes clearly less than is offered.
+fn overloaded(points: &[LoadPoint]) -> bool {
+    let behind = points.iter().filter(|p| p.throughput < 0.93 * p.load).count();
+    behind * 20 > points.len()
+}
+
+fn is_latency(k: Key) -> bool {
+    let n = k.name();
+    n.contains("ttft") || n.contains("e2el")
+}
+
+/// A rung of the ladder from one simulated run.
+fn point(load: f64, run: &SimResult, o: &Options) -> LoadPoint {
+    let done: Vec<_> = run.requests.iter().filter(|r| !r.failed).collect();
+    let n = done.len().max(1) as f64;
+    let late = done.iter().filter(|r| r.e2e().secs() > o.timeout_s).count() + run.requests.len() - done.len();
+    LoadPoint {
+        load,
+        throughput: run.metrics.get(Key::RequestThroughput).unwrap_or(0.0),
+        e2e_s: done.iter().map(|r| r.e2e().secs()).sum::<f64>() / n,
+        queue_s: steady_queue(&done, o.axis) / 1e9,
+        loss: late as f64 / run.requests.len().max(1) as f64,
+    }
+}
+
+/// Mean nanoseconds from sending to first being scheduled, without the first wave of a closed loop, which all
+/// arrives at once whatever the load.
+fn steady_queue(done: &[&crate::sim::RequestOutcome], axis: Axis) -> f64 {
+    let skip = if axis == Axis::Concurrency { done.len() / 4 } else { 0 };
+    let mut waits: Vec<f64> =
+        done.iter().skip(skip).map(|r| (r.scheduled.saturating_sub(r.arrival)).0 as f64).collect();
+    waits.sort_by(f64::total_cmp);
+    // The median would miss a queue that half of the requests see; a trimmed mean is not moved by the drain.
+    let cut = waits.len() / 20;
+    let kept = &waits[cut..waits.len() - cut];
+    if kept.is_empty() { 0.0 } else { kept.iter().sum::<f64>() / kept.len() as f64 }
+}
+
+/// Largest load up to which every rung keeps the bounds, interpolated on ln(load) towards the first that
+/// breaks one.
+fn slo_load(rungs: &[Rung], slo: &[(Key, f64)]) -> SloLoad {
+    let worst = |r: &Rung, pick: fn(&Interval) -> f64| {
+        slo.iter()
+            .map(|(k, bound)| r.predicted.get(k.name()).map_or(f64::INFINITY, |v| pick(v) / bound))
+            .fold(0.0, f64::max)
+    };
+    let largest = |pick: fn(&Interval) -> f64| -> Option<f64> {
+        let mut kept: Option<(f64, f64)> = None;
+        for r in rungs {
+            let w = worst(r, pick);
+            if w > 1.0 {
+                return kept.map(|(load, before)| {
+                    let share = if w.is_finite() { (1.0 - before) / (w - before) } else { 0.0 };
+                    (load.ln() + share * (r.load.ln() - load.ln())).exp()
+                });
+            }
+            kept = Some((r.load, w));
+        }
+        kept.map(|k| k.0)
+    };
+    SloLoad { central: largest(|v| v.value), pessimistic: largest(|v| v.p95) }
+}
+
+impl Study {
+    /// A predicted value at any load between the ladder's ends, interpolated on ln(load).
+    pub fn value_at(&self, load: f64, key: Key) -> Option<Interval> {
+        let rows: Vec<(f64, Interval)> =
+            self.rungs.iter().filter_map(|r| Some((r.load, *r.predicted.get(key.name())?))).collect();
+        let (first, last) = (rows.first()?, rows.last()?);
+        if load <= first.0 || load >= last.0 {
+            return Some(if load <= first.0 { first.1 } else { last.1 });
+        }
+        let i = rows.windows(2).position(|w| load >= w[0].0 && load <= w[1].0)?;
+        let (a, b) = (rows[i], rows[i + 1]);
+        let t = (load / a.0).ln() / (b.0 / a.0).ln();
+        let mix = |x: f64, y: f64| x + t * (y - x);
+        Some(Interval {
+            value: mix(a.1.value, b.1.value),
+            p05: mix(a.1.p05, b.1.p05),
+            p95: mix(a.1.p95, b.1.p95),
+        })
+    }
+
+    /// The load to plan one replica with: the largest that keeps the SLO by its pessimistic end, else the
+    /// lower end of where the safe zone stops.
+    pub fn planning_load(&self) -> Option<f64> {
+        if let Some(s) = &self.slo_load {
+            return s.pessimistic;
+        }
+        let safe = self.zones.iter().find(|z| z.zone == Zone::Safe)?;
+        match safe.to_interval {
+            Some((low, _)) => Some(low),
+            None => self.rungs.last().map(|r| r.load),
+        }
+    }
+}
+
+/// Replicas and money for a target load.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Plan {
+    /// Load of one replica on the ramp's axis.
+    pub load: f64,
+    /// Requests a second that one replica then completes.
+    pub replica_rate: Interval,
+    /// Requests a second to carry in all.
+    pub target_rate: f64,
+    /// For the central rate, and so that it holds in nineteen cases of twenty.
+    pub replicas: u32,
+    pub replicas_safe: u32,
+    /// US dollars for a million tokens, prompt and output, at this load.
+    pub usd_per_million_tokens: Option<f64>,
+    pub usd_per_hour: Option<f64>,
+}
+
+/// Plans replicas for `target_rate` requests a second; `price` is US dollars for one replica and hour.
+pub fn plan(study: &Study, target_rate: f64, price: Option<f64>) -> Option<Plan> {
+    let load = study.planning_load()?;
+    let replica_rate = study.value_at(load, Key::RequestThroughput)?;
+    let tokens = study.value_at(load, Key::TotalTokenThroughput)?;
+    let count = |rate: f64| (target_rate / rate.max(1e-9)).ceil().max(1.0) as u32;
+    Some(Plan {
+        load,
+        replica_rate,
+        target_rate,
+        replicas: count(replica_rate.value),
+        replicas_safe: count(replica_rate.p05),
+        usd_per_million_tokens: price.map(|p| p / (tokens.value * 3600.0) * 1e6),
+        usd_per_hour: price.map(|p| p * f64::from(count(replica_rate.p05))),
+    })
+}

@@ -1,0 +1,260 @@
+//! `dyno capacity`: the predicted ramp of load, its zones, and what a target load costs.
+
+use super::predict::{Launch, read_profile};
+use crate::capacity::simulated::{Options, Plan, Study, plan, ramp};
+use crate::capacity::{Axis, Breakpoint, ZoneSpan};
+use crate::cost::{Catalogs, Predictor};
+use crate::error::{Error, Result};
+use crate::scenario::{Key, Record, read_scenarios};
+use crate::search::Slo;
+use comfy_table::{Cell, CellAlignment, Table};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// Predict where capacity ends: a ramp of concurrency or rate, its zones, the largest load that keeps an SLO,
+/// and replicas and cost for a target load.
+///
+/// The scenario comes from a file (its first record), or from --model, --hardware, --engine and --workload, with the
+/// engine's own flags after `--`.
+#[derive(Debug, clap::Args)]
+pub(super) struct CapacityArgs {
+    /// Fitted profile (`dyno fit`, or `profile.toml` of a campaign)
+    #[arg(long)]
+    profile: Option<PathBuf>,
+    /// JSON file with the scenario
+    #[arg(long, alias = "scenarios", required_unless_present = "model", conflicts_with_all = ["model", "workload"])]
+    scenario: Option<PathBuf>,
+    #[command(flatten)]
+    one: Launch,
+    /// Ramp requests a second (an open loop) instead of requests in flight (a closed loop)
+    #[arg(long)]
+    rate: bool,
+    /// Loads to visit, such as 1,8,64,512; found by themselves when absent
+    #[arg(long, value_delimiter = ',')]
+    loads: Vec<f64>,
+    /// Most requests in flight that the ramp goes to
+    #[arg(long, default_value_t = 4096)]
+    max_concurrency: u32,
+    /// Promises to keep, such as ttft.p99=500ms,tpot.p99=50ms
+    #[arg(long)]
+    slo: Option<Slo>,
+    /// Load to carry in all, requests a second: prints replicas and cost
+    #[arg(long, value_name = "REQUESTS_PER_S")]
+    target_rate: Option<f64>,
+    /// Price of one GPU and hour, US dollars; that of the hardware file when absent
+    #[arg(long)]
+    usd_per_gpu_hour: Option<f64>,
+    /// Seconds after which the client gives a request up
+    #[arg(long, default_value_t = 600.0)]
+    timeout: f64,
+    /// Simulated draws of the coefficients behind each interval
+    #[arg(long, default_value_t = 8)]
+    draws: u32,
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Print JSON only
+    #[arg(long)]
+    json: bool,
+    /// Also write the JSON to this file
+    #[arg(long)]
+    out: Option<PathBuf>,
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+}
+
+#[expect(clippy::print_stdout, reason = "the study is this command's output")]
+#[expect(clippy::print_stderr, reason = "what the numbers rest on is said beside them")]
+pub(super) fn run(args: CapacityArgs) -> Result<()> {
+    check(&args)?;
+    let record = scenario(&args)?;
+    let catalogs = Catalogs::load(args.data_dir.as_deref())?;
+    let profile = read_profile(args.profile.as_deref())?;
+    let predictor =
+        Predictor { draws: args.draws, seed: args.seed, ..Predictor::new(&catalogs, profile.as_ref()) };
+    let options = Options {
+        axis: if args.rate { Axis::Rate } else { Axis::Concurrency },
+        loads: args.loads.clone(),
+        max_concurrency: args.max_concurrency,
+        timeout_s: args.timeout,
+        slo: args.slo.iter().flat_map(|s| &s.0).map(|c| (c.key, c.limit_ms)).collect(),
+    };
+    let study = ramp(&record, &predictor, &options)?;
+    let price = price(&args, &record, &catalogs);
+    let target = args.target_rate.map(|r| plan(&study, r, price));
+    let cost =
+        study.planning_load().and_then(|_| plan(&study, 1.0, price)).and_then(|p| p.usd_per_million_tokens);
+    let value = to_json(&record, &study, target.as_ref(), cost);
+    if let Some(path) = &args.out {
+        crate::scenario::write_whole(path, &serde_json::to_string_pretty(&value).unwrap_or_default())?;
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&value).unwrap_or_default());
+    } else {
+        println!("{}", text(&study, target.as_ref(), cost));
+    }
+    eprintln!("dyno: rests on {}", study.basis);
+    for n in &study.notes {
+        eprintln!("dyno: {n}");
+    }
+    Ok(())
+}
+
+fn check(args: &CapacityArgs) -> Result<()> {
+    let mut problems = Vec::new();
+    let mut say = |flag: &str, what: &str, hint: &str| {
+        problems.push(crate::error::Problem::new(flag, "", what).hint(hint));
+    };
+    if args.loads.iter().any(|l| !l.is_finite() || *l <= 0.0) {
+        say("--loads", "a load is above 0", "such as 1,8,64,512");
+    }
+    if args.target_rate.is_some_and(|r| !r.is_finite() || r <= 0.0) {
+        say("--target-rate", "a rate is above 0", "requests a second");
+    }
+    if args.max_concurrency == 0 {
+        say("--max-concurrency", "is 0", "1 or more");
+    }
+    if args.timeout.is_nan() || args.timeout <= 0.0 {
+        say("--timeout", "is not above 0", "seconds");
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Error::problems("bad arguments", problems)) }
+}
+
+fn scenario(args: &CapacityArgs) -> Result<Record> {
+    let mut all = match &args.scenario {
+        Some(path) => read_scenarios(path)?,
+        None => args.one.records(),
+    };
+    if all.is_empty() {
+        return Err(Error::usage("the file holds no scenario"));
+    }
+    Ok(all.swap_remove(0))
+}
+
+/// US dollars for one replica and hour.
+fn price(args: &CapacityArgs, record: &Record, catalogs: &Catalogs) -> Option<f64> {
+    let listed = || {
+        record.hardware.as_deref().and_then(|h| catalogs.hardware.find(h).ok()).and_then(|h| h.usd_per_hour)
+    };
+    let gpus = f64::from(record.num_gpus.unwrap_or(1).max(1));
+    args.usd_per_gpu_hour.or_else(listed).map(|p| p * gpus)
+}
+
+fn to_json(record: &Record, study: &Study, target: Option<&Option<Plan>>, cost: Option<f64>) -> Value {
+    json!({
+        "scenario": record,
+        "axis": study.axis,
+        "points": study.rungs,
+        "breakpoints": study.breakpoints,
+        "zones": study.zones,
+        "slo_load": study.slo_load,
+        "planning_load": study.planning_load(),
+        "usd_per_million_tokens": cost,
+        "target": target,
+        "basis": study.basis,
+        "notes": study.notes,
+    })
+}
+
+const SHOWN: &[(Key, &str)] = &[
+    (Key::RequestThroughput, "req/s"),
+    (Key::OutputThroughput, "output tok/s"),
+    (Key::MeanTtftMs, "TTFT ms"),
+    (Key::P99TtftMs, "p99 TTFT ms"),
+    (Key::MeanTpotMs, "TPOT ms"),
+];
+
+fn text(study: &Study, target: Option<&Option<Plan>>, cost: Option<f64>) -> String {
+    let mut t = Table::new();
+    t.load_style(comfy_table::presets::NOTHING);
+    let axis = if study.axis == Axis::Rate { "req/s offered" } else { "in flight" };
+    t.set_header([axis, "zone"].into_iter().chain(SHOWN.iter().map(|s| s.1)).chain([
+        "queue ms",
+        "KV",
+        "of limit",
+        "limited by",
+    ]));
+    for r in &study.rungs {
+        let right = |s: String| Cell::new(s).set_alignment(CellAlignment::Right);
+        let mut row = vec![right(short(r.load)), Cell::new(r.zone)];
+        row.extend(SHOWN.iter().map(|(k, _)| {
+            right(r.predicted.get(k.name()).map_or("unstable".into(), |v| {
+                format!("{} [{}, {}]", short(v.value), short(v.p05), short(v.p95))
+            }))
+        }));
+        row.push(right(short(r.queue_ms)));
+        row.push(right(format!("{:.0} %", r.kv_use * 100.0)));
+        row.push(right(format!("{:.0} %", r.of_physical_limit * 100.0)));
+        row.push(Cell::new(&r.binding));
+        t.add_row(row);
+    }
+    let mut out = format!("{t}\n(value, and the interval that holds it nine times in ten)\n\nZones\n");
+    for z in &study.zones {
+        out.push_str(&zone_line(z));
+    }
+    out.push_str("\nBreakpoints\n");
+    for b in &study.breakpoints {
+        out.push_str(&breakpoint_line(b));
+    }
+    if let Some(s) = study.slo_load {
+        let say = |x: Option<f64>| x.map_or("not even the lightest load".into(), short);
+        out.push_str(&format!(
+            "\nThe SLO is kept up to {} {axis}; up to {} with the pessimistic end of the interval.\n",
+            say(s.central),
+            say(s.pessimistic)
+        ));
+    }
+    if let Some(c) = cost {
+        out.push_str(&format!("\nAt the planning load a million tokens cost {c:.3} US dollars.\n"));
+    }
+    match target {
+        Some(Some(p)) => out.push_str(&plan_line(p, axis)),
+        Some(None) => {
+            out.push_str("\nNo load keeps the SLO, so no number of replicas can be planned with.\n");
+        }
+        None => {}
+    }
+    out
+}
+
+fn zone_line(z: &ZoneSpan) -> String {
+    let to = match (z.to, z.to_interval) {
+        (Some(to), Some((a, b))) => format!("{} [{}, {}]", short(to), short(a), short(b)),
+        _ => "the end of the ramp".to_owned(),
+    };
+    format!("  {:<18} from {:>7} to {to}: {}\n", z.zone.to_string(), short(z.from), z.criterion)
+}
+
+fn breakpoint_line(b: &Breakpoint) -> String {
+    let at = b.at.map_or("not reached".to_owned(), |i| {
+        format!("{} [{}, {}]", short(i.value), short(i.p05), short(i.p95))
+    });
+    format!("  {:<18} {at}: {}\n", b.name, b.criterion)
+}
+
+fn plan_line(p: &Plan, axis: &str) -> String {
+    let mut s = format!(
+        "\n{} req/s need {} replicas ({} to hold nineteen times in twenty), each at {} {axis} and {} req/s [{}, {}]",
+        short(p.target_rate),
+        p.replicas,
+        p.replicas_safe,
+        short(p.load),
+        short(p.replica_rate.value),
+        short(p.replica_rate.p05),
+        short(p.replica_rate.p95),
+    );
+    if let Some(d) = p.usd_per_hour {
+        s.push_str(&format!("; {d:.2} US dollars an hour"));
+    }
+    s.push_str(".\n");
+    s
+}
+
+/// Three significant digits.
+fn short(x: f64) -> String {
+    match x.abs() {
+        v if v >= 100.0 || v == 0.0 => format!("{x:.0}"),
+        v if v >= 10.0 => format!("{x:.1}"),
+        v if v >= 1.0 => format!("{x:.2}"),
+        _ => format!("{x:.3}"),
+    }
+}
