@@ -1,0 +1,151 @@
+//! `dyno bench` and `dyno ramp` as a user calls them: exit codes, what is printed, what is written.
+
+use assert_cmd::Command;
+use llm_dyno::load::paced::{Pace, PacedServer};
+use predicates::prelude::*;
+use std::time::Duration;
+
+fn dyno() -> Command {
+    let mut command = Command::cargo_bin("dyno").expect("the binary is built");
+    command.env_remove("OPENAI_API_KEY").timeout(Duration::from_secs(60));
+    command
+}
+
+fn server(pace: Pace) -> PacedServer {
+    PacedServer::start(0, pace, 1).expect("a free port")
+}
+
+fn quick() -> Pace {
+    Pace { ttft: Duration::from_millis(5), itl: Duration::from_millis(1), ..Pace::default() }
+}
+
+#[test]
+fn a_bench_prints_the_block_and_writes_an_observation() {
+    let server = server(quick());
+    let dir = tempfile::tempdir().unwrap();
+    let (out, requests) = (dir.path().join("o.json"), dir.path().join("r.jsonl"));
+    dyno()
+        .args([
+            "bench",
+            "--base-url",
+            &server.base_url(),
+            "--workload",
+            "random:32/8,n=12",
+            "--max-concurrency",
+            "4",
+        ])
+        .args(["--api-key", "sk-verysecretkey", "--seed", "3"])
+        .arg("--out")
+        .arg(&out)
+        .arg("--save-requests")
+        .arg(&requests)
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("============ Serving Benchmark Result ============"))
+        .stdout(predicate::str::contains("Successful requests:                     12        "))
+        .stdout(predicate::str::contains("Maximum request concurrency:             4         "));
+    let text = std::fs::read_to_string(&out).unwrap();
+    assert!(!text.contains("verysecret"));
+    let records = llm_dyno::scenario::read_records(&out).unwrap();
+    assert_eq!(records[0].requests.as_ref().unwrap().len(), 12);
+    assert_eq!(records[0].workload.as_ref().unwrap().seed, Some(3));
+    // The saved requests are a workload of their own.
+    let custom = format!("custom:{}", requests.display());
+    dyno()
+        .args(["bench", "--base-url", &server.base_url(), "--workload", &custom, "--json"])
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("\"completed\": 12"));
+}
+
+#[test]
+fn bad_input_is_refused_before_anything_is_sent() {
+    let url = "http://127.0.0.1:9";
+    for bad in [
+        "nope",
+        "random:0/4",
+        "random:4",
+        "short,n=0",
+        "short,rate=-1",
+        "trace:/no/such.csv",
+        "short,burstiness=0",
+    ] {
+        dyno().args(["bench", "--base-url", url, "--model", "m", "--workload", bad]).assert().code(2);
+    }
+    let bench = ["bench", "--base-url", url, "--model", "m", "--workload", "short"];
+    for more in [
+        ["--out", "/no/such/dir/o.json"],
+        ["--extra-body", "[1]"],
+        ["--goodput", "speed:3"],
+        ["--request-timeout", "-1"],
+        ["--request-rate", "0"],
+    ] {
+        dyno().args(bench).args(more).assert().code(2);
+    }
+    // Neither a server nor a command, and both.
+    dyno().args(["bench", "--workload", "short"]).assert().code(2);
+    dyno().args(bench).args(["--", "true"]).assert().code(2);
+    dyno().args(["ramp", "--base-url", url, "--model", "m", "--from", "0", "--factor", "1"]).assert().code(2);
+}
+
+#[test]
+fn servers_that_are_not_there_or_no_good_are_failures() {
+    // Port 9 (discard) is closed on any machine of today.
+    let gone = ["bench", "--base-url", "http://127.0.0.1:9", "--workload", "random:4/4,n=2"];
+    dyno().args(gone).assert().code(1).stderr(predicate::str::contains("is the server running"));
+    let server = server(Pace { error_share: 1.0, error_status: 503, ..quick() });
+    dyno()
+        .args(["bench", "--base-url", &server.base_url(), "--workload", "random:4/4,n=2"])
+        .assert()
+        .code(1)
+        .stderr(predicate::str::contains("no request completed"))
+        .stderr(predicate::str::contains("http-503"));
+    let ends = ["bench", "--workload", "random:4/4,n=2", "--", "sh", "-c", "echo dying; exit 3"];
+    dyno().args(ends).assert().code(1).stderr(predicate::str::contains("ended before it was ready"));
+}
+
+#[test]
+fn a_command_is_launched_measured_and_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("o.json");
+    let program = assert_cmd::cargo::cargo_bin("dyno");
+    dyno()
+        .args(["bench", "--workload", "random:8/4,n=4", "--out"])
+        .arg(&out)
+        .arg("--")
+        .arg(&program)
+        .args(["paced", "--ttft-ms", "5", "--itl-ms", "1"])
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("Successful requests:                     4 "));
+    let records = llm_dyno::scenario::read_records(&out).unwrap();
+    assert!(records[0].serve_command.as_ref().unwrap().contains("paced"));
+}
+
+#[test]
+fn a_ramp_shows_steps_breakpoints_and_zones() {
+    let server = server(quick());
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("ramp.json");
+    dyno()
+        .args([
+            "ramp",
+            "--base-url",
+            &server.base_url(),
+            "--workload",
+            "random:8/8",
+            "--to",
+            "4",
+            "--refine",
+            "0",
+        ])
+        .args(["--step-seconds", "0.2", "--least-requests", "8", "--out"])
+        .arg(&out)
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("Breakpoints"))
+        .stdout(predicate::str::contains("Zones"));
+    let ramp: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&out).unwrap()).unwrap();
+    assert_eq!(ramp["steps"].as_array().unwrap().len(), 3);
+    assert_eq!(ramp["climb_ended"], "bound");
+}
