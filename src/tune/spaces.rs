@@ -1,6 +1,7 @@
 //! Search spaces as a campaign uses them: narrowed to the model, the hardware, the load and the fixed flags.
 
 use super::runner::fixed_args;
+use crate::engine::adapter;
 use crate::engine::command::ServeCommand;
 use crate::error::Result;
 use crate::hardware::{self, Hardware};
@@ -9,7 +10,9 @@ use crate::scenario::EngineKind;
 use crate::search::{self, Knob};
 use crate::space::{Candidate, Context, FlagValue, Load, Space, Version};
 use crate::store::Plan;
+use crate::trial;
 use crate::workload::{self, WorkloadSpec};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Search spaces by engine.
@@ -66,6 +69,7 @@ impl Spaces for PlannedSpaces {
             version: version.and_then(|v| v.parse().ok()),
             load: self.load,
             fixed: fixed_candidate(engine, &fixed_args(&self.plan, engine.id())),
+            installed: installed_flags(engine, self.plan.engine_command.as_deref()),
             knobs: Vec::new(),
         };
         let axes = space.table.tunable(&space.context());
@@ -126,6 +130,15 @@ fn load_of(spec: &WorkloadSpec) -> Result<Load> {
     })
 }
 
+/// The flags that the installed engine's own `--help` lists; `None` when it cannot be asked. The answer is
+/// kept, so that a launch that checks its flags does not ask again.
+fn installed_flags(engine: EngineKind, program: Option<&[String]>) -> Option<BTreeSet<String>> {
+    let adapter = adapter(engine);
+    let mut found = trial::installed(adapter, program).ok()?;
+    found.ask(adapter);
+    Some(found.help?.flags.into_keys().collect())
+}
+
 /// The flags that every launch carries, as a candidate.
 fn fixed_candidate(engine: EngineKind, args: &[String]) -> Candidate {
     let mut c = Candidate::baseline(engine.id());
@@ -156,6 +169,8 @@ struct EngineSpace {
     version: Option<Version>,
     load: Load,
     fixed: Candidate,
+    /// Flags that the installed release lists; it is the judge over the table.
+    installed: Option<BTreeSet<String>>,
     knobs: Vec<Knob>,
 }
 
@@ -166,6 +181,7 @@ impl EngineSpace {
             num_gpus: self.num_gpus,
             load: self.load,
             fixed: Some(&self.fixed),
+            installed: self.installed.as_ref(),
             ..Context::new(&self.hardware, &self.model)
         }
     }
