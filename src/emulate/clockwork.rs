@@ -149,9 +149,11 @@ impl Clockwork {
         [emit, arrive, host].into_iter().flatten().min()
     }
 
-    /// Lets everything happen that is due at or before `until`.
-    pub fn advance(&mut self, until: Nanos, sink: &mut dyn Sink) {
-        while let Some((at, next)) = self.next() {
+    /// Lets happen what is due at or before `until`, at most `events` of it, so that a driver which is far
+    /// behind can look around in between.
+    pub fn advance(&mut self, until: Nanos, events: usize, sink: &mut dyn Sink) {
+        for _ in 0..events {
+            let Some((at, next)) = self.next() else { return };
             if at > until.0 {
                 return;
             }
@@ -359,7 +361,7 @@ pub(crate) mod tests {
         let mut c = clockwork(100, 1000, false);
         let mut log = Log::default();
         c.submit(Nanos(0), request(1, 8, 3));
-        c.advance(Nanos(1_000_000), &mut log);
+        c.advance(Nanos(1_000_000), usize::MAX, &mut log);
         let at: Vec<u64> = log.tokens.iter().map(|(t, _)| *t).collect();
         // Front end 10, then 1100 a step, each token 5 later on the wire.
         assert_eq!(at, [1115, 2215, 3315]);
@@ -373,7 +375,7 @@ pub(crate) mod tests {
             let mut c = clockwork(host, device, true);
             let mut log = Log::default();
             c.submit(Nanos(0), request(1, 8, 6));
-            c.advance(Nanos(1_000_000), &mut log);
+            c.advance(Nanos(1_000_000), usize::MAX, &mut log);
             let at: Vec<u64> = log.tokens.iter().map(|(t, _)| *t).collect();
             // The second step is launched before the first one's result is looked at.
             assert_eq!(at[0], 10 + host + device.max(host) + 5);
@@ -390,7 +392,7 @@ pub(crate) mod tests {
             c.submit(Nanos(0), request(1, 8, 5));
             c.submit(Nanos(400), request(2, 8, 5));
             for s in stops {
-                c.advance(Nanos(*s), &mut log);
+                c.advance(Nanos(*s), usize::MAX, &mut log);
             }
             log.tokens
         };
@@ -427,10 +429,10 @@ pub(crate) mod tests {
             c.set_lead(lead);
             let mut log = Log::default();
             for (id, (at, input, output)) in load.iter().enumerate() {
-                c.advance(Nanos(at.saturating_sub(1)), &mut log);
+                c.advance(Nanos(at.saturating_sub(1)), usize::MAX, &mut log);
                 c.submit(Nanos(*at), request(id as u64, *input, *output));
             }
-            c.advance(Nanos::MAX, &mut log);
+            c.advance(Nanos::MAX, usize::MAX, &mut log);
             for (id, o) in expected.requests.iter().enumerate() {
                 let mine = || log.tokens.iter().filter(|(_, e)| e.id == id as u64);
                 prop_assert_eq!(mine().count() as u32, if o.failed { 0 } else { o.output_tokens });
@@ -450,7 +452,7 @@ pub(crate) mod tests {
         c.submit(Nanos(0), request(2, 2_000_000, 3));
         assert!(c.abort(1), "still in the front end");
         assert!(!c.abort(1));
-        c.advance(Nanos(1_000_000), &mut log);
+        c.advance(Nanos(1_000_000), usize::MAX, &mut log);
         assert!(log.tokens.is_empty());
         assert_eq!(log.refused, [2]);
     }

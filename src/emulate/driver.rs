@@ -3,15 +3,14 @@
 //! A thread of its own, not a task: an async runtime's timers tick in milliseconds, a thread that waits on
 //! a channel with a deadline wakes within tens of microseconds.
 
-use super::clockwork::{Clockwork, Sink};
+use super::book::Book;
+use super::clockwork::Clockwork;
 use super::fault::Fault;
 use super::reply::Reply;
 use super::stats::Stats;
 use super::stream::WireLateness;
-use crate::cost::StepShape;
-use crate::sim::scheduler::{Refusal, SimRequest, TokenEvent};
+use crate::sim::scheduler::{Gauges, SimRequest};
 use crate::units::Nanos;
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,29 +45,17 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the thread. `fault` is what shall go wrong while it runs.
-    pub fn start(clockwork: Clockwork, fault: Fault, warn: Warn) -> std::io::Result<Engine> {
+    /// Starts the thread with one clockwork for each data-parallel rank. `fault` is what shall go wrong while
+    /// it runs.
+    pub fn start(ranks: Vec<Clockwork>, fault: Fault, warn: Warn) -> std::io::Result<Engine> {
         let (commands, inbox) = channel();
         let stats = Arc::new(Mutex::new(Stats::default()));
         let origin = Instant::now();
         let died = Arc::new(tokio::sync::Notify::new());
         let wire = Arc::new(WireLateness::default());
         let mut core = Core {
-            clockwork,
-            book: Book {
-                entries: HashMap::new(),
-                woken: Vec::new(),
-                stats: stats.clone(),
-                clock: origin,
-                lead: Lead {
-                    wire: wire.clone(),
-                    per_row: 0.0,
-                    emissions: 0,
-                    rows: 0,
-                    squares: 0,
-                    before: (0, 0),
-                },
-            },
+            ranks,
+            book: Book::new(stats.clone(), origin, wire.clone()),
             inbox,
             fault,
             admitted: 0,
@@ -122,153 +109,15 @@ impl Drop for Engine {
     }
 }
 
-/// A request in the engine.
-struct Entry {
-    reply: Arc<Reply>,
-    choice: usize,
-    arrival: Nanos,
-    input_tokens: u32,
-    by_length: bool,
-    admitted: Nanos,
-    first: Nanos,
-    last: Nanos,
-}
-
-/// Books tokens: counters for the readers, figures for the metrics.
-struct Book {
-    entries: HashMap<u64, Entry>,
-    woken: Vec<Arc<Reply>>,
-    stats: Arc<Mutex<Stats>>,
-    clock: Instant,
-    lead: Lead,
-}
-
-/// Learns how much earlier than due the writing has to begin so that tokens are on time on average.
-struct Lead {
-    wire: Arc<WireLateness>,
-    per_row: f64,
-    /// Sums over the emissions since the last correction.
-    emissions: u32,
-    rows: u64,
-    squares: u64,
-    /// Lateness and writes at the last correction.
-    before: (i64, u64),
-}
-
-impl Lead {
-    const EVERY: u32 = 16;
-    const MOST: f64 = 15_000.0;
-    /// One stall of the machine must not teach much.
-    const STEP: f64 = 2_000.0;
-
-    fn sent(&mut self, rows: u64) {
-        self.emissions += 1;
-        self.rows += rows;
-        self.squares += rows * rows;
-    }
-
-    /// The lead in nanoseconds a row, corrected by half of the error seen since the last time.
-    fn correct(&mut self) -> u64 {
-        if self.emissions >= Lead::EVERY {
-            let now = self.wire.read();
-            let (late, writes) = (now.0 - self.before.0, now.1 - self.before.1);
-            if writes > 0 && self.squares > 0 {
-                // The mean write of a step of n rows is n/2 rows late, and of a large step there are more.
-                let rows = self.squares as f64 / self.rows as f64;
-                let error = late as f64 / writes as f64 / rows;
-                self.per_row =
-                    (self.per_row + (0.5 * error).clamp(-Lead::STEP, Lead::STEP)).clamp(0.0, Lead::MOST);
-            }
-            (self.emissions, self.rows, self.squares, self.before) = (0, 0, 0, now);
-        }
-        self.per_row as u64
-    }
-}
-
-impl Sink for Book {
-    fn tokens(&mut self, begin: Nanos, at: Nanos, events: &[TokenEvent]) {
-        self.lead.sent(events.len() as u64);
-        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
-        let late = Nanos::from(self.clock.elapsed()).saturating_sub(begin).secs();
-        stats.late_s += late;
-        stats.late_max_s = stats.late_max_s.max(late);
-        stats.emissions += 1;
-        for e in events {
-            let Some(entry) = self.entries.get_mut(&e.id) else { continue };
-            entry.reply.advance(entry.choice, e.index, e.finished, at.0);
-            if e.index == 1 {
-                entry.first = at;
-                stats.ttft.observe(at.saturating_sub(entry.arrival).secs());
-                stats.prompt_tokens += u64::from(entry.input_tokens);
-            } else {
-                stats.itl.observe(at.saturating_sub(entry.last).secs());
-            }
-            entry.last = at;
-            stats.generation_tokens += 1;
-            if e.finished {
-                finish(&mut stats, entry, e.index);
-                if let Some(entry) = self.entries.remove(&e.id) {
-                    self.woken.push(entry.reply);
-                }
-            } else {
-                self.woken.push(entry.reply.clone());
-            }
-        }
-        drop(stats);
-        // Woken only after the whole step is booked, so that no reader competes with it for the lock.
-        self.woken.drain(..).for_each(|r| r.wake());
-    }
-
-    fn refused(&mut self, id: u64, why: Refusal) {
-        if let Some(entry) = self.entries.remove(&id) {
-            entry.reply.fail(refusal_text(&why));
-        }
-    }
-
-    fn admitted(&mut self, at: Nanos, id: u64) {
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.admitted = at;
-        }
-    }
-
-    fn step(&mut self, _at: Nanos, shape: &StepShape) {
-        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
-        stats.steps += 1;
-        stats.iteration_tokens.observe(f64::from(shape.tokens()));
-    }
-}
-
-fn finish(stats: &mut Stats, entry: &Entry, tokens: u32) {
-    stats.success[usize::from(!entry.by_length)] += 1;
-    stats.e2e.observe(entry.last.saturating_sub(entry.arrival).secs());
-    stats.queue_time.observe(entry.admitted.saturating_sub(entry.arrival).secs());
-    stats.prefill_time.observe(entry.first.saturating_sub(entry.admitted).secs());
-    stats.decode_time.observe(entry.last.saturating_sub(entry.first).secs());
-    stats.inference_time.observe(entry.last.saturating_sub(entry.admitted).secs());
-    stats.prompt_len.observe(f64::from(entry.input_tokens));
-    stats.generation_len.observe(f64::from(tokens));
-    if tokens > 1 {
-        stats.tpot.observe(entry.last.saturating_sub(entry.first).secs() / f64::from(tokens - 1));
-    }
-}
-
-fn refusal_text(why: &Refusal) -> String {
-    match why {
-        Refusal::TooLong { tokens, limit } => {
-            format!("The request has {tokens} tokens; this model's maximum context length is {limit} tokens.")
-        }
-        Refusal::NeverFits { blocks, total } => {
-            format!("The request needs {blocks} KV cache blocks; the whole cache has {total}.")
-        }
-    }
-}
-
 /// Behind real time by this much: the machine cannot keep up, and the log says so.
 const BEHIND: Nanos = Nanos(100_000_000);
 const WARN_EVERY: Nanos = Nanos(10_000_000_000);
 
+/// Events between two looks at the inbox.
+const EVENTS: usize = 256;
+
 struct Core {
-    clockwork: Clockwork,
+    ranks: Vec<Clockwork>,
     book: Book,
     inbox: Receiver<Command>,
     fault: Fault,
@@ -287,7 +136,7 @@ impl Core {
             self.died.notify_one();
             "EngineCore encountered an issue: a bug of the embedded engine".to_owned()
         });
-        self.book.entries.drain().for_each(|(_, e)| e.reply.fail(why.clone()));
+        self.book.fail_all(&why);
     }
 
     /// Why it ended.
@@ -302,30 +151,36 @@ impl Core {
                     break death;
                 }
             }
-            let now = self.now();
             if !self.stalled {
-                self.warn_when_behind(now);
-                let lead = self.book.lead.correct();
-                self.clockwork.set_lead(lead);
-                self.clockwork.advance(now, &mut self.book);
+                self.advance();
             }
-            self.book.stats.lock().unwrap_or_else(PoisonError::into_inner).gauges = self.clockwork.gauges();
+            self.book.gauges(self.ranks.iter().map(Clockwork::gauges).fold(Gauges::default(), sum));
             if !self.wait() {
                 break "the server is shutting down".to_owned();
             }
         }
     }
 
-    fn now(&self) -> Nanos {
-        self.book.clock.elapsed().into()
+    fn advance(&mut self) {
+        let now = self.book.now();
+        self.warn_when_behind(now);
+        let lead = self.book.lead();
+        for rank in &mut self.ranks {
+            rank.set_lead(lead);
+            rank.advance(now, EVENTS, &mut self.book);
+        }
+    }
+
+    fn next_event(&self) -> Option<Nanos> {
+        self.ranks.iter().filter_map(Clockwork::next_event).min()
     }
 
     /// Waits for the next event or command; false when the thread shall end.
     fn wait(&mut self) -> bool {
-        let next = if self.stalled { None } else { self.clockwork.next_event() };
+        let next = if self.stalled { None } else { self.next_event() };
         let command = match next {
             None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(at) => match at.saturating_sub(self.now()) {
+            Some(at) => match at.saturating_sub(self.book.now()) {
                 Nanos::ZERO => return true,
                 left => self.inbox.recv_timeout(Duration::from(left)),
             },
@@ -357,36 +212,36 @@ impl Core {
     fn take(&mut self, command: Command) {
         match command {
             Command::Add { arrival, request, reply, choice } => {
-                let entry = Entry {
-                    reply,
-                    choice,
-                    arrival,
-                    input_tokens: request.input_tokens,
-                    by_length: request.output_tokens >= request.max_tokens,
-                    admitted: arrival,
-                    first: Nanos::ZERO,
-                    last: Nanos::ZERO,
-                };
-                self.book.entries.insert(request.id, entry);
-                self.clockwork.submit(arrival, request);
+                let rank = self.least_loaded();
+                self.book.open(rank, arrival, &request, reply, choice);
+                self.ranks[rank].submit(arrival, request);
                 self.admitted += 1;
                 self.stalled |= self.fault.stalls(self.admitted);
             }
             Command::Abort(id) => {
-                self.clockwork.abort(id);
-                if self.book.entries.remove(&id).is_some() {
-                    self.book.stats.lock().unwrap_or_else(PoisonError::into_inner).success[2] += 1;
+                if let Some(rank) = self.book.close(id) {
+                    self.ranks[rank].abort(id);
                 }
             }
             Command::ResetPrefixCache(answer) => {
-                let _ = answer.send(self.clockwork.reset_prefix_cache());
+                let done = self.ranks.iter_mut().fold(true, |all, r| r.reset_prefix_cache() && all);
+                let _ = answer.send(done);
             }
             Command::Stop => {}
         }
     }
 
+    /// vLLM's internal load balancing: a waiting request weighs as much as four running ones.
+    fn least_loaded(&self) -> usize {
+        let score = |r: &Clockwork| {
+            let g = r.gauges();
+            4 * g.waiting + g.running
+        };
+        (0..self.ranks.len()).min_by_key(|i| score(&self.ranks[*i])).unwrap_or(0)
+    }
+
     fn warn_when_behind(&mut self, now: Nanos) {
-        let behind = self.clockwork.next_event().map_or(Nanos::ZERO, |at| now.saturating_sub(at));
+        let behind = self.next_event().map_or(Nanos::ZERO, |at| now.saturating_sub(at));
         let recently = self.warned_at != Nanos::ZERO && now.saturating_sub(self.warned_at) < WARN_EVERY;
         if behind > BEHIND && !recently {
             self.warned_at = now;
@@ -396,5 +251,111 @@ impl Core {
                 behind.millis()
             ));
         }
+    }
+}
+
+fn sum(a: Gauges, b: Gauges) -> Gauges {
+    Gauges {
+        running: a.running + b.running,
+        waiting: a.waiting + b.waiting,
+        kv_blocks_used: a.kv_blocks_used + b.kv_blocks_used,
+        kv_blocks_total: a.kv_blocks_total + b.kv_blocks_total,
+        kv_blocks_peak: a.kv_blocks_peak + b.kv_blocks_peak,
+        preemptions: a.preemptions + b.preemptions,
+        prefix_queries: a.prefix_queries + b.prefix_queries,
+        prefix_hits: a.prefix_hits + b.prefix_hits,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::clockwork::tests::{Everyone, Linear};
+    use super::super::noise::Noise;
+    use super::*;
+
+    fn engine(ranks: usize, step: u64, fault: Fault) -> (Engine, Arc<Mutex<Vec<String>>>) {
+        let clockwork = || {
+            let times = Linear { host: 0, base: step, per_token: 0, front: 0, out: 0 };
+            Clockwork::new(Box::<Everyone>::default(), Arc::new(times), false, Noise::off())
+        };
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let to = said.clone();
+        let warn: Warn = Arc::new(move |text| to.lock().unwrap().push(text.to_owned()));
+        (Engine::start((0..ranks).map(|_| clockwork()).collect(), fault, warn).unwrap(), said)
+    }
+
+    fn add(engine: &Engine, id: u64, output: u32) -> Arc<Reply> {
+        let reply = Arc::new(Reply::new(1));
+        let request = SimRequest {
+            id,
+            input_tokens: 4,
+            output_tokens: output,
+            max_tokens: output,
+            ..SimRequest::default()
+        };
+        assert!(engine.send(Command::Add {
+            arrival: engine.now(),
+            request,
+            reply: reply.clone(),
+            choice: 0
+        }));
+        reply
+    }
+
+    fn done(reply: &Reply) -> Result<(), String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), reply.done()).await }).unwrap()
+    }
+
+    #[test]
+    fn tokens_take_their_time_and_are_all_counted() {
+        let (e, _) = engine(1, 2_000_000, Fault::None);
+        let started = Instant::now();
+        let replies: Vec<_> = (0..3).map(|id| add(&e, id, 10)).collect();
+        assert!(replies.iter().all(|r| done(r).is_ok()));
+        assert!(started.elapsed() >= Duration::from_millis(20));
+        let s = e.stats();
+        assert_eq!((s.generation_tokens, s.prompt_tokens, s.success), (30, 12, [3, 0, 0]));
+        assert_eq!(s.itl.count(), 27);
+    }
+
+    #[test]
+    fn ranks_share_the_load() {
+        // Four requests of 25 steps on a rank that takes 4 ms a step, whatever is in it: the ranks run side by
+        // side, and each has its part.
+        let (e, _) = engine(2, 4_000_000, Fault::None);
+        let replies: Vec<_> = (0..4).map(|id| add(&e, id, 25)).collect();
+        assert!(replies.iter().all(|r| done(r).is_ok()));
+        let s = e.stats();
+        assert_eq!(s.generation_tokens, 100);
+        assert!(s.iteration_tokens.count() >= 50, "{} steps on two ranks", s.iteration_tokens.count());
+    }
+
+    #[test]
+    fn an_engine_that_cannot_keep_up_says_so_and_still_listens() {
+        // A step of one nanosecond: no machine runs that in real time.
+        let (e, said) = engine(1, 1, Fault::None);
+        add(&e, 1, u32::MAX);
+        let until = Instant::now() + Duration::from_secs(20);
+        while said.lock().unwrap().is_empty() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(said.lock().unwrap().iter().any(|t| t.contains("behind real time")));
+        e.stop();
+        assert!(Instant::now() < until);
+    }
+
+    #[test]
+    fn a_stop_and_a_death_leave_nobody_waiting() {
+        let (e, _) = engine(1, 50_000_000, Fault::None);
+        let reply = add(&e, 1, 1000);
+        e.stop();
+        assert!(done(&reply).unwrap_err().contains("shutting down"));
+        assert!(!e.send(Command::Abort(1)));
+
+        let (e, said) = engine(1, 1_000_000, Fault::DieAfter(2));
+        let replies = [add(&e, 1, 1000), add(&e, 2, 1000)];
+        assert!(replies.iter().all(|r| done(r).unwrap_err().contains("EngineDeadError")));
+        assert!(said.lock().unwrap()[0].contains("EngineDeadError"));
     }
 }

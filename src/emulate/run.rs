@@ -106,14 +106,21 @@ async fn bind(host: &str, port: u16) -> Result<TcpSocket> {
 }
 
 fn engine(plan: &Plan, log: &Log) -> Result<Engine> {
-    let times = Physical::new(&plan.hardware, &plan.model, &plan.config, &plan.coefficients);
-    let scheduler = policy::build(&plan.config, &plan.layout(), times.window());
-    let noise = if plan.noise == 0.0 { Noise::off() } else { Noise::new(plan.seed, plan.noise) };
-    let clockwork = Clockwork::new(scheduler, Arc::new(times), plan.config.overlap, noise);
+    let times = Arc::new(Physical::new(&plan.hardware, &plan.model, &plan.config, &plan.coefficients));
+    // Data-parallel ranks are engines of their own with their own KV cache; their steps are not kept in step
+    // with each other, as those of a mixture-of-experts model are.
+    let ranks = (0..u64::from(plan.config.data_parallel.max(1)))
+        .map(|rank| {
+            let scheduler = policy::build(&plan.config, &plan.layout(), times.window());
+            let noise =
+                if plan.noise == 0.0 { Noise::off() } else { Noise::new(plan.seed ^ rank, plan.noise) };
+            Clockwork::new(scheduler, times.clone(), plan.config.overlap, noise)
+        })
+        .collect();
     let to = log.clone();
     // The core's own death is an error in the log, as in a real engine; falling behind is a warning.
     let say = move |text: &str| if text.contains("Error: ") { to.error(text) } else { to.warn(text) };
-    Engine::start(clockwork, plan.fault, Arc::new(say))
+    Engine::start(ranks, plan.fault, Arc::new(say))
         .map_err(|e| Error::failed("cannot start the engine thread").source(e))
 }
 
