@@ -1,5 +1,6 @@
 //! Progress that a person can follow: a live line on a terminal, one line a finished trial, or JSON lines.
 
+use crate::search::Stage;
 use crate::store::{Plan, TrialLine};
 use crate::trial::{self, Observer, Outcome};
 use crate::tune::{Event, Watcher, events};
@@ -78,6 +79,7 @@ impl Progress {
         let outcome = match (failed, value) {
             (Some(why), _) => format!("failed, {why}"),
             (None, Some(v)) => format!("{v:.1} {}", self.unit),
+            (None, None) if t.stage == Stage::Calibrate => "probes for the cost model".to_owned(),
             (None, None) => "no valid run".to_owned(),
         };
         let count = format!("[{}/{}]", p.done, p.total);

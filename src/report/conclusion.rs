@@ -38,7 +38,8 @@ pub(super) fn sentence(s: &Subject<'_>) -> String {
             s.manner(),
         ),
         _ => format!(
-            "**Keep the defaults of {}.** Of {} candidates launched, none is better beyond the noise on `{}`.",
+            "**Keep the defaults of {}.** Of {} candidates launched, none was confirmed to be better beyond the noise on \
+             `{}`.",
             c.baseline.engine,
             s.verdict.tried.len(),
             plan.primary().name

@@ -44,7 +44,12 @@ pub fn confirm(
             let runs = Runs::all(FIRST_REPEAT + n, 1);
             let ask = Ask { stage: Stage::Confirm, candidate: side.clone(), launch: n, runs };
             let at = usize::from(side == winner);
-            scores[at] = ev.evaluate(&ask)?.samples.first().map(|s| s.score);
+            let answer = ev.evaluate(&ask)?;
+            if answer.failure.is_some() && side == winner {
+                // A command that fails once in a handful of launches is not one to recommend.
+                return Ok(None);
+            }
+            scores[at] = answer.samples.first().map(|s| s.score);
         }
         if let [Some(a), Some(b)] = scores {
             pairs.push(b - a);
