@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 
 const DATASETS: &[&str] = &["random", "sharegpt", "trace", "chat", "custom"];
 
+const STAGE: &[Key] =
+    &[req("rate", Shape::Number), req("seconds", Shape::Positive), opt("exponential", Shape::Bool)];
+
 const WORKLOAD: &[Key] = &[
     req("dataset", Shape::OneOf(DATASETS)),
     opt("path", Shape::Text),
@@ -14,6 +17,11 @@ const WORKLOAD: &[Key] = &[
     opt("output_len", Shape::Count),
     opt("random_range_ratio", Shape::Number),
     opt("random_prefix_len", Shape::Count),
+    opt("input_range", Shape::List(&Shape::Count)),
+    opt("output_range", Shape::List(&Shape::Count)),
+    opt("prefix_share", Shape::Number),
+    opt("prefix_groups", Shape::Count),
+    opt("stages", Shape::List(&Shape::Table(STAGE))),
     opt("num_prompts", Shape::Count),
     opt("request_rate", Shape::Any),
     opt("burstiness", Shape::Positive),

@@ -13,6 +13,7 @@ const LENGTHS: u64 = 0;
 const ARRIVALS: u64 = 1;
 const PROMPTS: u64 = 2;
 const SHARED_PREFIX: u64 = 3;
+const PREFIX_CHOICE: u64 = 4;
 
 /// The `stream`-th independent generator of a seed.
 pub(super) fn rng(seed: u64, stream: u64) -> ChaCha8Rng {
@@ -29,13 +30,15 @@ struct Draft {
     output: u32,
     /// None where it is made of random ids.
     prompt: Option<Prompt>,
+    /// Which shared prefix it begins with.
+    prefix: Option<u32>,
     /// Session and turn of a chat, and the think time before the turn.
     turn: Option<(u32, u32, Nanos)>,
 }
 
 impl Draft {
     fn lengths((input, output): (u32, u32)) -> Draft {
-        Draft { arrival: None, input, output, prompt: None, turn: None }
+        Draft { arrival: None, input, output, prompt: None, prefix: None, turn: None }
     }
 }
 
@@ -55,9 +58,23 @@ fn drafts(spec: &WorkloadSpec) -> Result<Vec<(Nanos, Draft)>> {
     check(spec)?;
     let seed = spec.seed.unwrap_or(0);
     let n = spec.num_prompts.unwrap_or(1000) as usize;
+    // Stages last as long as they last: they say how many requests there are.
+    let n = spec.stages.as_deref().map_or(n, |stages| arrivals::staged_count(spec, stages).min(1 << 24));
     let lengths = &mut rng(seed, LENGTHS);
     let drafts: Vec<Draft> = match (spec.dataset, spec.path.as_deref()) {
-        (Dataset::Random, _) => lengths::random(spec, n, lengths).into_iter().map(Draft::lengths).collect(),
+        (Dataset::Random, _) => {
+            let prefixes = lengths::prefixes(spec, n, &mut rng(seed, PREFIX_CHOICE));
+            let prefix_len = spec.random_prefix_len.unwrap_or(0);
+            lengths::random(spec, n, lengths)
+                .into_iter()
+                .zip(prefixes)
+                .map(|((input, output), prefix)| {
+                    // The shared prefix comes on top of the request's own length.
+                    let whole = input.saturating_add(if prefix.is_some() { prefix_len } else { 0 });
+                    Draft { prefix, ..Draft::lengths((whole, output)) }
+                })
+                .collect()
+        }
         (Dataset::Sharegpt, None) => {
             sharegpt::table(spec, n, lengths).into_iter().map(Draft::lengths).collect()
         }
@@ -128,11 +145,11 @@ pub fn generate_run(spec: &WorkloadSpec, vocab: u32, run: u64) -> Result<Vec<Pla
     let seed = spec.seed.unwrap_or(0);
     // Runs are far apart in stream space; the streams below are those of lengths and arrivals.
     let streams = run.wrapping_mul(16);
-    let shared = prompts::token_ids(
-        spec.random_prefix_len.unwrap_or(0),
-        vocab,
-        &mut rng(seed, streams.wrapping_add(SHARED_PREFIX)),
-    );
+    let mut prefix_ids = rng(seed, streams.wrapping_add(SHARED_PREFIX));
+    let prefix_len = spec.random_prefix_len.unwrap_or(0);
+    let shared: Vec<Vec<u32>> = (0..spec.prefix_groups.unwrap_or(1))
+        .map(|_| prompts::token_ids(prefix_len, vocab, &mut prefix_ids))
+        .collect();
     let mut contents = rng(seed, streams.wrapping_add(PROMPTS));
     let mut before: Vec<u32> = Vec::new();
     let mut requests = Vec::new();
@@ -140,7 +157,9 @@ pub fn generate_run(spec: &WorkloadSpec, vocab: u32, run: u64) -> Result<Vec<Pla
         let follows = draft.turn.filter(|t| t.1 > 0).map(|t| Follows { id: id - 1, think: t.2 });
         let prompt = draft.prompt.unwrap_or_else(|| {
             // A turn begins with the whole conversation before it, any other prompt with the shared prefix.
-            let mut ids = if follows.is_some() { std::mem::take(&mut before) } else { shared.clone() };
+            let prefix = || draft.prefix.and_then(|group| shared.get(group as usize)).cloned();
+            let mut ids =
+                if follows.is_some() { std::mem::take(&mut before) } else { prefix().unwrap_or_default() };
             ids.truncate(draft.input as usize);
             ids.extend(prompts::token_ids(draft.input - ids.len() as u32, vocab, &mut contents));
             if draft.turn.is_some() {
@@ -189,7 +208,8 @@ impl WorkloadSpec {
             }
         }
         for (key, value) in [("input_len", self.input_len), ("output_len", self.output_len)] {
-            if self.dataset == Dataset::Random && value.is_none() {
+            let range = if key == "input_len" { self.input_range } else { self.output_range };
+            if self.dataset == Dataset::Random && value.is_none() && range.is_none() {
                 bad(key, "is missing; a random workload needs it".into());
             }
         }
@@ -198,6 +218,25 @@ impl WorkloadSpec {
         }
         if !positive(self.time_scale) {
             bad("time_scale", "must be a positive number".into());
+        }
+        for (key, range) in [("input_range", self.input_range), ("output_range", self.output_range)] {
+            if range.is_some_and(|(low, high)| low == 0 || high < low) {
+                bad(key, "must be two numbers from 1, the smaller first".into());
+            }
+        }
+        if self.prefix_share.is_some_and(|s| !(0.0..=1.0).contains(&s)) {
+            bad("prefix_share", "must be a share from 0 to 1".into());
+        }
+        if self.prefix_groups == Some(0) {
+            bad("prefix_groups", "must be at least 1".into());
+        }
+        for stage in self.stages.as_deref().unwrap_or_default() {
+            if !(0.0..1e9).contains(&stage.rate) || !(stage.seconds > 0.0 && stage.seconds < 1e9) {
+                bad("stages", "each needs a rate from 0 and a positive number of seconds".into());
+            }
+        }
+        if self.stages.as_deref().is_some_and(|s| arrivals::staged_count(self, s) == 0) {
+            bad("stages", "offer not a single request".into());
         }
         if self.think_time_s.is_some_and(|t| !(0.0..1e6).contains(&t)) {
             bad("think_time_s", "must be a number of seconds from 0".into());
@@ -258,6 +297,22 @@ mod tests {
         assert!(prompts.iter().all(|p| p.len() == 48 && p[..16] == prompts[0][..16]));
         let tails: std::collections::HashSet<&[u32]> = prompts.iter().map(|p| &p[16..32]).collect();
         assert_eq!(tails.len(), 50);
+    }
+
+    #[test]
+    fn a_share_of_the_requests_begins_with_one_of_the_prefixes() {
+        let spec = parse("random:8/2,n=400,prefix=16,prefix-share=0.25,prefix-groups=3").unwrap();
+        let requests = generate(&spec, 500).unwrap();
+        let with: Vec<_> = requests.iter().filter(|r| r.input_tokens == 24).collect();
+        assert!((60..140).contains(&with.len()), "{}", with.len());
+        assert!(requests.iter().all(|r| r.input_tokens == 24 || r.input_tokens == 8));
+        let heads: std::collections::HashSet<Vec<u32>> = with
+            .iter()
+            .filter_map(
+                |r| if let Prompt::TokenIds(ids) = &r.prompt { Some(ids[..16].to_vec()) } else { None },
+            )
+            .collect();
+        assert_eq!(heads.len(), 3);
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //! | chat`, each with optional `,key=value` settings.
 
 use super::presets::{PRESETS, preset};
+use super::spec::Stage;
 use super::{Arrivals, Dataset, RequestRate, WorkloadSpec};
 use crate::error::{Error, Problem, Result};
 use std::str::FromStr;
 
 /// Settings that may follow the data set.
-const KEYS: &str = "n, seed, rate, concurrency, burstiness, arrivals, range, prefix, output, scale, \
-                    time-scale, turns, context, think";
+const KEYS: &str = "n, seed, rate, concurrency, burstiness, arrivals, stages, range, prefix, \
+                    prefix-share, prefix-groups, output, scale, time-scale, turns, context, think";
 
 /// Reads `long,n=100,rate=2.5`; reports every problem at once.
 pub fn parse(text: &str) -> Result<WorkloadSpec> {
@@ -69,8 +70,8 @@ fn head(text: &str) -> Result<WorkloadSpec, Bad> {
                 return Err((format!("`{lengths}` is not IN/OUT"), "such as random:4000/200".into()));
             };
             let mut spec = with_path(Dataset::Random, None);
-            spec.input_len = Some(number(i, "input length")?);
-            spec.output_len = Some(number(o, "output length")?);
+            (spec.input_len, spec.input_range) = length(i, "input length")?;
+            (spec.output_len, spec.output_range) = length(o, "output length")?;
             Ok(spec)
         }
         ("random", None) => Err(("random needs lengths".into(), "such as random:4000/200".into())),
@@ -98,6 +99,27 @@ fn number<T: FromStr>(text: &str, what: &str) -> Result<T, Bad> {
         .map_err(|_| (format!("{what} `{text}` is not a number it can be"), "a plain number".into()))
 }
 
+/// `N`, or `A-B` for lengths uniform in a closed range, whose middle then stands for the length.
+fn length(text: &str, what: &str) -> Result<(Option<u32>, Option<(u32, u32)>), Bad> {
+    let Some((low, high)) = text.split_once('-') else { return Ok((Some(number(text, what)?), None)) };
+    let (low, high): (u32, u32) = (number(low, what)?, number(high, what)?);
+    Ok((Some(low.midpoint(high).max(1)), Some((low, high))))
+}
+
+/// `RATE@SECONDS/RATE@SECONDSexp/...`
+fn stages(text: &str) -> Result<Vec<Stage>, Bad> {
+    text.split('/')
+        .map(|part| {
+            let (rate, seconds) = part.split_once('@').ok_or_else(|| {
+                (format!("stage `{part}` is not RATE@SECONDS"), "such as 20@60/20@300".to_owned())
+            })?;
+            let (seconds, exponential) = seconds.strip_suffix("exp").map_or((seconds, false), |s| (s, true));
+            let seconds = number(seconds.strip_suffix('s').unwrap_or(seconds), "seconds")?;
+            Ok(Stage { rate: number(rate, "rate")?, seconds, exponential })
+        })
+        .collect()
+}
+
 fn set(spec: &mut WorkloadSpec, scale: &mut Option<f64>, key: &str, value: &str) -> Result<(), Bad> {
     match key {
         "n" | "num_prompts" | "num-prompts" => spec.num_prompts = Some(number(value, "n")?),
@@ -119,6 +141,9 @@ fn set(spec: &mut WorkloadSpec, scale: &mut Option<f64>, key: &str, value: &str)
         }
         "range" => spec.random_range_ratio = Some(number(value, "range")?),
         "prefix" => spec.random_prefix_len = Some(number(value, "prefix")?),
+        "prefix-share" | "prefix_share" => spec.prefix_share = Some(number(value, "prefix-share")?),
+        "prefix-groups" | "prefix_groups" => spec.prefix_groups = Some(number(value, "prefix-groups")?),
+        "stages" => spec.stages = Some(stages(value)?),
         "output" => spec.output_len = Some(number(value, "output")?),
         "scale" => match number::<f64>(value, "scale")? {
             s if s > 0.0 && s.is_finite() => *scale = Some(s),

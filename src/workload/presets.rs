@@ -9,7 +9,22 @@ pub struct Preset {
     pub doc: &'static str,
     dataset: Dataset,
     lengths: Option<(u32, u32)>,
+    /// Ranges of input and output, where they are no fixed lengths.
+    ranges: Option<((u32, u32), (u32, u32))>,
     num_prompts: u32,
+}
+
+/// A bucket of the FIB client: prompts uniform in a range of lengths, 5 or 100 tokens out. (That tool's `uniform 5 6`
+/// excludes its upper end.)
+const fn bucket(name: &'static str, doc: &'static str, input: (u32, u32), output: u32) -> Preset {
+    Preset {
+        name,
+        doc,
+        dataset: Dataset::Random,
+        lengths: Some((input.0.midpoint(input.1), output)),
+        ranges: Some((input, (output, output))),
+        num_prompts: 1000,
+    }
 }
 
 const SEED: u64 = 42;
@@ -21,6 +36,7 @@ pub const PRESETS: &[Preset] = &[
         doc: "chat-like mixture of lengths (mean about 217 in, 201 out)",
         dataset: Dataset::Sharegpt,
         lengths: None,
+        ranges: None,
         num_prompts: 1000,
     },
     Preset {
@@ -28,6 +44,7 @@ pub const PRESETS: &[Preset] = &[
         doc: "128 in, 4 out: classification and routing; bound by the front end and prefill",
         dataset: Dataset::Random,
         lengths: Some((128, 4)),
+        ranges: None,
         num_prompts: 1000,
     },
     Preset {
@@ -35,6 +52,7 @@ pub const PRESETS: &[Preset] = &[
         doc: "2000 in, 100 out: summaries and retrieval",
         dataset: Dataset::Random,
         lengths: Some((2000, 100)),
+        ranges: None,
         num_prompts: 500,
     },
     Preset {
@@ -42,6 +60,7 @@ pub const PRESETS: &[Preset] = &[
         doc: "4000 in, 200 out: long documents",
         dataset: Dataset::Random,
         lengths: Some((4000, 200)),
+        ranges: None,
         num_prompts: 500,
     },
     Preset {
@@ -49,8 +68,17 @@ pub const PRESETS: &[Preset] = &[
         doc: "32000 in, 100 out: whole books and repositories",
         dataset: Dataset::Random,
         lengths: Some((32000, 100)),
+        ranges: None,
         num_prompts: 100,
     },
+    bucket("fib-63", "1 to 63 in, 100 out", (1, 63), 100),
+    bucket("fib-255", "64 to 255 in, 100 out", (64, 255), 100),
+    bucket("fib-511", "256 to 511 in, 100 out", (256, 511), 100),
+    bucket("fib-1024", "512 to 1024 in, 100 out", (512, 1024), 100),
+    bucket("fib-63-short", "1 to 63 in, 5 out", (1, 63), 5),
+    bucket("fib-255-short", "64 to 255 in, 5 out", (64, 255), 5),
+    bucket("fib-511-short", "256 to 511 in, 5 out", (256, 511), 5),
+    bucket("fib-1024-short", "512 to 1024 in, 5 out", (512, 1024), 5),
 ];
 
 impl Preset {
@@ -59,6 +87,9 @@ impl Preset {
         let mut spec = WorkloadSpec::empty(self.dataset);
         if let Some((input, output)) = self.lengths {
             (spec.input_len, spec.output_len) = (Some(input), Some(output));
+        }
+        if let Some((input, output)) = self.ranges {
+            (spec.input_range, spec.output_range) = (Some(input), Some(output));
         }
         spec.num_prompts = Some(self.num_prompts);
         spec.seed = Some(SEED);
@@ -77,13 +108,21 @@ impl WorkloadSpec {
     pub fn label(&self) -> String {
         let lengths = self.input_len.zip(self.output_len);
         let plain = self.random_range_ratio.unwrap_or(0.0) == 0.0 && self.random_prefix_len.unwrap_or(0) == 0;
+        let ranges = self.input_range.zip(self.output_range);
         let named = PRESETS.iter().find(|p| {
             p.dataset == self.dataset
                 && self.path.is_none()
-                && (p.dataset != Dataset::Random || (p.lengths == lengths && plain))
+                && (p.dataset != Dataset::Random || (p.lengths == lengths && plain && ranges == p.ranges))
         });
         if let Some(p) = named {
             return p.name.to_owned();
+        }
+        if let (Dataset::Random, Some((i, o))) = (self.dataset, lengths)
+            && (self.input_range.is_some() || self.output_range.is_some())
+        {
+            let text =
+                |range: Option<(u32, u32)>, len| range.map_or(format!("{len}"), |(a, b)| format!("{a}-{b}"));
+            return format!("random:{}/{}", text(self.input_range, i), text(self.output_range, o));
         }
         match (self.dataset, lengths, &self.path) {
             (Dataset::Random, Some((i, o)), _) => format!("random:{i}/{o}"),
@@ -107,6 +146,9 @@ mod tests {
         assert_eq!(long.label(), "long");
         assert_eq!(WorkloadSpec::random(4001, 200, 500, 42).label(), "random:4001/200");
         assert_eq!(preset("sharegpt").unwrap().spec().num_prompts, Some(1000));
+        assert_eq!(preset("fib-63").unwrap().spec().label(), "fib-63");
+        let text = crate::workload::parse("random:3-9/5").unwrap().label();
+        assert_eq!(text, "random:3-9/5");
         assert!(preset("huge").is_none());
     }
 }

@@ -75,6 +75,18 @@ pub enum Arrivals {
     Constant,
 }
 
+/// One stage of a load profile: the rate goes from where it was to `rate` within `seconds`; an equal rate holds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    /// Requests a second at the end of the stage.
+    pub rate: f64,
+    pub seconds: f64,
+    /// The rate grows by equal factors instead of equal steps.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exponential: bool,
+}
+
 /// The workload of a scenario. Unknown keys are an error (contract).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,6 +102,17 @@ pub struct WorkloadSpec {
     pub random_range_ratio: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub random_prefix_len: Option<u32>,
+    /// Random lengths uniform in a closed range, instead of around `input_len` and `output_len`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_range: Option<(u32, u32)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_range: Option<(u32, u32)>,
+    /// Share of the requests that begin with a shared prefix (of `random_prefix_len`); all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix_share: Option<f64>,
+    /// Number of different shared prefixes; one when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix_groups: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub num_prompts: Option<u32>,
     #[serde(default = "inf")]
@@ -99,6 +122,9 @@ pub struct WorkloadSpec {
     pub burstiness: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arrivals: Option<Arrivals>,
+    /// A rate that changes in stages, from `request_rate` (or nothing) on; it sets the number of requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stages: Option<Vec<Stage>>,
     /// Multiplies the arrival times of a trace: 0.5 replays it twice as fast.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_scale: Option<f64>,
@@ -152,10 +178,15 @@ impl WorkloadSpec {
             output_len: None,
             random_range_ratio: None,
             random_prefix_len: None,
+            input_range: None,
+            output_range: None,
+            prefix_share: None,
+            prefix_groups: None,
             num_prompts: None,
             request_rate: RequestRate::Inf,
             burstiness: None,
             arrivals: None,
+            stages: None,
             time_scale: None,
             max_concurrency: None,
             seed: None,
