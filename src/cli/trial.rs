@@ -20,7 +20,7 @@ pub(super) struct Args {
 #[expect(clippy::print_stdout, reason = "the result is this command's output")]
 pub(super) fn run(args: Args) -> Result<()> {
     let spec = read_spec(&args.spec)?;
-    for reaped in crate::process::reap(Path::new(&spec.dir)).iter().filter(|r| !r.killed.is_empty()) {
+    for reaped in crate::process::reap(Path::new(&spec.dir)) {
         tell(args.quiet, &format!("ended what an earlier run left: {}", reaped.killed.join(", ")));
     }
     if let Some(out) = &args.out {

@@ -80,8 +80,10 @@ pub struct Reaped {
 
 /// Ends what earlier, dead `dyno` processes left running under the leases in `dir` (and its direct
 /// subdirectories). A lease whose owner lives is not touched. Blocks for at most some seconds a lease.
+/// Returns the leases under which something was still alive.
 pub fn reap(dir: &Path) -> Vec<Reaped> {
-    lease_files(dir).into_iter().filter_map(|file| reap_one(&file)).collect()
+    let done = lease_files(dir).into_iter().filter_map(|file| reap_one(&file));
+    done.filter(|r| !r.killed.is_empty() || !r.survivors.is_empty()).collect()
 }
 
 /// Kills at once every tree that this very process has under lease in `dir`: the user will not wait for a
