@@ -136,10 +136,10 @@ pub(super) fn run(args: PredictArgs) -> Result<()> {
             eprintln!("dyno: {}: {n}", crate::cost::fit::label(r));
         }
     }
-    match outcomes.iter().all(Result::is_err) {
-        true if !outcomes.is_empty() => Err(Error::infeasible("no scenario can run")),
-        _ => Ok(()),
+    if !outcomes.is_empty() && outcomes.iter().all(Result::is_err) {
+        return Err(Error::infeasible("no scenario can run"));
     }
+    Ok(())
 }
 
 fn to_json(record: &Record, outcome: &Result<Prediction>) -> Value {
@@ -204,7 +204,7 @@ fn table(records: &[Record], outcomes: &[Result<Prediction>]) -> String {
         match o {
             Ok(p) => {
                 cells.extend(SHOWN.iter().map(|(k, _)| {
-                    let text = p.get(*k).map_or("-".to_owned(), |v| short(v));
+                    let text = p.get(*k).map_or("-".to_owned(), short);
                     Cell::new(text).set_alignment(CellAlignment::Right)
                 }));
                 cells.push(Cell::new(&p.binding));
@@ -220,6 +220,6 @@ fn table(records: &[Record], outcomes: &[Result<Prediction>]) -> String {
 }
 
 fn short(v: Interval) -> String {
-    let digits = if v.value < 100.0 { 1 } else { 0 };
+    let digits = usize::from(v.value < 100.0);
     format!("{:.digits$} [{:.digits$}, {:.digits$}]", v.value, v.p05, v.p95)
 }

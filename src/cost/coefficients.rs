@@ -41,7 +41,7 @@ coefficients! {
     /// Share of peak arithmetic reached by grouped expert products at many tokens an expert.
     expert_compute "fraction of peak" 0.25 0.45,
     /// Share of peak arithmetic reached by prefill attention.
-    attention_compute "fraction of peak" 0.55 0.45,
+    attention_compute "fraction of peak" 0.55 0.38,
     /// Device time of a layer that no byte or FLOP explains: launch gaps, small kernels, barriers.
     layer_overhead "us per layer" 14.0 0.45,
     /// As `layer_overhead`, of the router, sorting and grouped kernels of a mixture-of-experts layer.
@@ -55,7 +55,7 @@ coefficients! {
     /// Share of link bandwidth reached by large all-reduces.
     comm_bandwidth "fraction of link" 0.60 0.40,
     /// Host time to launch one layer without a CUDA graph.
-    eager_launch "us per layer" 120.0 0.50,
+    eager_launch "us per layer" 150.0 0.5,
     /// Host time of a step: schedule, prepare, update.
     host_step "us per step" 2300.0 0.35,
     /// Host time of a row in a step.
@@ -71,8 +71,9 @@ coefficients! {
     burst_token "us per token" 2.0 0.60,
     /// Device memory that neither weights nor computed activations explain: context, workspace, fragments.
     reserved_memory "GiB" 1.0 0.7,
-    /// Delay from the end of a step to its first token at the client.
-    emit_delay "us" 1500.0 0.80,
+    /// Delay on the way through server and network that keeps nobody else waiting: connection, template,
+    /// hand-over between processes, streaming.
+    emit_delay "us" 9000.0 0.7,
     /// Front-end time of one streamed token: detokenize, serialise, send.
     emit_token "us per token" 20.0 0.70,
 }

@@ -65,16 +65,22 @@ pub enum Family {
 
 impl Family {
     pub fn of(key: Key) -> Option<Family> {
-        use Key::*;
         Some(match key {
-            RequestThroughput | OutputThroughput | TotalTokenThroughput | Duration => Family::Throughput,
-            MeanTtftMs | MedianTtftMs | StdTtftMs => Family::Ttft,
-            P90TtftMs | P95TtftMs | P99TtftMs => Family::TtftTail,
-            MeanTpotMs | MedianTpotMs | StdTpotMs => Family::Tpot,
-            P90TpotMs | P95TpotMs | P99TpotMs => Family::TpotTail,
-            MeanItlMs | MedianItlMs | StdItlMs => Family::Itl,
-            P90ItlMs | P95ItlMs | P99ItlMs => Family::ItlTail,
-            MeanE2elMs | MedianE2elMs | StdE2elMs | P90E2elMs | P95E2elMs | P99E2elMs => Family::E2el,
+            Key::RequestThroughput | Key::OutputThroughput | Key::TotalTokenThroughput | Key::Duration => {
+                Family::Throughput
+            }
+            Key::MeanTtftMs | Key::MedianTtftMs | Key::StdTtftMs => Family::Ttft,
+            Key::P90TtftMs | Key::P95TtftMs | Key::P99TtftMs => Family::TtftTail,
+            Key::MeanTpotMs | Key::MedianTpotMs | Key::StdTpotMs => Family::Tpot,
+            Key::P90TpotMs | Key::P95TpotMs | Key::P99TpotMs => Family::TpotTail,
+            Key::MeanItlMs | Key::MedianItlMs | Key::StdItlMs => Family::Itl,
+            Key::P90ItlMs | Key::P95ItlMs | Key::P99ItlMs => Family::ItlTail,
+            Key::MeanE2elMs
+            | Key::MedianE2elMs
+            | Key::StdE2elMs
+            | Key::P90E2elMs
+            | Key::P95E2elMs
+            | Key::P99E2elMs => Family::E2el,
             _ => return None,
         })
     }

@@ -104,8 +104,8 @@ fn activation_bytes(config: &EngineConfig, f: &Footprint) -> f64 {
     let tp = f64::from(config.tensor_parallel.max(1));
     let tokens = f64::from(config.max_num_batched_tokens);
     let widest = (f.dense_params / f.layers / f.hidden / 3.0).max(f.hidden);
-    // Routed copies of the hidden states before, between and after the expert products.
-    let expert_buffers = if f.experts > 0.0 { f.top_k * f.hidden * 4.0 } else { 0.0 };
+    // Routed copies of the hidden states.
+    let expert_buffers = if f.experts > 0.0 { f.top_k * f.hidden } else { 0.0 };
     let hidden_states = tokens * 2.0 * (4.0 * f.hidden + 2.0 * widest / tp + expert_buffers);
     let logits = f64::from(config.max_num_seqs.min(1024)) * f.vocab * 6.0;
     let runtime = 0.6 * GIB + if tp > 1.0 { 0.9 * GIB } else { 0.0 };
@@ -119,7 +119,7 @@ fn graph_bytes(config: &EngineConfig, f: &Footprint) -> f64 {
 fn refusals(e: &MemoryEstimate, config: &EngineConfig, hw: &Hardware, model: &Model) -> Vec<String> {
     let mut out = Vec::new();
     let shards = config.tensor_parallel.max(1);
-    if model.q_heads % shards != 0 {
+    if !model.q_heads.is_multiple_of(shards) {
         out.push(format!(
             "{} attention heads cannot be split over tensor parallelism of {shards}",
             model.q_heads

@@ -1,6 +1,7 @@
 //! Step costs: what one engine step takes, from what is in the batch.
 
 pub mod binding;
+pub mod calibration;
 pub mod coefficients;
 pub mod discrepancy;
 pub mod fit;

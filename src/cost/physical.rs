@@ -166,7 +166,9 @@ impl Physical {
         let (padded, graph) = self.padded(s);
         let tokens = padded * self.micro;
         let rows = f64::from(s.rows()) * self.micro;
-        let touched = self.experts * (1.0 - (tokens * self.ln_miss).exp());
+        // Padded rows repeat one token and reach no further expert.
+        let real = f64::from(s.tokens()) * self.micro;
+        let touched = self.experts * (1.0 - (real * self.ln_miss).exp());
         let mut b = Breakdown {
             overhead: self.fixed,
             rows: self.row * rows,

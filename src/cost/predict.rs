@@ -107,7 +107,7 @@ impl<'a> Predictor<'a> {
         Ok(Prediction {
             binding: super::binding::describe(setup, &belief.coefficients, &simulated),
             basis: belief.from,
-            notes: notes(setup),
+            notes: notes(setup, &simulated),
             values,
             simulated,
         })
@@ -160,7 +160,7 @@ fn reconcile(values: &mut BTreeMap<Key, Interval>) {
     let (input, output) = (tokens(Key::TotalInputTokens), tokens(Key::TotalOutputTokens));
     let done = tokens(Key::Completed);
     let all = input + output;
-    if !(all > 0.0) {
+    if all.is_nan() || all <= 0.0 {
         return;
     }
     let scaled = |f: f64| Interval { value: total.value * f, p05: total.p05 * f, p95: total.p95 * f };
@@ -172,10 +172,21 @@ fn reconcile(values: &mut BTreeMap<Key, Interval>) {
     );
 }
 
-fn notes(setup: &Setup) -> Vec<String> {
+fn notes(setup: &Setup, run: &SimResult) -> Vec<String> {
     let mut out = setup.memory.refusals.clone();
     if !setup.config.unmodelled.is_empty() {
         out.push(format!("flags without a model, taken as neutral: {}", setup.config.unmodelled.join(" ")));
     }
+    let sent_over = setup.requests.last().map_or(0.0, |r| r.arrival.secs());
+    let took = run.metrics.get(Key::Duration).unwrap_or(0.0);
+    if sent_over > 0.0 && took > OVERLOADED * sent_over {
+        out.push(format!(
+            "the load is above what this launch sustains: sent over {sent_over:.0} s, served over {took:.0} s; \
+             waiting times grow as long as it lasts and hold for this many requests only"
+        ));
+    }
     out
 }
+
+/// Served over so many times the time of sending, a load counts as above capacity.
+const OVERLOADED: f64 = 1.3;

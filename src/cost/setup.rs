@@ -187,12 +187,11 @@ impl Setup {
     fn arrivals(&self) -> impl Iterator<Item = Arrival> + '_ {
         let closed = self.concurrency.is_some();
         let warm = self.warm_requests();
-        // Of a cached prompt the last block is computed again.
-        let rest = self.config.block_size.max(1);
         self.requests.iter().enumerate().map(move |(i, r)| Arrival {
             at: if closed { Nanos::ZERO } else { r.arrival },
             request: SimRequest {
-                input_tokens: if i < warm { r.input_tokens.min(rest) } else { r.input_tokens },
+                // The last token of a cached prompt is computed again.
+                input_tokens: if i < warm { 1 } else { r.input_tokens },
                 output_tokens: r.output_tokens,
                 max_tokens: self.max_tokens.unwrap_or(r.output_tokens).max(r.output_tokens),
                 ..SimRequest::default()

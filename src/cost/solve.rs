@@ -33,21 +33,14 @@ pub fn solve(mut a: Matrix, b: &[f64]) -> Vec<f64> {
 /// Inverse of a symmetric matrix.
 pub fn inverse(a: &Matrix) -> Matrix {
     let n = a.len();
-    let mut out: Matrix = (0..n)
+    let columns: Matrix = (0..n)
         .map(|j| {
             let e: Vec<f64> = (0..n).map(|i| if i == j { 1.0 } else { 0.0 }).collect();
             solve(a.clone(), &e)
         })
         .collect();
     // Rounding must not make it asymmetric.
-    for i in 0..n {
-        for j in 0..i {
-            let mean = f64::midpoint(out[i][j], out[j][i]);
-            out[i][j] = mean;
-            out[j][i] = mean;
-        }
-    }
-    out
+    (0..n).map(|i| (0..n).map(|j| f64::midpoint(columns[i][j], columns[j][i])).collect()).collect()
 }
 
 /// Lower Cholesky factor; directions without positive variance get none.

@@ -101,12 +101,13 @@ fn is_flag(w: &str) -> bool {
     w.starts_with('-') && w.len() > 1 && w.parse::<f64>().is_err()
 }
 
+const SWITCHES: [&str; 5] = ["no-", "enable-", "disable-", "trust-", "use-"];
+const EXACT: [&str; 5] =
+    ["enforce-eager", "async-scheduling", "skip-tokenizer-init", "language-model-only", "headless"];
+
 /// Boolean switches never swallow the next word (which may be the model).
 fn takes_value(name: &str) -> bool {
     let n = normal(name);
-    const SWITCHES: [&str; 5] = ["no-", "enable-", "disable-", "trust-", "use-"];
-    const EXACT: [&str; 5] =
-        ["enforce-eager", "async-scheduling", "skip-tokenizer-init", "language-model-only", "headless"];
     !(SWITCHES.iter().any(|p| n.starts_with(p)) || EXACT.contains(&n.as_str()))
 }
 
@@ -164,15 +165,14 @@ pub fn split_shell(line: &str) -> Vec<String> {
         match (quote, c) {
             (Some(q), c) if c == q => quote = None,
             (Some('"') | None, '\\') => {
-                word.get_or_insert_default().extend(chars.next().filter(|c| *c != '\n'))
+                word.get_or_insert_default().extend(chars.next().filter(|c| *c != '\n'));
             }
-            (Some(_), c) => word.get_or_insert_default().push(c),
             (None, '"' | '\'') => {
                 quote = Some(c);
                 word.get_or_insert_default();
             }
             (None, c) if c.is_whitespace() => words.extend(word.take()),
-            (None, c) => word.get_or_insert_default().push(c),
+            (_, c) => word.get_or_insert_default().push(c),
         }
     }
     words.extend(word);

@@ -25,8 +25,9 @@ pub(super) fn apply(c: &mut EngineConfig, command: &ServeCommand, hw: &Hardware,
     c.gpu_memory_utilization = command.number(&["gpu-memory-utilization"]).unwrap_or(utilization);
     c.prefix_caching = command.switch(&["enable-prefix-caching"]).unwrap_or(true);
     // On by default since 0.14 where the executor allows it: not with pipeline parallelism, never on CPU.
-    let auto = c.version >= (0, 14, 0) && (c.pipeline_parallel == 1 || c.version >= (0, 33, 0));
-    c.overlap = command.switch(&["async-scheduling"]).unwrap_or(auto) && hw.vendor != Vendor::Cpu;
+    let auto = c.version >= (0, 14, 0);
+    let possible = hw.vendor != Vendor::Cpu && (c.pipeline_parallel == 1 || c.version >= (0, 33, 0));
+    c.overlap = command.switch(&["async-scheduling"]).unwrap_or(auto) && possible;
     c.reserve_full_prompt = c.version >= (0, 19, 0);
     c.graph_prefill = true;
     c.max_graph_size = graph_limit(c, command, hw, model);
