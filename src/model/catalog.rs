@@ -221,24 +221,50 @@ fn parse(file: &str, text: &str) -> Result<Model, Vec<Problem>> {
     if problems.is_empty() { Ok(m) } else { Err(problems) }
 }
 
+/// Sizes with the most that is plausible: far above any model, and such that no product of them overflows.
+fn sizes(m: &Model) -> Vec<(&'static str, u32, u32)> {
+    let mut out = vec![
+        ("layers", m.layers, 2_000),
+        ("hidden", m.hidden, 200_000),
+        ("q_heads", m.q_heads, 4_096),
+        ("kv_heads", m.kv_heads, 4_096),
+        ("head_dim", m.head_dim, 16_384),
+        ("ffn", m.ffn, 1_000_000),
+        ("vocab", m.vocab, 100_000_000),
+        ("max_position", m.max_position, 1_000_000_000),
+    ];
+    if let Some(e) = &m.moe {
+        out.extend([
+            ("moe.experts", e.experts, 8_192),
+            ("moe.expert_ffn", e.expert_ffn, 1_000_000),
+            ("moe.shared_expert_ffn", e.shared_expert_ffn, 1_000_000),
+        ]);
+    }
+    if let Some(a) = &m.mla {
+        out.extend([
+            ("mla.kv_lora_rank", a.kv_lora_rank, 65_536),
+            ("mla.rope_head_dim", a.rope_head_dim, 65_536),
+            ("mla.q_lora_rank", a.q_lora_rank, 65_536),
+            ("mla.nope_head_dim", a.nope_head_dim, 65_536),
+            ("mla.v_head_dim", a.v_head_dim, 65_536),
+        ]);
+    }
+    out
+}
+
 /// What a well-formed description may still have wrong.
 pub(super) fn meaning(file: &str, m: &Model) -> Vec<Problem> {
     let mut out = Vec::new();
     let mut bad = |key: &str, message: String| out.push(Problem::new(file, key, message));
-    let counts = [
-        ("layers", m.layers),
-        ("hidden", m.hidden),
-        ("q_heads", m.q_heads),
-        ("kv_heads", m.kv_heads),
-        ("head_dim", m.head_dim),
-        ("vocab", m.vocab),
-        ("max_position", m.max_position),
-    ];
-    for (key, n) in counts {
-        if n == 0 {
+    for (key, n, most) in sizes(m) {
+        let may_be_zero = matches!(
+            key,
+            "ffn" | "moe.shared_expert_ffn" | "mla.q_lora_rank" | "mla.nope_head_dim" | "mla.v_head_dim"
+        );
+        if n == 0 && !may_be_zero {
             bad(key, "must be above 0".into());
-        } else if n > 100_000_000 {
-            bad(key, format!("{n} is out of range"));
+        } else if n > most {
+            bad(key, format!("{n} is out of range: at most {most}"));
         }
     }
     if m.kv_heads != 0 && !m.q_heads.is_multiple_of(m.kv_heads) {
@@ -250,9 +276,6 @@ pub(super) fn meaning(file: &str, m: &Model) -> Vec<Problem> {
     if let Some(moe) = &m.moe {
         if moe.top_k == 0 || moe.top_k > moe.experts {
             bad("moe.top_k", format!("{} is not between 1 and experts = {}", moe.top_k, moe.experts));
-        }
-        if moe.expert_ffn == 0 {
-            bad("moe.expert_ffn", "must be above 0".into());
         }
         if moe.dense_layers >= m.layers || moe.every == 0 {
             bad("moe", "no layer is left for experts".into());

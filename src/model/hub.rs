@@ -161,7 +161,7 @@ impl<'a> Config<'a> {
             Some(n) => n,
             None if all_moe => self.count(&ffn_keys).unwrap_or(0),
             None if self.is(&["gpt2", "gpt_neo", "gptj", "bloom", "falcon"]) => {
-                self.count(&ffn_keys).unwrap_or(4 * hidden)
+                self.count(&ffn_keys).unwrap_or(hidden.saturating_mul(4))
             }
             None => self.need(&ffn_keys),
         };
@@ -226,7 +226,10 @@ impl<'a> Config<'a> {
         let shared = match self.count(&["shared_expert_intermediate_size"]) {
             Some(n) => n,
             None if self.is(&["llama4"]) => expert_ffn,
-            None => self.count(&["n_shared_experts", "num_shared_experts"]).unwrap_or(0) * expert_ffn,
+            None => self
+                .count(&["n_shared_experts", "num_shared_experts"])
+                .unwrap_or(0)
+                .saturating_mul(expert_ffn),
         };
         let dense_list = self.get("mlp_only_layers").and_then(Value::as_array).map_or(0, Vec::len) as u32;
         Some(Moe {

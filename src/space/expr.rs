@@ -428,6 +428,17 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { cases: 400, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn no_text_makes_it_panic(text in "([a-z0-9.'()\\[\\],<>=!*% é-]|sm|max-num-seqs|and|or|not|in|v0.1|==){0,24}") {
+            if let Ok(e) = Expr::parse(&text, &kinds) {
+                let _ = e.holds(&scope);
+            }
+        }
+    }
+
     #[test]
     fn names_are_listed() {
         let e = Expr::parse("max-num-batched-tokens >= max-num-seqs and sm > 1", &kinds).unwrap();

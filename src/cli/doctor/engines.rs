@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::process::find_program;
 use crate::scenario::EngineKind;
 use crate::space::{Space, Version};
+use crate::trial;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -124,6 +125,52 @@ pub(super) fn findings(
     }
     out.push(Finding::new("engines", Level::Good, "emulated: built in (`--engine emulated`)"));
     out.extend(engine_command.map(container));
+    Ok(out)
+}
+
+/// What the engines on PATH list otherwise than the tables: facts, not errors, since the engine is the judge.
+pub(super) fn ask(known: &[Installed], data_dir: Option<&Path>) -> Result<Vec<Finding>> {
+    let mut out = Vec::new();
+    for kind in [EngineKind::Vllm, EngineKind::Sglang] {
+        let adapter = adapter(kind);
+        let Ok(mut found) = trial::installed(adapter, None) else { continue };
+        found.ask(adapter);
+        let Some(help) = found.help else {
+            out.push(Finding::new("flags", Level::Warning, format!("{kind} does not list its flags")));
+            continue;
+        };
+        let program = find_program(&found.program[0]).and_then(|p| p.canonicalize().ok());
+        let of_program = |i: &&Installed| {
+            let bin = i.prefix.join("bin").canonicalize().ok();
+            i.engine == kind && bin.is_some_and(|b| program.as_ref().is_some_and(|p| p.starts_with(b)))
+        };
+        let space = Space::load(kind.id(), data_dir)?;
+        let release = known.iter().find(of_program).and_then(|i| i.version.parse::<Version>().ok());
+        let names: BTreeSet<String> = help.flags.into_keys().collect();
+        let differ = space.mismatches(release.unwrap_or(space.newest), &names);
+        out.push(Finding::new(
+            "flags",
+            Level::Good,
+            match release {
+                Some(v) => format!(
+                    "{kind} {v} lists {} flags; {} differ from what is known",
+                    names.len(),
+                    differ.len()
+                ),
+                None => format!(
+                    "{kind} of unknown release lists {} flags; {} differ from those of {}",
+                    names.len(),
+                    differ.len(),
+                    space.newest
+                ),
+            },
+        ));
+        out.extend(
+            differ
+                .into_iter()
+                .map(|m| Finding::new("flags", Level::Note, format!("{kind} --{}: {}", m.flag, m.message))),
+        );
+    }
     Ok(out)
 }
 

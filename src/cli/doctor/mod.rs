@@ -1,5 +1,5 @@
 //! `dyno doctor`: what is installed, what is free, what is left over, and what will work for a model here;
-//! before an hour is lost. It starts nothing and changes nothing.
+//! before an hour is lost. It changes nothing, and starts nothing unless told to ask.
 
 mod engines;
 mod fitness;
@@ -37,6 +37,9 @@ pub(super) struct Args {
     /// Ports that servers will use
     #[arg(long, value_name = "PORT", default_values_t = [8000, 30000])]
     port: Vec<u16>,
+    /// Also ask each engine for its flags (half a minute the first time) and compare them with what is known
+    #[arg(long)]
+    ask: bool,
     /// Do not try to reach the model hub
     #[arg(long)]
     offline: bool,
@@ -92,6 +95,9 @@ pub(super) fn run(args: Args) -> Result<()> {
     let hardware = named.or(found);
     let installed = engines::installed(&args.python);
     out.extend(engines::findings(&installed, args.engine_command.as_deref(), dir)?);
+    if args.ask {
+        out.extend(engines::ask(&installed, dir)?);
+    }
     out.extend(host::findings(&args.port, args.offline, model.as_ref()));
     if let Some(model) = &model {
         match hardware {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::Catalog;
+use proptest::prelude::*;
 use serde_json::json;
 
 fn read(config: Value) -> Model {
@@ -162,4 +163,73 @@ fn directories_and_the_hub_cache_are_found_and_their_faults_named() {
     assert!(e.problems.len() >= 5, "{e}");
     let e = catalog.find("./no/such/dir").unwrap_err();
     assert!(e.to_string().contains("does not exist"), "{e}");
+}
+
+/// Values that a config.json may hold by mistake or malice.
+fn any_value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        3 => (0u64..70_000).prop_map(Value::from),
+        1 => any::<u64>().prop_map(Value::from),
+        1 => any::<i64>().prop_map(Value::from),
+        1 => any::<f64>().prop_map(|x| json!(x)),
+        1 => Just(Value::Null),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => Just(json!("x")),
+        1 => Just(json!([1, "sliding_attention", null])),
+        1 => Just(json!({"quant_method": "compressed-tensors", "config_groups": {}})),
+    ]
+}
+
+const KEYS: &[&str] = &[
+    "num_hidden_layers",
+    "hidden_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "intermediate_size",
+    "moe_intermediate_size",
+    "vocab_size",
+    "max_position_embeddings",
+    "num_experts",
+    "n_shared_experts",
+    "num_experts_per_tok",
+    "first_k_dense_replace",
+    "decoder_sparse_step",
+    "kv_lora_rank",
+    "q_lora_rank",
+    "qk_rope_head_dim",
+    "qk_nope_head_dim",
+    "v_head_dim",
+    "sliding_window",
+    "sliding_window_pattern",
+    "max_window_layers",
+    "layer_types",
+    "quantization_config",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_config_makes_it_panic(
+        values in proptest::collection::vec(any_value(), KEYS.len()),
+        good in proptest::collection::vec(1u64..200, KEYS.len()),
+        keep in proptest::collection::vec(0u8..8, KEYS.len()),
+        kind in prop_oneof![Just("llama"), Just("gemma3"), Just("llama4"), Just("gpt2"), Just("qwen3_moe")],
+    ) {
+        let mut config = serde_json::Map::from_iter([("model_type".to_owned(), json!(kind))]);
+        for (i, key) in KEYS.iter().enumerate() {
+            match keep[i] {
+                0 => {}
+                1 => { config.insert((*key).to_owned(), values[i].clone()); }
+                _ => { config.insert((*key).to_owned(), json!(good[i])); }
+            }
+        }
+        if let Ok(m) = parse("c", &Value::Object(config).to_string(), "x") {
+            prop_assert!(m.params().total() >= m.params_active());
+            prop_assert!(m.weight_bytes() > 0);
+            prop_assert!(m.kv_per_token(2.0).bytes(100) > 0.0);
+            prop_assert!(m.expected_experts(8.0) <= f64::from(m.moe.as_ref().map_or(0, |e| e.experts)) + 1e-6);
+        }
+    }
 }
