@@ -83,6 +83,9 @@ struct Cached {
     segment: u64,
 }
 
+/// Where segment numbers start, so that there is room before it.
+const FIRST_SEGMENT: u64 = 1 << 48;
+
 /// The pool of blocks, in order of reuse (least recently freed first, a request's tail before its head).
 ///
 /// Blocks that nobody can ask for again are only counted. Prompt blocks with a hash are kept by name, and
@@ -105,7 +108,7 @@ impl BlockPool {
         let mut segments = VecDeque::new();
         segments.push_back(Segment { owner: Owner::Nobody, blocks });
         let unit = u64::from(layout.full_groups);
-        BlockPool { segments, base: 0, free: blocks, cached: HashMap::new(), unit }
+        BlockPool { segments, base: FIRST_SEGMENT, free: blocks, cached: HashMap::new(), unit }
     }
 
     pub(super) fn free(&self) -> u64 {
@@ -140,6 +143,21 @@ impl BlockPool {
         match self.segments.back_mut() {
             Some(last) if last.owner == Owner::Nobody => last.blocks += blocks,
             _ => self.segments.push_back(Segment { owner: Owner::Nobody, blocks }),
+        }
+    }
+
+    /// Gives back blocks that hold nothing anybody could ask for, to be reused first.
+    pub(super) fn give_first(&mut self, blocks: u64) {
+        if blocks == 0 {
+            return;
+        }
+        self.free += blocks;
+        match self.segments.front_mut() {
+            Some(front) if front.owner == Owner::Nobody => front.blocks += blocks,
+            _ => {
+                self.segments.push_front(Segment { owner: Owner::Nobody, blocks });
+                self.base -= 1;
+            }
         }
     }
 

@@ -223,7 +223,7 @@ impl<'a, T: StepTime + ?Sized> Screen<'a, T> {
     fn rows_at(&self, rate: f64) -> f64 {
         let (mut low, mut high) = (0.0, self.rows);
         for _ in 0..16 {
-            let n = (low + high) / 2.0;
+            let n = f64::midpoint(low, high);
             if self.rate(n, &self.mean(n)) < rate {
                 low = n;
             } else {

@@ -36,6 +36,11 @@ pub struct VllmScheduler {
 impl VllmScheduler {
     pub fn new(config: &EngineConfig, layout: &KvLayout, window: Option<u32>) -> VllmScheduler {
         let budget = config.max_num_batched_tokens.max(1);
+        let mut batch = Batch::new(layout, window, config.prefix_caching);
+        // Not yet so in 0.20, so in 0.32.
+        if config.version >= (0, 28, 0) {
+            batch.reuses_uncached_first();
+        }
         VllmScheduler {
             budget,
             max_seqs: config.max_num_seqs.clamp(1, budget),
@@ -44,7 +49,7 @@ impl VllmScheduler {
             max_model_len: config.max_model_len,
             reserve_full_prompt: config.reserve_full_prompt,
             in_flight_tokens: u64::from(budget) * if config.overlap { 2 } else { 1 },
-            batch: Batch::new(layout, window, config.prefix_caching),
+            batch,
         }
     }
 

@@ -84,7 +84,7 @@ fn compare(kind: EngineKind, errors: &mut Errors) {
                 let shapes = requests(input, output, spread, 400, rate);
                 let screened = Screen::new(&config, &layout, &time, Demand::of(&shapes)).run(load);
                 let max_concurrency = if let Load::Closed(n) = load { Some(n) } else { None };
-                let options = SimOptions { overlap, max_concurrency, ..SimOptions::default() };
+                let options = SimOptions { max_concurrency, overlap, ..SimOptions::default() };
                 let mut scheduler = policy::build(&config, &layout, None);
                 let m = simulate(&shapes, scheduler.as_mut(), &time, &options).metrics;
                 let error = |key: Key, value: f64| (value / m.get(key).unwrap_or(f64::NAN) - 1.0).abs();

@@ -98,8 +98,7 @@ impl Batch {
             self.deactivate(slot);
             self.prefilling.retain(|&s| s != slot);
             self.requests.unlink(slot);
-            self.pool.give(held - self.named_blocks(slot));
-            self.release_named(slot);
+            self.give_back(slot, held);
         }
         self.requests.remove(slot);
     }

@@ -66,6 +66,8 @@ pub(in crate::sim::policy) struct Batch {
     prefix_caching: bool,
     /// Rows known to end by length are not scheduled again.
     ends_known: bool,
+    /// Blocks without a prefix anybody could ask for are reused first.
+    uncached_first: bool,
     pub(in crate::sim::policy) requests: Requests,
     pub(in crate::sim::policy) waiting: VecDeque<Slot>,
     /// Running requests with an unfinished prompt, in running order.
@@ -105,6 +107,7 @@ impl Batch {
             clip,
             prefix_caching,
             ends_known: true,
+            uncached_first: false,
             requests: Requests::default(),
             waiting: VecDeque::new(),
             prefilling: Vec::new(),
@@ -132,6 +135,11 @@ impl Batch {
     /// The engine schedules a row once more even when it is known to end by length.
     pub(in crate::sim::policy) fn schedules_past_the_end(&mut self) {
         self.ends_known = false;
+    }
+
+    /// Blocks that hold no full cached block go to the front of the free ones, not to the back.
+    pub(in crate::sim::policy) fn reuses_uncached_first(&mut self) {
+        self.uncached_first = true;
     }
 
     /// Puts a request at the end of the waiting queue.

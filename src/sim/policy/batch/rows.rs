@@ -120,6 +120,25 @@ impl Batch {
         named.len() as u64 * u64::from(self.layout.full_groups)
     }
 
+    /// Gives back all blocks of a request that leaves: first what is not cached (a last block that is not full,
+    /// or that a row past its end was given), then the rest, then what has a name.
+    pub(super) fn give_back(&mut self, slot: Slot, held: u64) {
+        let r = &self.requests[slot];
+        let unnamed = held - self.named_blocks(slot);
+        let known = (r.input + r.output - 1).min(r.cached);
+        let b = self.layout.block_size;
+        let loose = u64::from(r.cached.div_ceil(b) - known / b);
+        let groups = u64::from(self.layout.full_groups + self.layout.sliding_groups);
+        let uncached = if self.prefix_caching { unnamed.min(groups * loose) } else { unnamed };
+        if self.uncached_first {
+            self.pool.give_first(uncached);
+            self.pool.give(unnamed - uncached);
+        } else {
+            self.pool.give(unnamed);
+        }
+        self.release_named(slot);
+    }
+
     /// Blocks of it that have a name.
     pub(super) fn named_blocks(&self, slot: Slot) -> u64 {
         self.requests[slot].named.len() as u64 * u64::from(self.layout.full_groups)
@@ -235,17 +254,25 @@ impl Batch {
         self.second.retain(|&s| s != slot);
         self.ending.retain(|&s| s != slot);
         let held = self.held(slot);
+        // A block is cached once all its tokens are known: the one that a step under way computes on is not yet.
+        let decoding = phase != Phase::Prefill && self.requests[slot].first_step + 1 < self.step;
         let (_, cached) = self.extent(slot);
+        let hashed = cached - u32::from(decoding && !self.in_flight.is_empty());
         self.deactivate(slot);
         self.prefilling.retain(|&s| s != slot);
         self.requests.unlink(slot);
-        // Tail first: what is neither whole nor ever asked for again, its own whole blocks, named ones.
+        // Tail first: what is not cached, its own cached blocks, named ones.
         let named = self.named_blocks(slot);
+        let unit = u64::from(self.layout.full_groups);
         let dense = self.layout.sliding_groups == 0 && self.prefix_caching;
-        let every = named == self.requests[slot].hashes.len() as u64 * u64::from(self.layout.full_groups);
-        let whole = u64::from(cached / self.layout.block_size) * u64::from(self.layout.full_groups);
+        let every = named == self.requests[slot].hashes.len() as u64 * unit;
+        let whole = u64::from(hashed / self.layout.block_size) * unit;
         let own = if dense && every { whole.saturating_sub(named) } else { 0 };
-        self.pool.give(held - named - own);
+        if self.uncached_first {
+            self.pool.give_first(held - named - own);
+        } else {
+            self.pool.give(held - named - own);
+        }
         let left = (own > 0).then(|| self.pool.give_owned(slot, own));
         self.release_named(slot);
         let r = &mut self.requests[slot];
