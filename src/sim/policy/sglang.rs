@@ -87,7 +87,7 @@ pub struct SglangScheduler {
 
 impl SglangScheduler {
     pub fn new(config: &EngineConfig, layout: &KvLayout, window: Option<u32>) -> SglangScheduler {
-        let mut batch = Batch::new(layout, window, config.prefix_caching);
+        let mut batch = Batch::new(layout, window, config.prefix_caching, 0);
         if config.version < (0, 5, 23) {
             batch.schedules_past_the_end();
         }
@@ -219,7 +219,7 @@ impl SglangScheduler {
         let mut shape = StepShape::default();
         let mut record = if mixed { self.batch.begin() } else { self.batch.begin_prefill() };
         if mixed {
-            self.take_decode_blocks();
+            self.batch.allocate_decode();
             self.batch.note_decode(&mut shape);
             self.ratio.decay();
         }
@@ -231,12 +231,6 @@ impl SglangScheduler {
         }
         self.batch.cancel(record);
         None
-    }
-
-    fn take_decode_blocks(&mut self) {
-        let (wanted, dropped) = (self.batch.decode.wanted(0), self.batch.decode.dropped(0));
-        self.batch.pool.take(wanted);
-        self.batch.pool.give(dropped);
     }
 
     fn decode(&mut self) -> Option<Step> {
@@ -253,7 +247,7 @@ impl SglangScheduler {
         }
         let record = self.batch.begin();
         let mut shape = StepShape::default();
-        self.take_decode_blocks();
+        self.batch.allocate_decode();
         self.batch.note_decode(&mut shape);
         Some(self.batch.commit(record, shape))
     }

@@ -39,7 +39,7 @@ impl TrtllmScheduler {
             max_model_len: config.max_model_len,
             reserve_output: config.reserve_output,
             in_flight_tokens: u64::from(budget) * if config.overlap { 2 } else { 1 },
-            batch: Batch::new(layout, window, config.prefix_caching),
+            batch: Batch::new(layout, window, config.prefix_caching, 0),
         }
     }
 

@@ -36,9 +36,11 @@ pub struct VllmScheduler {
 impl VllmScheduler {
     pub fn new(config: &EngineConfig, layout: &KvLayout, window: Option<u32>) -> VllmScheduler {
         let budget = config.max_num_batched_tokens.max(1);
-        let mut batch = Batch::new(layout, window, config.prefix_caching);
         // Not yet so in 0.20, so in 0.32.
-        if config.version >= (0, 28, 0) {
+        let recent = config.version >= (0, 28, 0);
+        let lag = u32::from(recent && config.overlap);
+        let mut batch = Batch::new(layout, window, config.prefix_caching, lag);
+        if recent {
             batch.reuses_uncached_first();
         }
         VllmScheduler {

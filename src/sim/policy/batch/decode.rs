@@ -16,15 +16,17 @@ pub(in crate::sim::policy) struct DecodeSums {
     pub(in crate::sim::policy) growing: u32,
     layout: KvLayout,
     clip: u32,
+    /// How many tokens the giving back of blocks lags behind the cache.
+    lag: u32,
     /// Rows by (tokens in the cache - step) modulo the block size.
     phase: Vec<u32>,
-    /// The same of rows whose cache is at least a window long: they give blocks back.
+    /// The same of rows whose cache is longer than the window: they give blocks back.
     deep: Vec<u32>,
     step: u64,
 }
 
 impl DecodeSums {
-    pub(in crate::sim::policy) fn new(layout: KvLayout, clip: u32) -> DecodeSums {
+    pub(in crate::sim::policy) fn new(layout: KvLayout, clip: u32, lag: u32) -> DecodeSums {
         let block = layout.block_size as usize;
         let deep = if layout.sliding_groups > 0 { block } else { 0 };
         DecodeSums {
@@ -34,6 +36,7 @@ impl DecodeSums {
             growing: 0,
             layout,
             clip,
+            lag,
             phase: vec![0; block],
             deep: vec![0; deep],
             step: 0,
@@ -54,13 +57,10 @@ impl DecodeSums {
         self.growing += u32::from(context < self.clip);
         let r = self.residue(cached);
         self.phase[r] += 1;
-        if self.layout.sliding_groups > 0 && cached >= self.layout.window {
-            self.deep[r] += 1;
-        }
     }
 
-    /// Takes out a row that has `cached` tokens in the cache as of the next step.
-    pub(in crate::sim::policy) fn leave(&mut self, cached: u32) {
+    /// Takes out a row that has `cached` tokens in the cache as of the next step; `deep` as it was told before.
+    pub(in crate::sim::policy) fn leave(&mut self, cached: u32, deep: bool) {
         let context = cached + 1;
         self.rows -= 1;
         self.ctx -= u64::from(context);
@@ -68,7 +68,7 @@ impl DecodeSums {
         self.growing -= u32::from(context < self.clip);
         let r = self.residue(cached);
         self.phase[r] -= 1;
-        if self.layout.sliding_groups > 0 && cached >= self.layout.window {
+        if deep {
             self.deep[r] -= 1;
         }
     }
@@ -78,7 +78,7 @@ impl DecodeSums {
         self.growing -= 1;
     }
 
-    /// A row's cache has come to the window: it gives blocks back from now on.
+    /// A row gives blocks back from the next step on: its cache is longer than the window.
     pub(in crate::sim::policy) fn deepened(&mut self, cached: u32) {
         let r = self.residue(cached);
         self.deep[r] += 1;
@@ -99,7 +99,8 @@ impl DecodeSums {
         if self.deep.is_empty() {
             return 0;
         }
-        let start = u64::from(self.layout.window) + u64::from(self.layout.block_size) - 1;
+        let b = u64::from(self.layout.block_size);
+        let start = u64::from(self.layout.window + self.lag) + b - 1;
         self.at(&self.deep, start, ahead) * u64::from(self.layout.sliding_groups)
     }
 

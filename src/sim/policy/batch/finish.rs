@@ -88,6 +88,7 @@ impl Batch {
     fn remove(&mut self, slot: Slot) {
         self.eased = true;
         self.second.retain(|&s| s != slot);
+        self.settling.retain(|&s| s != slot);
         if self.requests[slot].phase == Phase::Waiting {
             self.waiting.retain(|&s| s != slot);
             if let Some(number) = self.requests[slot].left_behind.take() {

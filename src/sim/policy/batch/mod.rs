@@ -25,7 +25,7 @@ use std::collections::{BinaryHeap, VecDeque};
 enum Turn {
     /// Its clipped context stops growing.
     Clipped,
-    /// Its cache is as long as the window.
+    /// Its cache is longer than the window: it gives blocks back.
     Deep,
 }
 
@@ -73,6 +73,10 @@ pub(in crate::sim::policy) struct Batch {
     /// Running requests with an unfinished prompt, in running order.
     pub(in crate::sim::policy) prefilling: Vec<Slot>,
     pub(in crate::sim::policy) decode: DecodeSums,
+    /// How many tokens the giving back of blocks before the window lags behind: those under way.
+    lag: u32,
+    /// Rows that decode and have not yet given back all that their prompt left before the window.
+    settling: Vec<Slot>,
     turns: BinaryHeap<Reverse<(u64, Slot, u32, Turn)>>,
     /// Last tokens: (step, slot, epoch).
     lasts: BinaryHeap<Reverse<(u64, Slot, u32)>>,
@@ -99,7 +103,13 @@ pub(in crate::sim::policy) struct Batch {
 }
 
 impl Batch {
-    pub(in crate::sim::policy) fn new(layout: &KvLayout, window: Option<u32>, prefix_caching: bool) -> Batch {
+    /// `lag`: see the field.
+    pub(in crate::sim::policy) fn new(
+        layout: &KvLayout,
+        window: Option<u32>,
+        prefix_caching: bool,
+        lag: u32,
+    ) -> Batch {
         let layout = KvLayout { block_size: layout.block_size.max(1), ..*layout };
         let clip = window.unwrap_or(u32::MAX);
         Batch {
@@ -111,7 +121,9 @@ impl Batch {
             requests: Requests::default(),
             waiting: VecDeque::new(),
             prefilling: Vec::new(),
-            decode: DecodeSums::new(layout, clip),
+            decode: DecodeSums::new(layout, clip, lag),
+            lag,
+            settling: Vec::new(),
             turns: BinaryHeap::new(),
             lasts: BinaryHeap::new(),
             ending: Vec::new(),
@@ -217,7 +229,10 @@ impl Batch {
             }
             match turn {
                 Turn::Clipped => self.decode.clipped(),
-                Turn::Deep => self.decode.deepened(r.cached_at(self.step)),
+                Turn::Deep => {
+                    self.decode.deepened(r.cached_at(self.step));
+                    self.requests[slot].deep = true;
+                }
             }
         }
     }
@@ -285,6 +300,7 @@ impl Batch {
             || self.wasting > 0
             || !(closed.is_some() || self.waiting.is_empty())
             || !(self.prefilling.is_empty() && self.ending.is_empty() && self.second.is_empty())
+            || !self.settling.is_empty()
             || !self.in_flight.iter().all(InFlight::is_plain)
         {
             return None;

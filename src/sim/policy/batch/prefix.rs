@@ -58,6 +58,7 @@ impl Batch {
         r.computed = hit.named;
         r.before = hit.tokens;
         r.cached = hit.tokens;
+        r.skipped_to = hit.tokens;
         // The sliding groups get the window before the hit anew.
         let window = self.layout.held(hit.tokens, hit.tokens)
             - u64::from(self.layout.full_groups) * u64::from(hit.tokens / self.layout.block_size);

@@ -25,9 +25,14 @@ pub(in crate::sim::policy) struct Req {
     pub(in crate::sim::policy) phase: Phase,
     /// Output tokens known or under way, as of the latest admission.
     pub(in crate::sim::policy) emitted: u32,
-    /// Tokens in the cache before and after the latest step; while decoding, as of the first decode step.
+    /// Tokens in the cache before and after the latest step; while decoding, those of the step before that.
     pub(in crate::sim::policy) before: u32,
     pub(in crate::sim::policy) cached: u32,
+    /// Blocks that lie before the window as of so many tokens have been given back; while deep, that goes on
+    /// by itself.
+    pub(in crate::sim::policy) skipped_to: u32,
+    /// Its share in what decode rows give back is counted in the sums.
+    pub(in crate::sim::policy) deep: bool,
     /// Step that computes the last known token and so brings output token `emitted + 1`.
     pub(in crate::sim::policy) first_step: u64,
     /// Changes whenever the request leaves the decode rows, so that turns noted before are void.
@@ -114,6 +119,8 @@ impl Requests {
             emitted: 0,
             before: 0,
             cached: 0,
+            skipped_to: 0,
+            deep: false,
             first_step: u64::MAX,
             epoch: 0,
             left_behind: None,

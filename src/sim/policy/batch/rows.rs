@@ -52,9 +52,7 @@ impl Batch {
         let preempted = if scarce {
             self.run_in_order(chunking, record)
         } else {
-            let dropped = self.decode.dropped(0);
-            self.pool.take(self.decode.wanted(0));
-            self.pool.give(dropped);
+            self.allocate_decode();
             self.allocate_chunks(chunking);
             false
         };
@@ -71,6 +69,65 @@ impl Batch {
         groups * u64::from((r.cached + chunk).div_ceil(b) - r.cached.div_ceil(b))
     }
 
+    /// Blocks of one more token for every decode row. The caller has checked that there are enough.
+    pub(in crate::sim::policy) fn allocate_decode(&mut self) {
+        let dropped = self.decode.dropped(0);
+        self.pool.take(self.decode.wanted(0));
+        self.pool.give(dropped);
+        self.settle();
+    }
+
+    /// Tokens as of which a running row gives back blocks in the step under composition.
+    fn skip_target(&self, slot: Slot) -> u32 {
+        let r = &self.requests[slot];
+        match r.phase {
+            // With a lag the step before counts as under way: what it started from is all that is settled.
+            Phase::Decode if self.lag == 0 || r.first_step + 1 < self.step => {
+                r.cached_at(self.step) - self.lag
+            }
+            Phase::Prefill if self.lag == 0 => r.cached,
+            _ => r.before,
+        }
+    }
+
+    /// Blocks, over the sliding groups, that the row gives back in the step under composition.
+    fn dropped_by(&self, slot: Slot) -> u64 {
+        if self.layout.sliding_groups == 0 {
+            return 0;
+        }
+        let from =
+            if self.requests[slot].deep { self.deep_skip(slot) } else { self.requests[slot].skipped_to };
+        let blocks = self.layout.skipped(self.skip_target(slot)) - self.layout.skipped(from);
+        blocks * u64::from(self.layout.sliding_groups)
+    }
+
+    /// Tokens as of which a deep row gave back blocks in its latest step.
+    fn deep_skip(&self, slot: Slot) -> u32 {
+        self.requests[slot].cached_at(self.step) - 1 - self.lag
+    }
+
+    /// Rows whose prompt ended lately give back what it left before the window, and join the sums once they
+    /// are even with them.
+    fn settle(&mut self) {
+        for slot in std::mem::take(&mut self.settling) {
+            self.pool.give(self.dropped_by(slot));
+            let target = self.skip_target(slot);
+            let (step, lag, window) = (self.step, self.lag, self.layout.window);
+            let r = &mut self.requests[slot];
+            r.skipped_to = target;
+            let cached = r.cached_at(step);
+            if target + lag < cached {
+                self.settling.push(slot);
+            } else if target >= window {
+                r.deep = true;
+                self.decode.deepened(cached);
+            } else {
+                let at = step + u64::from(window + lag - cached);
+                self.turns.push(Reverse((at, slot, r.epoch, Turn::Deep)));
+            }
+        }
+    }
+
     fn allocate_chunks(&mut self, chunking: &Chunking) {
         let mut left = chunking.budget - self.decode.rows;
         for i in 0..self.prefilling.len() {
@@ -83,17 +140,14 @@ impl Batch {
 
     /// Takes blocks for a chunk, gives back those out of the window, and moves the request on.
     pub(in crate::sim::policy) fn allocate_chunk(&mut self, slot: Slot, chunk: u32) {
-        let r = &self.requests[slot];
-        let (before, cached) = (r.before, r.cached);
-        let held = self.layout.held(before, cached);
-        let dropped = u64::from(self.layout.sliding_groups)
-            * (self.layout.skipped(cached) - self.layout.skipped(before));
+        let (dropped, wanted) = (self.dropped_by(slot), self.blocks_for(slot, chunk));
         self.pool.give(dropped);
-        let now = self.layout.held(cached, cached + chunk);
-        self.pool.take(now + dropped - held);
+        self.pool.take(wanted);
+        let target = self.skip_target(slot);
         let r = &mut self.requests[slot];
-        r.before = cached;
-        r.cached = cached + chunk;
+        r.skipped_to = target;
+        r.before = r.cached;
+        r.cached += chunk;
         self.publish_prefix(slot);
     }
 
@@ -182,16 +236,13 @@ impl Batch {
         while slot != NONE {
             let (chunk, wanted, dropped) = match self.requests[slot].phase {
                 Phase::Decode => {
-                    let cached = self.requests[slot].cached_at(self.step);
-                    let fresh = cached.is_multiple_of(self.layout.block_size);
-                    let drop = self.layout.skipped(cached) - self.layout.skipped(cached - 1);
-                    (1, groups * u64::from(fresh), u64::from(self.layout.sliding_groups) * drop)
+                    let fresh =
+                        self.requests[slot].cached_at(self.step).is_multiple_of(self.layout.block_size);
+                    (1, groups * u64::from(fresh), self.dropped_by(slot))
                 }
                 Phase::Prefill => {
-                    let r = &self.requests[slot];
-                    let chunk = chunking.chunk(r.rest(), left);
-                    let drop = self.layout.skipped(r.cached) - self.layout.skipped(r.before);
-                    (chunk, self.blocks_for(slot, chunk), u64::from(self.layout.sliding_groups) * drop)
+                    let chunk = chunking.chunk(self.requests[slot].rest(), left);
+                    (chunk, self.blocks_for(slot, chunk), self.dropped_by(slot))
                 }
                 Phase::Ending | Phase::Waiting => (0, 0, 0),
             };
@@ -203,12 +254,15 @@ impl Batch {
             } else if chunk > 0 {
                 self.pool.give(dropped);
                 self.pool.take(wanted);
+                let target = self.skip_target(slot);
+                self.requests[slot].skipped_to = target;
             }
             if self.requests[slot].phase == Phase::Prefill {
                 left -= chunk;
             }
             slot = self.requests[slot].next;
         }
+        self.settle();
         self.preemptions > before
     }
 
@@ -252,11 +306,12 @@ impl Batch {
             record.last.retain(|&s| s != slot);
         }
         self.second.retain(|&s| s != slot);
+        self.settling.retain(|&s| s != slot);
         self.ending.retain(|&s| s != slot);
         let held = self.held(slot);
         // A block is cached once all its tokens are known: the one that a step under way computes on is not yet.
         let decoding = phase != Phase::Prefill && self.requests[slot].first_step + 1 < self.step;
-        let (_, cached) = self.extent(slot);
+        let cached = self.cached(slot);
         let hashed = cached - u32::from(decoding && !self.in_flight.is_empty());
         self.deactivate(slot);
         self.prefilling.retain(|&s| s != slot);
@@ -280,6 +335,7 @@ impl Batch {
         r.emitted = emitted;
         r.before = 0;
         r.cached = 0;
+        r.skipped_to = 0;
         r.first_step = u64::MAX;
         r.phase = Phase::Waiting;
         r.resumed = true;
@@ -288,21 +344,17 @@ impl Batch {
         self.transitions.push(Transition::Preempted { id });
     }
 
-    /// Tokens in the cache before and after the latest step.
-    pub(super) fn extent(&self, slot: Slot) -> (u32, u32) {
+    /// Tokens in its cache.
+    fn cached(&self, slot: Slot) -> u32 {
         let r = &self.requests[slot];
-        if r.phase == Phase::Decode {
-            let now = r.cached_at(self.step);
-            (now - 1, now)
-        } else {
-            (r.before, r.cached)
-        }
+        if r.phase == Phase::Decode { r.cached_at(self.step) } else { r.cached }
     }
 
     /// Blocks it holds.
     pub(super) fn held(&self, slot: Slot) -> u64 {
-        let (before, cached) = self.extent(slot);
-        self.layout.held(before, cached)
+        let r = &self.requests[slot];
+        let skipped = if r.deep { self.deep_skip(slot) } else { r.skipped_to };
+        self.layout.held(skipped, self.cached(slot))
     }
 
     /// Takes a row out of the decode sums; it goes on holding its blocks.
@@ -310,10 +362,15 @@ impl Batch {
         if self.requests[slot].phase != Phase::Decode {
             return;
         }
-        let (before, cached) = self.extent(slot);
-        self.decode.leave(cached);
+        let cached = self.cached(slot);
+        self.decode.leave(cached, self.requests[slot].deep);
+        if self.requests[slot].deep {
+            self.requests[slot].skipped_to = self.deep_skip(slot);
+        }
+        self.settling.retain(|&s| s != slot);
         let r = &mut self.requests[slot];
-        r.before = before;
+        r.deep = false;
+        r.before = cached - 1;
         r.cached = cached;
         r.phase = Phase::Ending;
         r.epoch += 1;
@@ -325,20 +382,15 @@ impl Batch {
         let r = &mut self.requests[slot];
         r.phase = Phase::Decode;
         r.epoch += 1;
-        let (cached, before, epoch) = (r.cached, r.before, r.epoch);
+        let (cached, epoch) = (r.cached, r.epoch);
         let last = step - 1 + u64::from(r.output - r.emitted - 1);
-        // Blocks before the window as of the next step are dropped then; all but that step's own are given
-        // back here, where nothing asks for blocks any more.
-        let dropped = self.layout.skipped(cached - 1) - self.layout.skipped(before);
-        self.pool.give(u64::from(self.layout.sliding_groups) * dropped);
         self.decode.join(cached);
         if self.clip != u32::MAX && cached + 1 < self.clip {
             let at = step + u64::from(self.clip - cached - 1);
             self.turns.push(Reverse((at, slot, epoch, Turn::Clipped)));
         }
-        if self.layout.sliding_groups > 0 && cached < self.layout.window {
-            let at = step + u64::from(self.layout.window - cached);
-            self.turns.push(Reverse((at, slot, epoch, Turn::Deep)));
+        if self.layout.sliding_groups > 0 {
+            self.settling.push(slot);
         }
         if last < step {
             self.last_token(slot, record);
