@@ -5,7 +5,7 @@ use super::server::{Server, ServerArgs, writable};
 use crate::engine::redact;
 use crate::error::{Error, Kind, Problem, Result};
 use crate::load::{
-    Cancel, Counting, Endpoint, Goodput, LoadResult, Progress, RunOptions, Secret, Target, block,
+    Cancel, Counting, Endpoint, ErrorFloor, Goodput, LoadResult, Progress, RunOptions, Secret, Target, block,
 };
 use crate::scenario::{Key, Record, to_vllm_json, write_records, write_whole};
 use crate::telemetry::{EngineClient, Sampler};
@@ -59,6 +59,9 @@ pub(super) struct BenchArgs {
     /// Measure the same requests once more, warm, and print what the prefix cache makes of them
     #[arg(long)]
     cache_control: bool,
+    /// First measure the client itself at this load, on a server whose times are known; takes some seconds
+    #[arg(long)]
+    calibrate: bool,
     /// Leave the server's prefix cache as it is before the run
     #[arg(long)]
     keep_cache: bool,
@@ -213,15 +216,29 @@ fn measure(args: &BenchArgs, plan: &Plan, server: &Server, cancel: &Cancel) -> R
     if let Some(path) = &args.save_requests {
         save_requests(path, &requests)?;
     }
+    let floor = args.calibrate.then(|| calibrate(args, plan, requests.len(), cancel)).transpose()?;
     let control = server.control(&args.server);
     if let Some(control) = control.as_ref().filter(|_| !args.keep_cache) {
         control.reset_cache();
     }
-    let (result, record) = once(args, plan, server, control.as_ref(), &requests, cancel)?;
+    let (mut result, mut record) = once(args, plan, server, control.as_ref(), &requests, cancel)?;
+    if let Some(floor) = floor {
+        result.metrics.extra.insert("error_floor".into(), floor.to_json());
+        record.result = Some(result.metrics.clone());
+    }
     let repeated = (args.cache_control && !result.cancelled)
         .then(|| once(args, plan, server, control.as_ref(), &requests, cancel))
         .transpose()?;
     Ok(Measured { result, record, repeated })
+}
+
+/// The client's own error at the number in flight that this workload will have (all of them in an open loop, at most
+/// a thousand).
+fn calibrate(args: &BenchArgs, plan: &Plan, requests: usize, cancel: &Cancel) -> Result<ErrorFloor> {
+    let in_flight = plan.workload.max_concurrency.unwrap_or(requests.min(1000) as u32);
+    let floor = crate::load::calibrate(in_flight, &options(args, plan, cancel))?;
+    note(&floor.summary());
+    Ok(floor)
 }
 
 fn once(

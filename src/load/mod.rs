@@ -15,6 +15,7 @@
 //! - a stream that ends without a finish reason is lost, not completed.
 
 mod block;
+mod calibrate;
 mod cancel;
 mod client;
 mod discover;
@@ -31,6 +32,7 @@ mod steady;
 mod stream;
 
 pub use block::block;
+pub use calibrate::{ErrorFloor, calibrate};
 pub use cancel::Cancel;
 pub use discover::{ServedModel, served_models, server_version, wait_ready};
 pub use event::{Content, Event, read_event};

@@ -235,4 +235,53 @@ mod tests {
         let row = stream(&[TEXT, TEXT, LAST, "[DONE]"], None);
         assert_eq!((row.output_tokens, row.counted, row.completed()), (2, false, true));
     }
+
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        /// However a stream is cut into reads, and whatever stands between its events, no token is lost or
+        /// counted twice; nothing panics on bytes that mean nothing.
+        #[test]
+        fn no_cut_miscounts(
+            chunks in proptest::collection::vec((1u32..5, any::<bool>(), 0u8..4), 1..20),
+            cuts in proptest::collection::vec(0usize..4000, 0..20),
+            noise in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let mut text = String::new();
+            let mut total = 0;
+            for (tokens, empty, kind) in &chunks {
+                total += tokens;
+                let word = if *empty { "" } else { r#"é \" \n"# };
+                let ids = format!("{:?}", vec![1; *tokens as usize]);
+                match kind {
+                    0 => text.push_str(": keep-alive\n\n"),
+                    1 => text.push_str("event: message\nid: 7\n"),
+                    2 => text.push_str("\r\n"),
+                    _ => {}
+                }
+                text.push_str(&format!(
+                    "data: {{\"choices\":[{{\"text\":\"{word}\",\"token_ids\":{ids},\"finish_reason\":null}}]}}\n\n"
+                ));
+            }
+            text.push_str("data: {\"choices\":[{\"text\":\"\",\"token_ids\":[],\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n");
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(text.len())).collect();
+            cuts.extend([0, text.len()]);
+            cuts.sort_unstable();
+            let mut state = StreamState::default();
+            let mut seen = 0;
+            for (w, at) in cuts.windows(2).zip(1u64..) {
+                seen += state.push(Nanos(at), &text.as_bytes()[w[0]..w[1]]);
+            }
+            let mut row = Row::default();
+            state.finish(Nanos(99), None, &mut row);
+            prop_assert_eq!(seen, chunks.len() as u64);
+            prop_assert_eq!(row.output_tokens, total);
+            prop_assert_eq!(row.chunks.len(), chunks.len());
+            prop_assert!(row.completed() && row.chunks.is_sorted());
+            let mut state = StreamState::default();
+            state.push(Nanos(1), &noise);
+            state.finish(Nanos(2), None, &mut Row::default());
+        }
+    }
 }

@@ -1,0 +1,91 @@
+//! The client measures itself: its error at a planned load, against a server whose times are known.
+
+use super::paced::{Pace, PacedServer};
+use super::{RunOptions, Target, run};
+use crate::error::Result;
+use crate::scenario::Key;
+use crate::workload::{WorkloadSpec, generate};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const TTFT_MS: f64 = 100.0;
+const ITL_MS: f64 = 10.0;
+const TOKENS: u32 = 64;
+
+/// What client and network add to the truth at one load, on this machine, now. The known-timing server shares the
+/// machine, so that this is an upper bound of the client's own share.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ErrorFloor {
+    pub in_flight: u32,
+    /// Measured minus true time to first token.
+    pub mean_ttft_ms: f64,
+    pub p99_ttft_ms: f64,
+    /// Measured minus true gap between tokens.
+    pub mean_itl_ms: f64,
+    pub p99_itl_ms: f64,
+    /// Mean lateness of the server against its own deadlines, included in the errors above.
+    pub server_late_ms: f64,
+}
+
+impl ErrorFloor {
+    /// As it stands in the result under `error_floor`.
+    pub fn to_json(&self) -> Value {
+        let r = |v: f64| (v * 1e3).round() / 1e3;
+        json!({"in_flight": self.in_flight, "mean_ttft_ms": r(self.mean_ttft_ms),
+               "p99_ttft_ms": r(self.p99_ttft_ms), "mean_itl_ms": r(self.mean_itl_ms),
+               "p99_itl_ms": r(self.p99_itl_ms), "server_late_ms": r(self.server_late_ms)})
+    }
+
+    /// In one line.
+    pub fn summary(&self) -> String {
+        format!(
+            "error floor at {} in flight: TTFT {:+.2} ms (p99 {:+.2}), ITL {:+.3} ms (p99 {:+.2})",
+            self.in_flight, self.mean_ttft_ms, self.p99_ttft_ms, self.mean_itl_ms, self.p99_itl_ms
+        )
+    }
+}
+
+/// Two waves of `in_flight` requests on a known-timing server of this process: about two seconds.
+pub fn calibrate(in_flight: u32, options: &RunOptions) -> Result<ErrorFloor> {
+    let in_flight = in_flight.max(1);
+    let pace = Pace {
+        ttft: Duration::from_secs_f64(TTFT_MS / 1e3),
+        itl: Duration::from_secs_f64(ITL_MS / 1e3),
+        ..Pace::default()
+    };
+    let server = PacedServer::start(0, pace, 1)?;
+    let spec = WorkloadSpec {
+        max_concurrency: Some(in_flight),
+        ..WorkloadSpec::random(32, TOKENS, in_flight.saturating_mul(2), 0)
+    };
+    let options = RunOptions {
+        max_concurrency: Some(in_flight),
+        warmups: 0,
+        run_timeout: Some(Duration::from_secs(60)),
+        progress: std::sync::Arc::default(),
+        ..options.clone()
+    };
+    let result = run(&Target::new(server.base_url(), "paced"), &generate(&spec, 512)?, &options)?;
+    let off = |key, truth: f64| result.metrics.get(key).unwrap_or(f64::NAN) - truth;
+    Ok(ErrorFloor {
+        in_flight,
+        mean_ttft_ms: off(Key::MeanTtftMs, TTFT_MS),
+        p99_ttft_ms: off(Key::P99TtftMs, TTFT_MS),
+        mean_itl_ms: off(Key::MeanItlMs, ITL_MS),
+        p99_itl_ms: off(Key::P99ItlMs, ITL_MS),
+        server_late_ms: server.stats().mean_late_ms,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_floor_is_small_and_said_in_one_line() {
+        let floor = calibrate(4, &RunOptions::default()).unwrap();
+        // Generous: this runs among other tests.
+        assert!(floor.mean_ttft_ms.abs() < 30.0 && floor.mean_itl_ms.abs() < 3.0, "{floor:?}");
+        assert!(floor.summary().starts_with("error floor at 4 in flight: TTFT +"), "{}", floor.summary());
+    }
+}
