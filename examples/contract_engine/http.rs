@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
+use axum::serve::ListenerExt;
 use serde_json::{Value, json};
 use std::io;
 use std::sync::Arc;
@@ -64,6 +65,8 @@ pub(crate) async fn serve(listener: TcpListener, engine: Arc<Engine>) {
             }
         }
     };
+    // As Python's servers do; otherwise small chunks wait for the client's delayed acknowledgement.
+    let listener = listener.tap_io(|stream| _ = stream.set_nodelay(true));
     let _ = axum::serve(listener, routes.with_state(engine)).await;
 }
 

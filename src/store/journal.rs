@@ -167,6 +167,7 @@ pub(crate) mod tests {
             ready_timeout_s: 1.0,
             run_timeout_s: 1.0,
             stop_grace_s: None,
+            give_up_s: Vec::new(),
             dir: "trials".into(),
         };
         let failure = Failure {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -186,6 +187,9 @@ fn capture(argv: &[String], limit: Duration) -> Option<String> {
         marker: format!("ask/{id}"),
     };
     let running = Running::start(&launch).ok()?;
+    // Without a name from here on: whatever happens to this process, no file is left.
+    let output = std::fs::File::open(&log);
+    let _ = std::fs::remove_file(&log);
     let deadline = Instant::now() + limit;
     let exit = loop {
         match running.exit() {
@@ -194,9 +198,9 @@ fn capture(argv: &[String], limit: Duration) -> Option<String> {
         }
     };
     stop(running, Duration::from_millis(200), None);
-    let text = std::fs::read(&log).map(|b| String::from_utf8_lossy(&b).into_owned());
-    let _ = std::fs::remove_file(&log);
-    text.ok().filter(|_| exit == Some(crate::process::Exit::Code(0)))
+    let mut bytes = Vec::new();
+    output.ok()?.read_to_end(&mut bytes).ok()?;
+    (exit == Some(crate::process::Exit::Code(0))).then(|| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

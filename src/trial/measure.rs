@@ -76,7 +76,7 @@ fn once(
     l.client.reset_cache();
     let started_unix_s = super::run::unix_now();
     let began = Instant::now();
-    let (result, deltas, peaks) = watched(spec, l, ready, &requests, workload, cancel, observer)?;
+    let (result, deltas, peaks) = watched(spec, l, ready, &requests, id, cancel, observer)?;
     answered(l, &result)?;
     let wall_s = began.elapsed().as_secs_f64();
     let hit_ratio = deltas.hit_ratio().or_else(|| result.cached_share());
@@ -115,16 +115,19 @@ fn watched(
     l: &mut Launched,
     ready: &Ready,
     requests: &[PlannedRequest],
-    workload: &WorkloadSpec,
+    id: RunId,
     cancel: &Cancel,
     observer: &dyn Observer,
 ) -> Result<(LoadResult, Deltas, Peaks), Box<Failure>> {
-    let limit = Duration::from_secs_f64(spec.run_timeout_s.clamp(0.1, 1e7));
+    let seconds = |s: f64| Duration::from_secs_f64(s.clamp(0.1, 1e7));
+    let give_up = spec.give_up_s.get(id.workload).copied().map(seconds);
+    let limits = Limits { run: seconds(spec.run_timeout_s), give_up };
+    let workload = &spec.workloads[id.workload];
     let inner = Cancel::new();
     let progress = Arc::new(Progress::default());
     let options = RunOptions {
         max_concurrency: workload.max_concurrency,
-        run_timeout: Some(limit),
+        run_timeout: Some(limits.run),
         cancel: inner.clone(),
         progress: Arc::clone(&progress),
         ..RunOptions::default()
@@ -138,7 +141,7 @@ fn watched(
     let mut sampler = Sampler::start(&sampling, names);
     let outcome = std::thread::scope(|scope| {
         let work = scope.spawn(|| load::run(&target, requests, &options));
-        let watch = watch(l, &work, &progress, limit, &mut sampler, cancel, observer);
+        let watch = watch(l, &work, &progress, limits, &mut sampler, cancel, observer);
         if watch.is_err() {
             inner.cancel();
         }
@@ -151,12 +154,21 @@ fn watched(
     Ok((result, sampler.finish(), sampler.peaks))
 }
 
+/// How long a run may take.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Longer than this, something is wrong.
+    run: Duration,
+    /// Longer than this, the candidate has lost.
+    give_up: Option<Duration>,
+}
+
 /// Until the load is done: is the engine alive, does it answer within the limit?
 fn watch<T>(
     l: &mut Launched,
     work: &std::thread::ScopedJoinHandle<'_, T>,
     progress: &Progress,
-    limit: Duration,
+    limits: Limits,
     sampler: &mut Sampler<'_>,
     cancel: &Cancel,
     observer: &dyn Observer,
@@ -165,12 +177,21 @@ fn watch<T>(
     let mut sampled = began;
     let mut moved = (began, 0);
     // The load cuts its own requests at the limit; what is still busy later than this is stuck.
-    let hard = limit + Duration::from_secs(15);
+    let hard = limits.run + Duration::from_secs(15);
     while !work.is_finished() {
         alive(l, cancel, true)?;
         if began.elapsed() > hard {
-            let what = format!("the run did not end within {:.0} s", limit.as_secs_f64());
+            let what = format!("the run did not end within {:.0} s", limits.run.as_secs_f64());
             return Err(l.failing.hung(Class::HangInRun, &what, l.tail.last()));
+        }
+        if limits.give_up.is_some_and(|g| began.elapsed() > g) {
+            let (done, planned) =
+                (progress.completed.load(Ordering::Relaxed), progress.planned.load(Ordering::Relaxed));
+            let what = format!(
+                "cut after {:.1} s with {done} of {planned} requests done",
+                began.elapsed().as_secs_f64()
+            );
+            return Err(l.failing.of(Class::Outpaced, "run", &what, ""));
         }
         let now = progress.chunks.load(Ordering::Relaxed) + progress.failed.load(Ordering::Relaxed);
         if now != moved.1 {

@@ -39,6 +39,10 @@ pub struct TrialSpec {
     pub ready_timeout_s: f64,
     /// Seconds allowed for one measured run.
     pub run_timeout_s: f64,
+    /// Racing: seconds after which a run of the workload at the same place is cut because it cannot win any
+    /// more; where there is no number, none is cut.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub give_up_s: Vec<f64>,
     /// Seconds between SIGTERM and SIGKILL; the engine's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_grace_s: Option<f64>,

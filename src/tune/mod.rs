@@ -6,6 +6,7 @@ mod conclude;
 pub mod events;
 pub mod forecaster;
 pub mod launcher;
+mod race;
 pub mod request;
 pub mod runner;
 pub mod spaces;

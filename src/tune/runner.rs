@@ -126,6 +126,7 @@ impl<'a> Runner<'a> {
             ready_timeout_s: plan.ready_timeout_s,
             run_timeout_s: plan.run_timeout_s,
             stop_grace_s: None,
+            give_up_s: super::race::give_up_s(plan, &self.trials, ask),
         }
     }
 

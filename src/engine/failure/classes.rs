@@ -60,6 +60,7 @@ classes! {
     IllegalInstruction "illegal-instruction" "the program was built for another CPU: install a build for this one",
     Crash "crash" "the engine crashed in native code: try other flags or another version, and report it upstream",
     Terminated "terminated" "the engine was asked to stop",
+    Outpaced "outpaced" "not measured to the end: it cannot reach the best candidate",
     Interrupted "interrupted" "the record is safe: go on with --resume",
     HangAtStart "hang-at-start" "the engine did not become ready in time: look at the end of its log, or raise the time allowed",
     HangInRun "hang-in-run" "the engine stopped answering: look at the end of its log",
