@@ -7,7 +7,7 @@
 
 use super::runner::runs_of;
 use crate::scenario::Key;
-use crate::search::{Ask, Objective, Stage};
+use crate::search::{Ask, Objective, Scope, Stage};
 use crate::stats::mean;
 use crate::store::{Plan, TrialLine};
 
@@ -25,7 +25,7 @@ pub(super) fn give_up_s(plan: &Plan, trials: &[TrialLine], ask: &Ask) -> Vec<f64
     );
     let looking = matches!(ask.stage, Stage::Search | Stage::Combine | Stage::Neighbours)
         || (ask.stage == Stage::Baseline && ask.launch == 0);
-    if !by_time || !looking || ask.runs.all_workloads {
+    if !by_time || !looking || ask.runs.scope != Scope::Primary {
         return Vec::new();
     }
     let best = trials.iter().filter_map(|t| run_time(plan, t)).reduce(f64::min);
