@@ -108,8 +108,8 @@ impl SimForecaster {
         }
     }
 
-    /// The launch of a candidate on the first workload, as a scenario.
-    fn scenario(&self, candidate: &Candidate) -> Record {
+    /// The launch of a candidate on a workload, as a scenario.
+    pub fn scenario(&self, candidate: &Candidate, workload: &WorkloadSpec) -> Record {
         let fixed = fixed_args(&self.plan, self.engine.id());
         let request = LaunchRequest {
             candidate,
@@ -132,7 +132,7 @@ impl SimForecaster {
             model: Some(self.plan.model.clone()),
             hardware: Some(self.plan.hardware.clone()),
             num_gpus: Some(self.plan.num_gpus),
-            workload: Some(self.plan.primary().spec.clone()),
+            workload: Some(workload.clone()),
             ..Record::default()
         }
     }
@@ -160,7 +160,8 @@ impl SimForecaster {
 
 impl Forecaster for SimForecaster {
     fn score(&mut self, candidate: &Candidate) -> Option<f64> {
-        let setup = Setup::new(&self.scenario(candidate), &self.catalogs).ok()?;
+        let workload = &self.plan.primary().spec;
+        let setup = Setup::new(&self.scenario(candidate, workload), &self.catalogs).ok()?;
         let key = format!("{:?}", setup.config);
         if let Some(score) = self.known.get(&key) {
             return *score;

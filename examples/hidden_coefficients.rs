@@ -1,0 +1,187 @@
+//! Model-guided search against the one-factor campaign on an engine whose coefficients are hidden from both.
+//!
+//! Each seed scales every coefficient of the cost model by its own factor between 0.7 and 1.4. The engine is
+//! the simulator with those coefficients and 0.5 % noise a run; the searches see only what launches give.
+//! Gains are the noise-free ones of what each search chose.
+//!
+//! `cargo run --release --example hidden_coefficients [-- SEEDS]`
+
+use llm_dyno::cost::{Catalogs, Coefficients, Setup};
+use llm_dyno::error::Result;
+use llm_dyno::scenario::{EngineKind, Record};
+use llm_dyno::search::{
+    Answer, Ask, Evaluator, FailedLaunch, Ledger, Runs, Sample, Scope, Space, Stage, Stop, guided, one_factor,
+};
+use llm_dyno::space::Candidate;
+use llm_dyno::store::Plan;
+use llm_dyno::store::plan::Strategy;
+use llm_dyno::tune::forecaster::{Observed, SimForecaster, probes};
+use llm_dyno::tune::{PlannedSpaces, Spaces, TuneRequest};
+use llm_dyno::workload::WorkloadSpec;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Normal};
+
+const NOISE: f64 = 0.005;
+const VERSION: &str = "0.11.0";
+
+/// The simulator with hidden coefficients in the place of an engine.
+struct Hidden<'a> {
+    plan: &'a Plan,
+    catalogs: &'a Catalogs,
+    /// Makes scenarios of candidates.
+    scenarios: SimForecaster,
+    coefficients: Coefficients,
+    observed: Observed,
+    rng: ChaCha8Rng,
+    launches: usize,
+}
+
+impl Hidden<'_> {
+    fn run(&self, candidate: &Candidate, workload: &WorkloadSpec) -> Option<Record> {
+        let scenario = self.scenarios.scenario(candidate, workload);
+        let setup = Setup::new(&scenario, self.catalogs).ok()?;
+        if !setup.memory.refusals.is_empty() {
+            return None;
+        }
+        let result = setup.simulate(&self.coefficients, false).metrics;
+        Some(Record { result: Some(result), ..scenario })
+    }
+
+    /// Log objective without noise.
+    fn truth(&self, candidate: &Candidate) -> Option<f64> {
+        let observation = self.run(candidate, &self.plan.primary().spec)?;
+        self.plan.objective.score(&observation, &self.plan.slo)
+    }
+}
+
+impl Evaluator for Hidden<'_> {
+    fn evaluate(&mut self, ask: &Ask) -> std::result::Result<Answer, Stop> {
+        self.launches += 1;
+        if ask.runs.scope == Scope::Probes {
+            let seen =
+                probes(self.plan.seed).iter().filter_map(|w| self.run(&ask.candidate, w)).collect::<Vec<_>>();
+            seen.iter().for_each(|r| self.observed.add(r));
+            return Ok(Answer::default());
+        }
+        let Some(score) = self.truth(&ask.candidate) else {
+            let text = "refused".to_owned();
+            let failure = FailedLaunch { class: text.clone(), root_cause: text.clone(), hint: text };
+            return Ok(Answer { samples: Vec::new(), failure: Some(failure) });
+        };
+        if let Some(r) = self.run(&ask.candidate, &self.plan.primary().spec) {
+            self.observed.add(&r);
+        }
+        let noise = Normal::new(0.0, NOISE).expect("a positive spread");
+        let repeats = ask.runs.first_repeat..ask.runs.first_repeat + ask.runs.repeats;
+        let samples = repeats.map(|repeat| Sample { repeat, score: score + noise.sample(&mut self.rng) });
+        Ok(Answer { samples: samples.collect(), failure: None })
+    }
+    fn affordable(&self) -> bool {
+        true
+    }
+}
+
+fn plan() -> Result<Plan> {
+    TuneRequest {
+        model: Some("openai/gpt-oss-20b".into()),
+        engines: vec!["emulated".into()],
+        workloads: vec!["sharegpt,n=200".into()],
+        objective: None,
+        slo: Vec::new(),
+        budget: None,
+        max_trials: None,
+        seed: 0,
+        hardware: Some("a100-sxm-80gb".into()),
+        num_gpus: 1,
+        data_dir: None,
+        max_model_len: None,
+        engine_command: None,
+        repeats: 3,
+        strategy: Strategy::Model,
+        flags: Vec::new(),
+        ready_timeout: "1m".into(),
+        run_timeout: "1m".into(),
+        fixed_args: vec!["--emulate-version".into(), VERSION.into()],
+    }
+    .plan(|| Err(String::new()))
+}
+
+/// Launches of the search (baselines and confirmation, which both ways need alike, not counted) and the true
+/// gain of what was chosen.
+struct Found {
+    launches: usize,
+    gain: f64,
+    label: String,
+}
+
+fn search(plan: &Plan, catalogs: &Catalogs, space: &dyn Space, seed: u64, model: bool) -> Result<Found> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let factors: Vec<f64> =
+        Coefficients::default().to_vec().iter().map(|_| rng.random_range(0.7f64..1.4).ln()).collect();
+    let forecaster = |observed: &Observed| {
+        SimForecaster::new(plan, EngineKind::Emulated, Some(VERSION.to_owned()), observed.clone())
+    };
+    let observed = Observed::default();
+    let mut ev = Hidden {
+        plan,
+        catalogs,
+        scenarios: forecaster(&Observed::default())?,
+        coefficients: Coefficients::default().shifted(&factors),
+        observed: observed.clone(),
+        rng,
+        launches: 0,
+    };
+    let base = Candidate::baseline("emulated");
+    let mut ledger = Ledger::default();
+    let stopped = |s: Stop| match s {
+        Stop::Error(e) => e,
+        Stop::Interrupted => llm_dyno::error::Error::failed("interrupted"),
+    };
+    for launch in 0..2 {
+        let ask = Ask { stage: Stage::Baseline, candidate: base.clone(), launch, runs: Runs::primary(0, 3) };
+        ledger.run(&mut ev, &ask).map_err(stopped)?;
+    }
+    ev.launches = 0;
+    let winner = if model {
+        let ask = Ask { stage: Stage::Calibrate, candidate: base.clone(), launch: 0, runs: Runs::probes() };
+        ev.evaluate(&ask).map_err(stopped)?;
+        let mut f = forecaster(&observed)?;
+        guided(&mut ev, &mut f, space, &base, &mut ledger, &plan.settings).map_err(stopped)?.0
+    } else {
+        one_factor(&mut ev, space, &base, &mut ledger, &plan.settings).map_err(stopped)?
+    };
+    let level = ev.truth(&base).unwrap_or_default();
+    let gain = ev.truth(&winner).unwrap_or(f64::NEG_INFINITY) - level;
+    Ok(Found { launches: ev.launches, gain, label: winner.label() })
+}
+
+#[expect(clippy::print_stdout, reason = "the table is what this program is for")]
+fn main() -> Result<()> {
+    let seeds: u64 = std::env::args().nth(1).and_then(|a| a.parse().ok()).unwrap_or(10);
+    let plan = plan()?;
+    let catalogs = Catalogs::load(None)?;
+    let space = PlannedSpaces::new(&plan)?.space(EngineKind::Emulated, Some(VERSION))?;
+    println!("| Seed | One factor: launches | true gain | Model-guided: launches | true gain | its choice |");
+    println!("|--:|--:|--:|--:|--:|---|");
+    let (mut as_good, mut half) = (0, 0);
+    for seed in 0..seeds {
+        let a = search(&plan, &catalogs, space.as_ref(), seed, false)?;
+        let b = search(&plan, &catalogs, space.as_ref(), seed, true)?;
+        // Below the noise of one run nobody could tell them apart.
+        as_good += u64::from(b.gain >= a.gain - NOISE);
+        half += u64::from(2 * b.launches <= a.launches);
+        println!(
+            "| {seed} | {} | {:+.2} % | {} | {:+.2} % | `{}` |",
+            a.launches,
+            100.0 * a.gain.exp_m1(),
+            b.launches,
+            100.0 * b.gain.exp_m1(),
+            b.label
+        );
+    }
+    println!(
+        "\nModel-guided at least as good: {as_good} of {seeds}; with at most half of the launches: {half} of {seeds}."
+    );
+    Ok(())
+}
