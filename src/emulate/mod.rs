@@ -14,6 +14,7 @@ pub mod clockwork;
 mod coefficients;
 pub mod driver;
 pub mod fault;
+mod flag_table;
 pub mod flags;
 pub mod log;
 pub mod noise;

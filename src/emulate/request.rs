@@ -367,6 +367,7 @@ fn geometric(fingerprint: u64, mean: f64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn limits() -> Limits {
@@ -395,6 +396,31 @@ mod tests {
             let a = ask(json!({"prompt": prompt, "max_tokens": 5, "ignore_eos": true})).unwrap();
             assert_eq!(a.generations.iter().map(|g| g.prompt.len()).collect::<Vec<_>>(), counts);
             assert!(a.generations.iter().all(|g| g.output_tokens == 5 && g.finish_reason() == "length"));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+        #[test]
+        fn no_body_makes_it_panic(
+            prompt in "(\\[[-0-9, ]{0,12}\\]|\"[a-zé]{0,6}\"|\\{\\}|\\[\\[1\\],[0-9]\\]|null)",
+            max in "(-?[0-9]{1,20}|null|1e3|\"x\")",
+            rest in "\\PC{0,12}",
+        ) {
+            for body in [
+                format!("{{\"prompt\": {prompt}, \"max_tokens\": {max}, \"min_tokens\": {max}}}"),
+                format!("{{\"messages\": {prompt}, \"max_completion_tokens\": {max}}}"),
+                rest.clone(),
+            ] {
+                for answer in [completion(body.as_bytes(), &limits()), chat(body.as_bytes(), &limits())] {
+                    match answer {
+                        Ok(a) => prop_assert!(a.generations.iter().all(|g| g.output_tokens >= 1
+                            && g.output_tokens <= g.max_tokens
+                            && g.prompt.len() as u32 + g.max_tokens <= 128)),
+                        Err(e) => prop_assert_eq!(e.status, 400),
+                    }
+                }
+            }
         }
     }
 
