@@ -11,7 +11,7 @@ use llm_dyno::engine::EngineConfig;
 use llm_dyno::hardware::Hardware;
 use llm_dyno::model::Model;
 use llm_dyno::scenario::Key;
-use llm_dyno::sim::{KvLayout, SimOptions, SimResult, policy, simulate};
+use llm_dyno::sim::{Demand, KvLayout, Load, Screen, SimOptions, SimResult, policy, simulate};
 use llm_dyno::units::Nanos;
 use llm_dyno::workload::RequestShape;
 use rand::{RngExt, SeedableRng};
@@ -89,6 +89,28 @@ fn report(name: &str, requests: usize, result: &SimResult, seconds: f64) {
     );
 }
 
+/// Microseconds of one screened scenario, its moments taken before.
+fn screen() {
+    let config = EngineConfig { version: (0, 19, 0), ..EngineConfig::default() };
+    let layout = KvLayout::dense(16, 27_000);
+    let time = Physical::new(&a100(), &llama(), &config, &Coefficients::default());
+    let shapes: Vec<RequestShape> = Stream::new(20.0).take(10_000).collect();
+    let demand = Demand::of(&shapes);
+    let loads =
+        [("all at once", Load::AllAtOnce), ("64 in flight", Load::Closed(64)), ("10/s", Load::Open(10.0))];
+    for (name, load) in loads {
+        let rounds = 20_000;
+        let begin = Instant::now();
+        let mut sum = 0.0;
+        for i in 0..rounds {
+            let config = EngineConfig { max_num_seqs: 64 + i % 512, ..config.clone() };
+            sum += Screen::new(&config, &layout, &time, demand).run(load).rate;
+        }
+        let each = begin.elapsed().as_secs_f64() / f64::from(rounds) * 1e6;
+        println!("screen, {name:<20} {each:>6.2} µs a scenario (mean rate {:.2}/s)", sum / f64::from(rounds));
+    }
+}
+
 fn main() {
     let long = std::env::args().any(|a| a == "--long");
     let sync = EngineConfig { version: (0, 19, 0), reserve_full_prompt: true, ..EngineConfig::default() };
@@ -111,4 +133,5 @@ fn main() {
             report(name, 10_000, &result, seconds);
         }
     }
+    screen();
 }

@@ -170,3 +170,102 @@ proptest! {
         prop_assert_eq!((g.running, g.waiting, g.kv_blocks_used), (0, 0, 0));
     }
 }
+
+/// What vLLM's own scheduler did, by `scripts/record-vllm-schedule`.
+#[derive(serde::Deserialize)]
+struct Recording {
+    cases: Vec<Recorded>,
+}
+
+#[derive(serde::Deserialize)]
+struct Recorded {
+    seqs: u32,
+    budget: u32,
+    blocks: u64,
+    long: u32,
+    caching: bool,
+    overlap: bool,
+    reserve: bool,
+    sliding: u32,
+    window: u32,
+    /// Steps to wait, prompt, output, `max_tokens`, family of a shared prefix of four blocks.
+    requests: Vec<(u32, u32, u32, u32, u64)>,
+    /// Tokens, rows, running, waiting, KV blocks in use.
+    steps: Vec<(u32, u32, u32, u32, u64)>,
+}
+
+/// Our scheduler under the same load, in the same record.
+fn replay(r: &Recorded) -> (Vec<(u32, u32, u32, u32, u64)>, u64) {
+    let config = EngineConfig {
+        version: (0, 32, 0),
+        max_num_seqs: r.seqs,
+        max_num_batched_tokens: r.budget,
+        chunk_tokens: r.long,
+        prefix_caching: r.caching,
+        overlap: r.overlap,
+        reserve_full_prompt: r.reserve,
+        ..EngineConfig::default()
+    };
+    let layout = KvLayout {
+        block_size: 16,
+        blocks: r.blocks,
+        full_groups: 1,
+        sliding_groups: r.sliding,
+        window: r.window,
+    };
+    let mut scheduler = build(&config, &layout, None);
+    let mut coming: VecDeque<_> = r.requests.iter().copied().enumerate().collect();
+    let (mut flying, mut steps, mut waited) = (VecDeque::new(), Vec::new(), 0);
+    loop {
+        waited += 1;
+        while let Some(&(number, (wait, input, output, max_tokens, family))) = coming.front() {
+            if waited <= wait {
+                break;
+            }
+            coming.pop_front();
+            waited = 0;
+            let own = (number as u64 + 1) << 40;
+            let blocks = if family > 0 { u64::from(input / 16) } else { 0 };
+            let block_hashes = (0..blocks).map(|b| if b < 4 { family << 32 | b } else { own | b }).collect();
+            let request = SimRequest {
+                id: number as u64,
+                input_tokens: input,
+                output_tokens: output,
+                max_tokens,
+                block_hashes,
+                priority: 0,
+            };
+            scheduler.add(request).expect("the recording took every request");
+        }
+        if flying.len() < if r.overlap { 2 } else { 1 }
+            && let Some(step) = scheduler.schedule()
+        {
+            let g = scheduler.gauges();
+            steps.push((step.shape.tokens(), step.shape.rows(), g.running, g.waiting, g.kv_blocks_used));
+            flying.push_back(step);
+            continue;
+        }
+        if let Some(step) = flying.pop_front() {
+            scheduler.complete(step.ticket, &mut Vec::new());
+        } else if coming.is_empty() {
+            return (steps, scheduler.gauges().preemptions);
+        }
+    }
+}
+
+#[test]
+fn every_step_equals_that_of_vllms_own_scheduler() {
+    let recording: Recording =
+        serde_json::from_str(include_str!("vllm-0.32.0-steps.json")).expect("a recording");
+    let (mut steps, mut preemptions) = (0, 0);
+    for (number, case) in recording.cases.iter().enumerate() {
+        let (ours, preempted) = replay(case);
+        if let Some(at) = ours.iter().zip(&case.steps).position(|(a, b)| a != b) {
+            panic!("case {number}, step {at}: ours {:?}, vLLM {:?}", ours[at], case.steps[at]);
+        }
+        assert_eq!(ours.len(), case.steps.len(), "case {number}");
+        steps += ours.len();
+        preemptions += preempted;
+    }
+    assert!(steps > 3000 && preemptions > 100, "{steps} steps with {preemptions} preemptions say little");
+}

@@ -6,6 +6,11 @@
 //! is preempted and recomputed later. Semantics by release come in through [`EngineConfig`]: the full-prompt
 //! admission gate (since 0.19), asynchronous scheduling (default since 0.14).
 //!
+//! Its steps are held to recordings of vLLM's own scheduler (`scripts/record-vllm-schedule`): with full
+//! attention, shared prefixes, preemption and asynchronous scheduling, and with sliding groups without a
+//! prefix cache, every step is equal. Not modelled: what a *preempted* request of a model with sliding groups
+//! finds of itself in the cache (it is computed anew).
+//!
 //! Every running request gets at least one token a step: decode rows ask for one and never more than
 //! `max_num_seqs` of them run within a budget at least as large; an unfinished prompt asks for no more than
 //! the step before gave it unless it is the last in order. That is why decode rows can be kept as sums.
