@@ -121,8 +121,8 @@ fn flags(s: &Subject<'_>) -> String {
     }
     let Some(base) = s.baseline() else { return String::new() };
     let mut out = String::from(
-        "## Step 2: flags, one at a time\n\nEffect on the objective against the defaults, positive is better, with \
-         its 95 % interval.\n\n| Flag | Effect | Beyond the noise | In the command | How it works |\n|---|--:|---|---|---|\n",
+        "## Step 2: flags, one at a time\n\nEffect on the objective against the defaults (of a flag that was not tried \
+         alone: against the recommended command without it), positive is better, with its 95 % interval.\n\n| Flag | Effect | Beyond the noise | In the command | How it works |\n|---|--:|---|---|---|\n",
     );
     for f in &s.verdict.flags {
         let label = base.with(&f.flag, f.value.clone());
@@ -134,6 +134,7 @@ fn flags(s: &Subject<'_>) -> String {
             .iter()
             .find(|t| t.failure.is_some() && t.candidate == base.with(&f.flag, f.value.clone()));
         let effect = match (&f.effect, failed) {
+            (Some(e), _) if f.ablation => format!("{}, with the others set", percent_interval(e)),
             (Some(e), _) => percent_interval(e),
             (None, Some(t)) => format!("failed: {}", t.failure.as_ref().map_or("", |x| x.class.as_str())),
             (None, None) => "not tried alone".to_owned(),

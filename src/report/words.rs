@@ -9,10 +9,16 @@ pub(super) fn percent(x: f64) -> String {
     if text == "-0.0 %" { "+0.0 %".to_owned() } else { text }
 }
 
+/// An interval whose bounds lie further apart than this factor says nothing worth reading.
+const WIDEST: f64 = 4.0;
+
 /// `+12.3 % (+10.1 to +14.6)`; without an interval that says something, the value alone.
 pub(super) fn percent_interval(i: &Interval) -> String {
     if !(i.low.is_finite() && i.high.is_finite()) {
         return format!("{} (one pair: no interval)", percent(i.value));
+    }
+    if (1.0 + i.high) / (1.0 + i.low).max(1e-9) > WIDEST {
+        return format!("{} (too few runs for an interval)", percent(i.value));
     }
     let bare = |x: f64| percent(x).trim_end_matches(" %").to_owned();
     format!("{} ({} to {})", percent(i.value), bare(i.low), bare(i.high))

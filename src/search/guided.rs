@@ -176,7 +176,7 @@ pub fn guided(
         let (best, held) = sweep.incumbent(ledger);
         ev.incumbent(&best, held.mean);
     }
-    let winner = settle(ev, &sweep, ledger, settings)?;
+    let winner = settle(ev, &mut sweep, ledger, settings)?;
     sweep.learn(ledger, settings);
     count_rest(&sweep, ledger, &mut swept);
     Ok((winner, swept))
@@ -194,8 +194,7 @@ fn promising(sweep: &Sweep<'_>, ledger: &Ledger, level: f64) -> Option<(Candidat
 }
 
 fn launch(ev: &mut dyn Evaluator, ledger: &mut Ledger, c: &Candidate, s: &Settings) -> Result<(), Stop> {
-    // Every seed of the baseline in one launch: a launch is dear, a run in it is not.
-    let runs = Runs::primary(0, s.repeats.min(2));
+    let runs = Runs::primary(0, 1);
     ledger.run(ev, &Ask { stage: Stage::Search, candidate: c.clone(), launch: 0, runs })?;
     Ok(())
 }
@@ -205,49 +204,55 @@ fn extends(c: &Candidate, part: &Candidate, base: &Candidate) -> bool {
     changed(part, base).iter().all(|f| c.flags.get(f) == part.flags.get(f))
 }
 
-/// The incumbent without the flags that, by all that is believed, bring nothing: the smaller candidate is
-/// launched if it was not, and taken when it is as good.
+/// The incumbent without the flags that bring nothing in company. Every flag that stays was shown to help, alone
+/// or by ablation: the candidate without it was launched and is worse beyond the noise. The flag that is
+/// believed to bring least is tried first.
 fn settle(
     ev: &mut dyn Evaluator,
-    sweep: &Sweep<'_>,
+    sweep: &mut Sweep<'_>,
     ledger: &mut Ledger,
     settings: &Settings,
 ) -> Result<Candidate, Stop> {
-    let (mut best, mut held) = sweep.incumbent(ledger);
-    let gain = ledger.effect(&best, sweep.base, settings);
-    if best == *sweep.base || gain.is_some_and(|e| !e.is_gain() && e.gain.value < settings.min_gain) {
-        return Ok(sweep.base.clone());
-    }
+    let (mut best, _) = sweep.incumbent(ledger);
+    let mut proven: Vec<String> = Vec::new();
     loop {
         let flags = changed(&best, sweep.base);
-        let smaller = flags.iter().map(|f| {
-            let mut c = best.clone();
-            match sweep.base.flags.get(f) {
-                Some(v) => c.flags.insert(f.clone(), v.clone()),
-                None => c.flags.remove(f),
-            };
-            c
-        });
-        let as_good = smaller.filter(|c| flags.len() > 1 && sweep.space.admits(c)).find(|c| {
-            let failed = ledger.get(c).is_some_and(|e| e.failure.is_some());
-            !failed && sweep.belief(c).mean > held.mean - settings.min_gain / 2.0
-        });
-        let Some(c) = as_good else { return Ok(best) };
-        if !ledger.tried(&c) {
+        let open: Vec<&String> = flags.iter().filter(|f| !proven.contains(f)).collect();
+        let smaller = open.into_iter().map(|f| (f.clone(), without(&best, f, sweep.base)));
+        let mut smaller: Vec<_> = smaller.filter(|(_, c)| sweep.space.admits(c)).collect();
+        smaller.sort_by(|a, b| sweep.belief(&b.1).mean.total_cmp(&sweep.belief(&a.1).mean));
+        let Some((flag, less)) = smaller.into_iter().next() else { return Ok(best) };
+        if !ledger.tried(&less) {
             if !ev.affordable() {
                 return Ok(best);
             }
             ev.expect(Stage::Neighbours, 1);
-            let runs = Runs::primary(0, settings.repeats.min(2));
-            ledger.run(ev, &Ask { stage: Stage::Neighbours, candidate: c.clone(), launch: 0, runs })?;
-            let worse = ledger.effect(&c, &best, settings).is_none_or(|e| e.gain.value < -settings.min_gain);
-            if worse {
-                return Ok(best);
-            }
+            let runs = Runs::primary(0, 1);
+            ledger.run(ev, &Ask { stage: Stage::Neighbours, candidate: less.clone(), launch: 0, runs })?;
+            sweep.learn(ledger, settings);
         }
-        held = sweep.belief(&c);
-        best = c;
+        let helps = match ledger.effect(&best, &less, settings) {
+            Some(e) => e.is_gain() && e.gain.value > settings.min_gain,
+            // Without the flag it does not run at all.
+            None => true,
+        };
+        if helps {
+            proven.push(flag);
+        } else {
+            best = less;
+            proven.clear();
+        }
     }
+}
+
+/// `c` with one flag as in the base.
+pub fn without(c: &Candidate, flag: &str, base: &Candidate) -> Candidate {
+    let mut less = c.clone();
+    match base.flags.get(flag) {
+        Some(v) => less.flags.insert(flag.to_owned(), v.clone()),
+        None => less.flags.remove(flag),
+    };
+    less
 }
 
 /// Of what was not launched: dropped (optimistic bound below the incumbent's pessimistic one) or left.
@@ -309,7 +314,7 @@ mod tests {
         for (i, factor) in [0.7, 1.0, 1.4].into_iter().enumerate() {
             let (c, swept, launches) = search(factor, i as u64);
             assert!(truth(&c) > 0.32, "{factor}: {}", c.label());
-            assert!(launches <= 6, "{factor}: {launches}");
+            assert!(launches <= 7, "{factor}: {launches}");
             assert_eq!(swept.considered, 2 * 5 * 4 * 5);
             assert_eq!(swept.considered, 1 + tried(&swept) + swept.dropped + swept.left);
         }

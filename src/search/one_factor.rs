@@ -2,6 +2,7 @@
 //! values together, then the neighbours of what was found.
 
 use super::evaluator::{Ask, Evaluator, Runs, Stage, Stop};
+use super::guided::without;
 use super::ledger::Ledger;
 use super::settings::Settings;
 use super::space::{Space, adjacent, singles};
@@ -216,15 +217,6 @@ fn step(
     };
     let moves = around.iter().filter_map(|c| worth(c).map(|g| (c, g)));
     moves.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(c, _)| c.clone())
-}
-
-fn without(c: &Candidate, flag: &str, base: &Candidate) -> Candidate {
-    let mut less = c.clone();
-    match base.flags.get(flag) {
-        Some(v) => less.flags.insert(flag.to_owned(), v.clone()),
-        None => less.flags.remove(flag),
-    };
-    less
 }
 
 #[cfg(test)]

@@ -45,6 +45,9 @@ pub struct FlagEffect {
     pub flag: String,
     pub value: FlagValue,
     pub effect: Option<Interval>,
+    /// The effect is that of taking the flag out of the recommended command, not of the flag alone.
+    #[serde(default)]
+    pub ablation: bool,
     pub significant: bool,
     /// Stands in the recommended command.
     pub kept: bool,

@@ -4,6 +4,7 @@ use super::campaign::{Findings, version_of};
 use super::runner::{all_runs, mean_value, runs_of};
 use super::spaces::Spaces;
 use crate::scenario::Key;
+use crate::search::guided::without;
 use crate::search::ledger::Entry;
 use crate::search::{Comparison, Foreseen, Stage, Swept};
 use crate::space::Candidate;
@@ -38,7 +39,7 @@ pub(super) fn conclude(plan: &Plan, trials: &[TrialLine], found: &Findings, spac
     let (compared, mut notes) = compared(plan, trials, found);
     notes.splice(0..0, found.notes.clone());
     let flags = match &compared {
-        Some(c) => flag_rows(&tried, &c.baseline, &c.winner, spaces),
+        Some(c) => flag_rows(plan, found, &tried, (&c.baseline, &c.winner), spaces),
         None => Vec::new(),
     };
     let noise = found.ledger.noise(&plan.settings);
@@ -132,7 +133,13 @@ fn tried_rows(plan: &Plan, trials: &[TrialLine], found: &Findings, base: &Candid
 }
 
 /// One row a flag: each value that was tried alone, and each flag of the winner.
-fn flag_rows(tried: &[Tried], base: &Candidate, winner: &Candidate, spaces: &dyn Spaces) -> Vec<FlagEffect> {
+fn flag_rows(
+    plan: &Plan,
+    found: &Findings,
+    tried: &[Tried],
+    (base, winner): (&Candidate, &Candidate),
+    spaces: &dyn Spaces,
+) -> Vec<FlagEffect> {
     let mechanism =
         |flag: &str| base.engine.parse().map_or_else(|_| String::new(), |e| spaces.mechanism(e, flag));
     let extra = |c: &Candidate| -> Vec<(String, crate::space::FlagValue)> {
@@ -150,14 +157,24 @@ fn flag_rows(tried: &[Tried], base: &Candidate, winner: &Candidate, spaces: &dyn
             flag: flag.clone(),
             value: value.clone(),
             effect: t.effect,
+            ablation: false,
             significant: t.significant,
             kept: winner.flags.get(flag) == Some(value),
         });
     }
     for (flag, value) in extra(winner) {
         if !rows.iter().any(|r| r.flag == flag && r.value == value) {
-            let mechanism = mechanism(&flag);
-            rows.push(FlagEffect { flag, value, effect: None, significant: false, kept: true, mechanism });
+            let less = without(winner, &flag, base);
+            let ablated = found.ledger.effect(winner, &less, &plan.settings);
+            rows.push(FlagEffect {
+                mechanism: mechanism(&flag),
+                flag,
+                value,
+                effect: ablated.map(|e| e.gain.map(|g| plan.objective.improvement(g))),
+                ablation: true,
+                significant: ablated.is_some_and(|e| e.is_gain()),
+                kept: true,
+            });
         }
     }
     rows
