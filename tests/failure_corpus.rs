@@ -94,7 +94,7 @@ fn a_failure_below_a_healthy_start_keeps_its_class() {
     let all = expected();
     let mut wrong = Vec::new();
     for case in &all.failure {
-        let dir = case.file.split('/').next().unwrap_or_default();
+        let dir = case.engine.id();
         let Some(start) = all.healthy.iter().find(|h| h.file.starts_with(&format!("healthy/{dir}-"))) else {
             panic!("no healthy log of {dir}");
         };
@@ -134,7 +134,7 @@ fn every_file_of_the_corpus_is_expected() {
         .map(|c| c.file.clone())
         .chain(all.healthy.iter().map(|h| h.file.clone()))
         .collect();
-    for dir in ["vllm", "sglang", "trtllm", "healthy"] {
+    for dir in ["vllm", "sglang", "trtllm", "captured", "healthy"] {
         for entry in std::fs::read_dir(corpus().join(dir)).expect("a directory") {
             let name = format!("{dir}/{}", entry.expect("an entry").file_name().to_string_lossy());
             assert!(known.contains(&name), "{name} is not in expected.toml");
