@@ -135,9 +135,12 @@ fn an_engine_that_is_not_installed_says_what_to_install_and_what_runs_anywhere()
 fn campaign_fails(fault: &str, cause: &str) {
     let dir = tempfile::tempdir().unwrap();
     let mark = unique();
+    // Short where the time runs out on purpose, long where a busy machine must not make it run out.
+    let time_for = |hangs: bool| if hangs { "3s" } else { "60s" };
+    let (ready, run) = (time_for(fault == "start-hang"), time_for(fault.starts_with("stall")));
     let line = format!(
         "tune --engine emulated --model Qwen/Qwen3-8B --hardware a100-sxm-80gb --workload random:32/4,n=6 --repeats 2 \
-         --flags max-num-seqs --ready-timeout 3s --run-timeout 3s --out out -- --fault {fault} --seed {mark}"
+         --flags max-num-seqs --ready-timeout {ready} --run-timeout {run} --out out -- --fault {fault} --seed {mark}"
     );
     let o = dyno(dir.path(), &words(&line));
     assert_eq!(o.code, Some(3), "{fault}\n{}{}", o.stdout, o.stderr);

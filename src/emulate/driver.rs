@@ -224,8 +224,10 @@ impl Core {
                 }
             }
             Command::ResetPrefixCache(answer) => {
-                let done = self.ranks.iter_mut().fold(true, |all, r| r.reset_prefix_cache() && all);
-                let _ = answer.send(done);
+                // Every rank's, even where one refuses.
+                let refused =
+                    self.ranks.iter_mut().filter_map(|r| (!r.reset_prefix_cache()).then_some(())).count();
+                let _ = answer.send(refused == 0);
             }
             Command::Stop => {}
         }
