@@ -1,20 +1,19 @@
 //! `dyno bench`: one measured run against a running or a launched engine.
 
 use super::interrupt::cancel_on_interrupt;
+use super::live::show_progress;
 use super::server::{Server, ServerArgs, writable};
 use crate::engine::redact;
 use crate::error::{Error, Kind, Problem, Result};
 use crate::load::{
-    Cancel, Counting, Endpoint, ErrorFloor, Goodput, LoadResult, Progress, RunOptions, Secret, Target, block,
+    Cancel, Counting, Endpoint, ErrorFloor, Goodput, LoadResult, RunOptions, Secret, Target, block,
 };
 use crate::scenario::{Key, Record, to_vllm_json, write_records, write_whole};
 use crate::telemetry::{EngineClient, Sampler};
-use crate::workload::{self, Dataset, PlannedRequest, Prompt, RequestRate, WorkloadSpec};
+use crate::workload::{self, Dataset, PlannedRequest, RequestRate, WorkloadSpec};
 use clap::{Args, ValueEnum};
-use std::io::{IsTerminal, Write as _};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Measure one workload on a running server (--base-url) or on one that this command starts (-- COMMAND).
@@ -214,7 +213,7 @@ struct Measured {
 fn measure(args: &BenchArgs, plan: &Plan, server: &Server, cancel: &Cancel) -> Result<Measured> {
     let requests = workload::generate(&plan.workload, args.server.vocabulary(server))?;
     if let Some(path) = &args.save_requests {
-        save_requests(path, &requests)?;
+        write_whole(path, &workload::to_jsonl(&requests))?;
     }
     let floor = args.calibrate.then(|| calibrate(args, plan, requests.len(), cancel)).transpose()?;
     let control = server.control(&args.server);
@@ -333,70 +332,6 @@ fn cache_remarks(plan: &Plan, m: &Measured) -> Vec<String> {
         lines.push(format!("repeated: prompt tokens from the prefix cache: {hits}"));
     }
     lines
-}
-
-/// One request a line, in the form that `custom:FILE` reads.
-fn save_requests(path: &Path, requests: &[PlannedRequest]) -> Result<()> {
-    let mut text = String::new();
-    for r in requests {
-        let mut line = serde_json::json!({"arrival_s": r.arrival.secs(), "input_tokens": r.input_tokens,
-                                          "output_tokens": r.output_tokens});
-        match &r.prompt {
-            Prompt::TokenIds(ids) => line["prompt"] = serde_json::json!(ids),
-            Prompt::Text(t) => line["prompt"] = serde_json::json!(t),
-            Prompt::Chat(turns) => {
-                let messages =
-                    turns.iter().map(|(role, content)| serde_json::json!({"role": role, "content": content}));
-                line["messages"] = messages.collect();
-            }
-        }
-        text.push_str(&line.to_string());
-        text.push('\n');
-    }
-    text.pop();
-    write_whole(path, &text)
-}
-
-/// A live line on a terminal; ends when the returned guard is dropped.
-fn show_progress(progress: &Arc<Progress>, cancel: &Cancel) -> Option<Ticker> {
-    std::io::stderr().is_terminal().then(|| {
-        let (progress, cancel) = (progress.clone(), cancel.clone());
-        let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let flag = over.clone();
-        let thread = std::thread::spawn(move || {
-            let bar = indicatif::ProgressBar::new(0);
-            bar.set_style(
-                indicatif::ProgressStyle::with_template("[{elapsed_precise}] {wide_bar} {pos}/{len} {msg}")
-                    .unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()),
-            );
-            while !flag.load(Ordering::SeqCst) {
-                let get = |c: &std::sync::atomic::AtomicU64| c.load(Ordering::Relaxed);
-                let (done, failed) = (get(&progress.completed), get(&progress.failed));
-                bar.set_length(get(&progress.planned));
-                bar.set_position(done + failed);
-                let stopping = if cancel.is_cancelled() { ", stopping" } else { "" };
-                let flying = get(&progress.sent).saturating_sub(done + failed);
-                bar.set_message(format!("{flying} in flight, {failed} lost{stopping}"));
-                std::thread::sleep(Duration::from_millis(200));
-            }
-            bar.finish_and_clear();
-        });
-        Ticker { over, thread: Some(thread) }
-    })
-}
-
-struct Ticker {
-    over: Arc<std::sync::atomic::AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }
 
 fn show(args: &BenchArgs, plan: &Plan, measured: &Measured, records: &[Record]) -> Result<()> {

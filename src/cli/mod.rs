@@ -11,6 +11,7 @@ mod explain;
 mod fit;
 mod interrupt;
 mod list;
+mod live;
 mod machine;
 mod out;
 mod paced;

@@ -25,6 +25,7 @@ mod metrics;
 mod options;
 mod outcome;
 pub mod paced;
+mod plan;
 mod request;
 mod run;
 mod sse;
@@ -40,7 +41,8 @@ pub use health::ClientHealth;
 pub use metrics::summarize;
 pub use options::{Counting, Endpoint, Goodput, Progress, RunOptions, Secret, Target};
 pub use outcome::{ErrorCount, ErrorKind, LoadResult, Row};
-pub use run::{raise_file_limit, run};
+pub use plan::raise_file_limit;
+pub use run::run;
 pub use sse::SseParser;
 pub use steady::{Steady, steady};
 

@@ -5,10 +5,11 @@
 //! this form, and `vllm bench serve`'s custom data set (`prompt` alone) is a case of it.
 
 use super::files::{estimate_tokens, text};
-use super::{Prompt, WorkloadSpec};
+use super::{PlannedRequest, Prompt, WorkloadSpec};
 use crate::error::{Error, Problem, Result};
 use crate::units::Nanos;
 use serde::Deserialize;
+use serde_json::json;
 
 /// `vllm bench serve`'s `--custom-output-len` default.
 const DEFAULT_OUTPUT: u32 = 256;
@@ -68,6 +69,24 @@ pub(super) fn read(spec: &WorkloadSpec, path: &str) -> Result<Vec<Entry>> {
         problems.push(Problem::new(path, "", format!("and {more} more lines like these")));
     }
     Err(Error::problems("the custom workload cannot be read", problems))
+}
+
+/// The requests one a line, in the form that [`read`] takes.
+pub fn to_jsonl(requests: &[PlannedRequest]) -> String {
+    let line = |r: &PlannedRequest| {
+        let mut line = json!({"arrival_s": r.arrival.secs(), "input_tokens": r.input_tokens,
+                              "output_tokens": r.output_tokens});
+        match &r.prompt {
+            Prompt::TokenIds(ids) => line["prompt"] = json!(ids),
+            Prompt::Text(text) => line["prompt"] = json!(text),
+            Prompt::Chat(turns) => {
+                let messages = turns.iter().map(|(role, content)| json!({"role": role, "content": content}));
+                line["messages"] = messages.collect();
+            }
+        }
+        line.to_string()
+    };
+    requests.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn entry(line: &str, output_len: Option<u32>) -> Result<Entry, String> {

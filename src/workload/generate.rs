@@ -231,7 +231,8 @@ impl WorkloadSpec {
             bad("prefix_groups", "must be at least 1".into());
         }
         for stage in self.stages.as_deref().unwrap_or_default() {
-            if !(0.0..1e9).contains(&stage.rate) || !(stage.seconds > 0.0 && stage.seconds < 1e9) {
+            let fine = (0.0..1e9).contains(&stage.rate) && (1e-3..1e9).contains(&stage.seconds);
+            if !fine {
                 bad("stages", "each needs a rate from 0 and a positive number of seconds".into());
             }
         }

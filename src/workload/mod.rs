@@ -18,6 +18,7 @@ mod sharegpt;
 pub mod spec;
 mod trace;
 
+pub use custom::to_jsonl;
 pub use generate::{generate, generate_run, shapes};
 pub use parse::parse;
 pub use spec::{Arrivals, Dataset, RequestRate, WorkloadSpec};

@@ -99,8 +99,11 @@ fn number<T: FromStr>(text: &str, what: &str) -> Result<T, Bad> {
         .map_err(|_| (format!("{what} `{text}` is not a number it can be"), "a plain number".into()))
 }
 
+/// A length, and the range around it where one is given.
+type Length = (Option<u32>, Option<(u32, u32)>);
+
 /// `N`, or `A-B` for lengths uniform in a closed range, whose middle then stands for the length.
-fn length(text: &str, what: &str) -> Result<(Option<u32>, Option<(u32, u32)>), Bad> {
+fn length(text: &str, what: &str) -> Result<Length, Bad> {
     let Some((low, high)) = text.split_once('-') else { return Ok((Some(number(text, what)?), None)) };
     let (low, high): (u32, u32) = (number(low, what)?, number(high, what)?);
     Ok((Some(low.midpoint(high).max(1)), Some((low, high))))
