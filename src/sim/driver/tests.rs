@@ -201,4 +201,27 @@ proptest! {
         // Nothing leaks, nothing is lost that could run.
         prop_assert_eq!((g.running, g.waiting, g.kv_blocks_used), (0, 0, 0));
     }
+
+    #[test]
+    fn no_run_beats_physics_and_equal_runs_are_equal(requests in workload(), (c, layout, options) in setting()) {
+        let (r, _) = run(&requests, &c, &layout, &options);
+        let (again, _) = run(&requests, &c, &layout, &options);
+        prop_assert_eq!(
+            serde_json::to_string(&r.metrics).unwrap(),
+            serde_json::to_string(&again.metrics).unwrap()
+        );
+        let a = &r.account;
+        prop_assert_eq!(a.device + a.host + a.frontend + a.idle, a.end, "every nanosecond has one cause");
+        // No token for less than its share of the device, no request past the front end faster than it serves.
+        prop_assert!(a.device.0 >= (a.prefill_tokens + a.decode_rows) * 1_009 + a.steps * 1_000_003);
+        let get = |key| r.metrics.get(key).unwrap_or(0.0);
+        prop_assert!(get(Key::RequestThroughput) <= 1e9 / 300_108.0);
+        prop_assert!(get(Key::OutputThroughput) <= f64::from(c.max_num_seqs) * 1e9 / 1_000_003.0);
+        let computed = (a.prefill_tokens + a.prefix_hits) as f64;
+        prop_assert!(computed >= get(Key::TotalInputTokens), "every prompt token is computed or found");
+        for o in r.requests.iter().filter(|o| !o.failed) {
+            prop_assert!(o.arrival < o.queued && o.queued <= o.scheduled);
+            prop_assert!(o.scheduled < o.first_token && o.first_token <= o.finished);
+        }
+    }
 }
