@@ -28,6 +28,9 @@ const FLAG_PRICE: f64 = 0.003;
 /// Bounds at two standard deviations decide what is dropped.
 const BOUND: f64 = 2.0;
 
+/// Launches in a row without a gain worth a flag after which no more are made.
+const PATIENCE: usize = 2;
+
 /// 95th percentile of the standard normal distribution, for the stated 90 % intervals.
 const Z90: f64 = 1.6449;
 
@@ -148,7 +151,8 @@ pub fn guided(
     swept.simulated = sweep.simulate(forecaster);
     sweep.learn(ledger, settings);
     let most = singles(space, base).len().max(4);
-    while swept.launches.len() < most {
+    let mut idle = 0;
+    while swept.launches.len() < most && idle < PATIENCE {
         let (best, held) = sweep.incumbent(ledger);
         let level = held.mean - FLAG_PRICE * changed(&best, base).len() as f64;
         let Some((next, belief, promise)) = promising(&sweep, ledger, level) else { break };
@@ -156,7 +160,8 @@ pub fn guided(
             break;
         }
         ev.expect(Stage::Search, 1);
-        launch(ev, ledger, &next, settings)?;
+        let runs = Runs::primary(0, 1);
+        ledger.run(ev, &Ask { stage: Stage::Search, candidate: next.clone(), launch: 0, runs })?;
         let sigma = ledger.noise(settings).sigma().unwrap_or(settings.noise_floor);
         let spread = Z90 * belief.sd.hypot(sigma);
         let measured = ledger.effect(&next, base, settings).map(|e| e.gain.value);
@@ -173,8 +178,9 @@ pub fn guided(
             sweep.simulate(forecaster);
         }
         sweep.learn(ledger, settings);
-        let (best, held) = sweep.incumbent(ledger);
-        ev.incumbent(&best, held.mean);
+        let (best, now) = sweep.incumbent(ledger);
+        ev.incumbent(&best, now.mean);
+        idle = if now.mean > held.mean + settings.min_gain { 0 } else { idle + 1 };
     }
     let winner = settle(ev, &mut sweep, ledger, settings)?;
     sweep.learn(ledger, settings);
@@ -191,12 +197,6 @@ fn promising(sweep: &Sweep<'_>, ledger: &Ledger, level: f64) -> Option<(Candidat
         (c, b, Belief { mean: b.mean - price, sd: b.sd }.expected_gain(level))
     });
     scored.max_by(|a, b| a.2.total_cmp(&b.2)).map(|(c, b, promise)| (c.clone(), b, promise))
-}
-
-fn launch(ev: &mut dyn Evaluator, ledger: &mut Ledger, c: &Candidate, s: &Settings) -> Result<(), Stop> {
-    let runs = Runs::primary(0, 1);
-    ledger.run(ev, &Ask { stage: Stage::Search, candidate: c.clone(), launch: 0, runs })?;
-    Ok(())
 }
 
 /// True when `c` sets everything that `part` sets beyond the base, and more.
@@ -240,7 +240,6 @@ fn settle(
             proven.push(flag);
         } else {
             best = less;
-            proven.clear();
         }
     }
 }
