@@ -62,7 +62,6 @@ pub(super) struct CapacityArgs {
     data_dir: Option<PathBuf>,
 }
 
-#[expect(clippy::print_stdout, reason = "the study is this command's output")]
 #[expect(clippy::print_stderr, reason = "what the numbers rest on is said beside them")]
 pub(super) fn run(args: CapacityArgs) -> Result<()> {
     check(&args)?;
@@ -88,9 +87,9 @@ pub(super) fn run(args: CapacityArgs) -> Result<()> {
         crate::scenario::write_whole(path, &serde_json::to_string_pretty(&value).unwrap_or_default())?;
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&value).unwrap_or_default());
+        super::out::line(serde_json::to_string_pretty(&value).unwrap_or_default());
     } else {
-        println!("{}", text(&study, target.as_ref(), cost));
+        super::out::line(text(&study, target.as_ref(), cost));
     }
     eprintln!("dyno: rests on {}", study.basis);
     for n in &study.notes {

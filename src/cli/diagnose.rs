@@ -18,7 +18,6 @@ pub(super) struct Args {
     json: bool,
 }
 
-#[expect(clippy::print_stdout, reason = "the verdict is this command's output")]
 pub(super) fn run(args: Args) -> Result<()> {
     let name = args.log.display().to_string();
     let bytes = if name == "-" {
@@ -41,19 +40,19 @@ pub(super) fn run(args: Args) -> Result<()> {
                 "next": "there is no sign of a failure in this log",
             }),
         };
-        println!("{value:#}");
+        super::out::line(format_args!("{value:#}"));
         return Ok(());
     }
     match verdict {
-        None => println!("no sign of a failure in {name}"),
+        None => super::out::line(format_args!("no sign of a failure in {name}")),
         Some(v) => {
             let engine = v.engine.map_or("unknown", EngineKind::id);
-            println!("class       {}", v.class);
-            println!("engine      {engine}");
-            println!("phase       {}", v.phase.id());
+            super::out::line(format_args!("class       {}", v.class));
+            super::out::line(format_args!("engine      {engine}"));
+            super::out::line(format_args!("phase       {}", v.phase.id()));
             let line = v.line.map_or(String::new(), |n| format!(" (line {n})"));
-            println!("root cause  {}{line}", v.root_cause);
-            println!("next        {}", v.next);
+            super::out::line(format_args!("root cause  {}{line}", v.root_cause));
+            super::out::line(format_args!("next        {}", v.next));
         }
     }
     Ok(())

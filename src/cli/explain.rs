@@ -44,7 +44,6 @@ struct Explained {
     throughput: f64,
 }
 
-#[expect(clippy::print_stdout, reason = "the explanation is this command's output")]
 pub(super) fn run(args: ExplainArgs) -> Result<()> {
     let mut records = match &args.scenario {
         Some(path) => read_scenarios(path)?,
@@ -59,9 +58,9 @@ pub(super) fn run(args: ExplainArgs) -> Result<()> {
     let predictor = Predictor { draws: 0, ..Predictor::new(&catalogs, profile.as_ref()) };
     let e = explain(&record, &predictor)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&to_json(&record, &e)).unwrap_or_default());
+        super::out::line(serde_json::to_string_pretty(&to_json(&record, &e)).unwrap_or_default());
     } else {
-        println!("{}", text(&e));
+        super::out::line(text(&e));
     }
     Ok(())
 }

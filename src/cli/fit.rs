@@ -40,7 +40,6 @@ const KEYS: &[&str] = &[
     "max_concurrency",
 ];
 
-#[expect(clippy::print_stdout, reason = "the residuals are this command's output")]
 pub(super) fn run(args: FitArgs) -> Result<()> {
     let filters = filters(&args.filters)?;
     let mut records = Vec::new();
@@ -57,7 +56,7 @@ pub(super) fn run(args: FitArgs) -> Result<()> {
     profile.provenance = records.iter().filter_map(|r| r.source.clone()).collect();
     profile.provenance.dedup();
     write_whole(&args.out, &profile.to_toml()?)?;
-    println!("{}", residuals(&profile));
+    super::out::line(residuals(&profile));
     Ok(())
 }
 

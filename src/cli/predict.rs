@@ -102,7 +102,6 @@ pub(super) fn read_profile(path: Option<&Path>) -> Result<Option<Profile>> {
     Profile::parse(&path.display().to_string(), &text).map(Some)
 }
 
-#[expect(clippy::print_stdout, reason = "the prediction is this command's output")]
 #[expect(clippy::print_stderr, reason = "what the numbers rest on is said beside them")]
 pub(super) fn run(args: PredictArgs) -> Result<()> {
     let records = match &args.scenarios {
@@ -123,9 +122,9 @@ pub(super) fn run(args: PredictArgs) -> Result<()> {
     }
     if args.json {
         let all: Vec<Value> = records.iter().zip(&outcomes).map(|(r, o)| to_json(r, o)).collect();
-        println!("{}", serde_json::to_string_pretty(&all).unwrap_or_default());
+        super::out::line(serde_json::to_string_pretty(&all).unwrap_or_default());
     } else {
-        println!("{}", table(&records, &outcomes));
+        super::out::line(table(&records, &outcomes));
     }
     for (r, o) in records.iter().zip(&outcomes) {
         let Ok(p) = o else { continue };

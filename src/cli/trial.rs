@@ -17,7 +17,6 @@ pub(super) struct Args {
     quiet: bool,
 }
 
-#[expect(clippy::print_stdout, reason = "the result is this command's output")]
 pub(super) fn run(args: Args) -> Result<()> {
     let spec = read_spec(&args.spec)?;
     for reaped in crate::process::reap(Path::new(&spec.dir)) {
@@ -33,7 +32,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         .map_err(|e| Error::failed("the result cannot be written as JSON").source(e))?;
     match &args.out {
         Some(out) => std::fs::write(out, json + "\n").map_err(|e| unwritable(out, e))?,
-        None => println!("{json}"),
+        None => super::out::line(format_args!("{json}")),
     }
     match &result.outcome {
         Outcome::Measured { .. } => Ok(()),
