@@ -1,5 +1,5 @@
 //! Prediction errors of the cost model on files of observations, left-out points only:
-//! `cargo run --release --example evaluate -- DIR [published|silicon|requests|prior] [FILTER]`.
+//! `cargo run --release --example evaluate -- DIR [published|silicon|requests|prior|others] [FILTER]`.
 //!
 //! DIR holds `published-runs.json`, `silicon-concurrency.json` and `requests-rtx4090-llama-3.1-8b.json`.
 #![expect(clippy::print_stdout, reason = "prints its tables")]
@@ -250,7 +250,7 @@ fn main() {
             total.merge(&t);
         }
     }
-    if mode == "prior" {
+    if mode == "prior" || mode == "others" {
         for f in ["published-runs.json", "silicon-concurrency.json", "requests-rtx4090-llama-3.1-8b.json"] {
             let all = load(dir, f);
             let names: BTreeSet<String> = all.iter().map(group).collect();
@@ -258,7 +258,11 @@ fn main() {
                 if !g.contains(&filter) {
                     continue;
                 }
-                let others: Vec<Record> = Vec::new();
+                let others: Vec<Record> = if mode == "others" {
+                    all.iter().filter(|r| group(r) != g).cloned().collect()
+                } else {
+                    Vec::new()
+                };
                 let profile =
                     if others.is_empty() { None } else { Some(fit_records(&others, &catalogs).unwrap()) };
                 println!("  == {g}");

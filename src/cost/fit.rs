@@ -37,6 +37,8 @@ const IDENTIFIED: f64 = 0.8;
 pub struct Case {
     pub setup: Setup,
     pub measured: Metrics,
+    /// Whether medians are compared.
+    pub medians: bool,
     /// Timings of single requests, when the record carries them.
     pub rows: Vec<TimedRow>,
     pub label: String,
@@ -61,6 +63,7 @@ impl Case {
         Ok(Some(Case {
             setup: Setup::new(&scenario_of(record), catalogs)?,
             measured: record.result.clone().unwrap_or_default(),
+            medians: true,
             rows,
             label: label(record),
             version: record.engine_version.clone(),
@@ -108,7 +111,8 @@ impl Misfit<'_> {
         let mut out = Vec::new();
         for case in self.cases {
             let run = case.setup.simulate(&c, !case.rows.is_empty());
-            for &(key, sd) in FITTED {
+            let medians = |k: &Key| case.medians || !k.name().starts_with("median");
+            for &(key, sd) in FITTED.iter().filter(|f| medians(&f.0)) {
                 if let Some(z) = log_ratio(&case.measured, &run.metrics, key) {
                     out.push(pulled_in(z / sd));
                 }
@@ -192,30 +196,41 @@ pub fn fit_cases(cases: Vec<Case>) -> Result<Profile> {
 /// Shares of cached prompts that are tried.
 const WARM_SHARES: [f64; 2] = [0.5, 0.9];
 /// How much a warm prefix cache must explain, in units of the cost, to be believed.
-const WARM_GAIN: f64 = 25.0;
+const WARM_GAIN: f64 = 12.0;
 
-fn fit_group(key: GroupKey, cases: &[Case]) -> Result<GroupFit> {
-    let mut best = map_fit(&key, cases)?;
-    let mut chosen = cases.to_vec();
+/// The fit, and the cases with the share of cached prompts that explains them best.
+fn with_warm_caches(key: &GroupKey, cases: &[Case]) -> Result<(MapFit, Vec<Case>)> {
     // The shortest prompts are those that an earlier, longer run of the same seed would have left behind.
-    let shortest = (0..cases.len())
-        .filter(|&i| cases.len() > 1 && cases[i].setup.could_be_warm())
-        .min_by(|&a, &b| mean_input(&cases[a]).total_cmp(&mean_input(&cases[b])));
-    if let Some(first) = shortest {
-        let like = Warm::of(&cases[first].setup);
-        for share in WARM_SHARES {
-            let mut tried = cases.to_vec();
-            for case in
-                tried.iter_mut().filter(|c| like.is_like(&Warm::of(&c.setup)) && c.setup.could_be_warm())
-            {
-                case.setup.warm = share;
-            }
-            let other = map_fit(&key, &tried)?;
-            if other.cost + WARM_GAIN < best.cost {
-                (best, chosen) = (other, tried);
-            }
+    let shortest = cases
+        .iter()
+        .filter(|c| cases.len() > 1 && c.setup.could_be_warm())
+        .min_by(|a, b| mean_input(a).total_cmp(&mean_input(b)));
+    let Some(like) = shortest.map(|c| Warm::of(&c.setup)) else {
+        return Ok((map_fit(key, cases)?, cases.to_vec()));
+    };
+    let at_share = |share: f64| {
+        let mut tried = cases.to_vec();
+        for c in tried.iter_mut().filter(|c| like.is_like(&Warm::of(&c.setup)) && c.setup.could_be_warm()) {
+            c.setup.warm = share;
+            // Cached and computed requests make two heaps, and a median falls into the one or the other.
+            c.medians = false;
+        }
+        tried
+    };
+    let mut chosen = at_share(0.0);
+    let mut best = map_fit(key, &chosen)?;
+    for share in WARM_SHARES {
+        let tried = at_share(share);
+        let other = map_fit(key, &tried)?;
+        if other.cost + WARM_GAIN < best.cost {
+            (best, chosen) = (other, tried);
         }
     }
+    Ok((best, chosen))
+}
+
+fn fit_group(key: GroupKey, cases: &[Case]) -> Result<GroupFit> {
+    let (best, chosen) = with_warm_caches(&key, cases)?;
     let mut warm: Vec<Warm> =
         chosen.iter().filter(|c| c.setup.warm > 0.0).map(|c| Warm::of(&c.setup)).collect();
     warm.dedup_by(|a, b| a.is_like(b));

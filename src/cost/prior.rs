@@ -27,6 +27,8 @@ pub fn coefficients(setup: &Setup) -> Coefficients {
         c.emit_token = 85.0;
         // Steps with prompts run without a graph there and take 7 to 10 ms whatever their size.
         c.eager_launch = 220.0;
+        c.dense_compute *= 1.15;
+        c.kv_bandwidth *= 1.25;
     }
     if setup.config.weights.unwrap_or(model.precision) == Precision::Mxfp4 {
         // Shuffled copies and workspaces of the grouped kernels.

@@ -1,0 +1,83 @@
+//! `dyno predict` and `dyno fit` as commands: the contract's keys, intervals, exit codes, and that a profile
+//! moves a prediction towards what was measured.
+
+use assert_cmd::Command;
+use serde_json::{Value, json};
+use std::path::Path;
+
+fn dyno(args: &[&str]) -> std::process::Output {
+    Command::cargo_bin("dyno").expect("the binary").args(args).output().expect("it runs")
+}
+
+fn scenario(n: u32, concurrency: u32) -> Value {
+    json!({"engine": "vllm", "engine_version": "0.11.0", "model": "Qwen/Qwen3-8B", "hardware": "l40s-48gb",
+           "serve_command": "vllm serve Qwen/Qwen3-8B --max-model-len 8192",
+           "workload": {"dataset": "random", "input_len": 300, "output_len": 40, "num_prompts": n,
+                        "max_concurrency": concurrency, "seed": 1}})
+}
+
+fn write(path: &Path, value: &Value) {
+    std::fs::write(path, value.to_string()).expect("writable");
+}
+
+fn predict(args: &[&str]) -> Vec<Value> {
+    let out = dyno(&[&["predict", "--json", "--draws", "4"], args].concat());
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    serde_json::from_slice(&out.stdout).expect("only JSON on stdout")
+}
+
+fn value(v: &Value, key: &str, part: &str) -> f64 {
+    v["predicted"][key][part].as_f64().unwrap_or_else(|| panic!("{key}.{part} in {v}"))
+}
+
+#[test]
+fn scenarios_come_back_with_intervals_and_what_binds() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("scenarios.json");
+    write(&file, &json!([scenario(24, 4), scenario(24, 8)]));
+    let path = file.to_str().unwrap();
+    let all = predict(&["--scenarios", path, "--per-request"]);
+    assert_eq!(all.len(), 2);
+    for v in &all {
+        for key in ["total_token_throughput", "mean_ttft_ms", "p99_tpot_ms", "median_itl_ms", "mean_e2el_ms"]
+        {
+            let (low, mid, high) = (value(v, key, "p05"), value(v, key, "value"), value(v, key, "p95"));
+            assert!(0.0 < low && low < mid && mid < high, "{key}: {low} {mid} {high}");
+        }
+        assert!(v["binding"].as_str().is_some_and(|b| !b.is_empty()));
+        assert_eq!(v["requests"].as_array().map(Vec::len), Some(24));
+        assert!(v["basis"].as_str().is_some_and(|b| b.contains("prior")));
+    }
+    assert_eq!(all, predict(&["--scenarios", path, "--per-request"]), "equal seeds, equal answers");
+}
+
+#[test]
+fn a_profile_moves_a_prediction_to_what_was_measured() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, profile) = (dir.path().join("runs.json"), dir.path().join("profile.toml"));
+    write(&file, &json!([scenario(24, 4)]));
+    let before = predict(&["--scenarios", file.to_str().unwrap()]);
+    let slow = |key: &str| 1.5 * value(&before[0], key, "value");
+    let mut run = scenario(24, 4);
+    run["result"] =
+        json!({"completed": 24, "mean_tpot_ms": slow("mean_tpot_ms"), "mean_ttft_ms": slow("mean_ttft_ms")});
+    write(&file, &run);
+    let (runs, out) = (file.to_str().unwrap(), profile.to_str().unwrap());
+    let fitted = dyno(&["fit", "--observations", runs, "--where", "engine=vllm", "-o", out]);
+    assert!(fitted.status.success(), "{}", String::from_utf8_lossy(&fitted.stderr));
+    let after = predict(&["--profile", out, "--scenarios", runs]);
+    let ratio = value(&after[0], "mean_tpot_ms", "value") / slow("mean_tpot_ms");
+    assert!((ratio - 1.0).abs() < 0.05, "{ratio}");
+    assert!(after[0]["result"].is_null(), "a scenario carries no result");
+    assert!(after[0]["basis"].as_str().is_some_and(|b| b.starts_with("a fit")));
+}
+
+#[test]
+fn bad_input_and_hopeless_launches_have_their_exit_codes() {
+    let refused = dyno(&["predict", "--model", "Qwen/Qwen3-32B", "--hardware", "rtx-4090-24gb"]);
+    assert_eq!(refused.status.code(), Some(3));
+    let unknown = dyno(&["predict", "--model", "Qwen/Qwen3-8B", "--hardware", "no-such-gpu"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    let nothing = dyno(&["fit", "--observations", "/nonexistent.json", "-o", "/tmp/never.toml"]);
+    assert_eq!(nothing.status.code(), Some(2));
+}
