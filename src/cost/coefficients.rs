@@ -41,7 +41,7 @@ coefficients! {
     /// Share of peak arithmetic reached by grouped expert products at many tokens an expert.
     expert_compute "fraction of peak" 0.25 0.45,
     /// Share of peak arithmetic reached by prefill attention.
-    attention_compute "fraction of peak" 0.55 0.38,
+    attention_compute "fraction of peak" 0.55 0.28,
     /// Device time of a layer that no byte or FLOP explains: launch gaps, small kernels, barriers.
     layer_overhead "us per layer" 14.0 0.45,
     /// As `layer_overhead`, of the router, sorting and grouped kernels of a mixture-of-experts layer.
@@ -54,7 +54,7 @@ coefficients! {
     comm_latency "us per all-reduce" 13.0 0.45,
     /// Share of link bandwidth reached by large all-reduces.
     comm_bandwidth "fraction of link" 0.60 0.40,
-    /// Host time to launch one layer without a CUDA graph.
+    /// Host time to launch one layer of compiled code without a CUDA graph; three times that in eager mode.
     eager_launch "us per layer" 150.0 0.5,
     /// Host time of a step: schedule, prepare, update.
     host_step "us per step" 2300.0 0.35,

@@ -19,14 +19,14 @@ use std::collections::BTreeMap;
 
 /// Result keys that a fit compares, with the standard deviation of the logarithm of their ratio.
 pub const FITTED: &[(Key, f64)] = &[
-    (Key::TotalTokenThroughput, 0.02),
+    (Key::TotalTokenThroughput, 0.025),
     (Key::MeanTtftMs, 0.05),
     (Key::MedianTtftMs, 0.10),
     (Key::P99TtftMs, 0.10),
     (Key::MeanTpotMs, 0.03),
-    (Key::MedianTpotMs, 0.08),
+    (Key::MedianTpotMs, 0.07),
     (Key::P99TpotMs, 0.25),
-    (Key::MedianItlMs, 0.08),
+    (Key::MedianItlMs, 0.05),
 ];
 
 /// Share of its prior spread that a coefficient must lose to count as identified.

@@ -14,7 +14,7 @@ pub fn coefficients(setup: &Setup) -> Coefficients {
     let ampere = hw.sm.is_some_and(|sm| sm < 89);
     if model.attention_sinks && ampere {
         // Sinks rule out FlashAttention there; the Triton kernels that remain reach about a quarter.
-        c.attention_compute *= 0.36;
+        c.attention_compute *= 0.30;
         c.kv_bandwidth *= 0.4;
     }
     // Grouped kernels gain less from faster matrix units than dense ones: as the square root of the peak.
