@@ -190,12 +190,14 @@ struct Recorded {
     window: u32,
     /// Steps to wait, prompt, output, `max_tokens`, family of a shared prefix of four blocks.
     requests: Vec<(u32, u32, u32, u32, u64)>,
-    /// Tokens, rows, running, waiting, KV blocks in use.
-    steps: Vec<(u32, u32, u32, u32, u64)>,
+    steps: Vec<Line>,
 }
 
+/// Tokens, rows, running, waiting, KV blocks in use.
+type Line = (u32, u32, u32, u32, u64);
+
 /// Our scheduler under the same load, in the same record.
-fn replay(r: &Recorded) -> (Vec<(u32, u32, u32, u32, u64)>, u64) {
+fn replay(r: &Recorded) -> (Vec<Line>, u64) {
     let config = EngineConfig {
         version: (0, 32, 0),
         max_num_seqs: r.seqs,
