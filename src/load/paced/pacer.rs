@@ -127,7 +127,7 @@ impl Pacer {
         if last || gone {
             // Broken off a little later: what was written last must have left before.
             entry.broken = entry.job.breaks;
-            entry.due = Instant::now() + Duration::from_millis(5);
+            entry.due = Instant::now() + Duration::from_millis(20);
             return (entry.broken && !gone).then_some(entry);
         }
         entry.due = entry.job.started + entry.job.answer.due();
