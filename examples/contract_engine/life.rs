@@ -7,6 +7,7 @@ use crate::pace::{Engine, failure};
 use crate::script::{Failure, Flavour, How, Phase, Script};
 use crate::workers;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,6 +52,8 @@ async fn live(script: Script, launch: Launch, ready: Arc<AtomicBool>) {
     phase(&script, &launch, Phase::Start, &mut children).await;
     refuse_combinations(&script, &launch);
     children = workers::start(&script.workers);
+    // Processes talk through sockets among the temporary files; only an orderly end removes them.
+    let _ = std::os::unix::net::UnixListener::bind(socket_file());
     phase(&script, &launch, Phase::Load, &mut children).await;
     refuse_without_room(&script, &launch);
     phase(&script, &launch, Phase::KvCache, &mut children).await;
@@ -225,8 +228,13 @@ async fn broken(engine: &Engine, children: &mut Vec<Child>) {
     }
 }
 
+fn socket_file() -> PathBuf {
+    std::env::temp_dir().join(format!("7877310f-37e3-43f1-aae9-{:012x}", std::process::id()))
+}
+
 /// Ends the workers that listen, then the process.
 fn end(engine: &Engine, children: Vec<Child>) -> ! {
+    let _ = std::fs::remove_file(socket_file());
     for mut child in children {
         drop(child.stdin.take());
     }

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 const SUFFIX: &str = ".lease.json";
@@ -22,6 +23,9 @@ pub struct Lease {
     pub owner_start_ticks: u64,
     /// Kernel boot id: after a reboot nothing of the tree can be alive.
     pub boot_id: String,
+    /// Directory for the tree's temporary files; goes with the tree.
+    #[serde(default)]
+    temp_dir: Option<PathBuf>,
     #[serde(skip)]
     file: PathBuf,
 }
@@ -37,10 +41,25 @@ impl Lease {
             owner,
             owner_start_ticks: super::tree::stat_of(owner).map_or(0, |s| s.starttime),
             boot_id: boot_id(),
+            temp_dir: None,
             file: dir.join(format!("{name}{SUFFIX}")),
         };
         lease.write()?;
         Ok(lease)
+    }
+
+    /// A directory for the tree's temporary files, removed with the lease: an engine that is killed leaves
+    /// sockets and scratch files. Its path is short, since the path of a socket has room for 107 bytes.
+    pub fn temp_dir(&mut self) -> Result<PathBuf> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("dyno-{}-{}", self.owner, NEXT.fetch_add(1, Ordering::Relaxed));
+        let dir = std::env::temp_dir().join(name);
+        self.temp_dir = Some(dir.clone());
+        self.write()?;
+        std::fs::create_dir_all(&dir).map_err(|e| {
+            Error::failed("the directory for temporary files cannot be made").at(dir.display()).source(e)
+        })?;
+        Ok(dir)
     }
 
     /// Adds the leader once it is known.
@@ -59,7 +78,14 @@ impl Lease {
 
     /// The tree is gone: the lease ends.
     pub fn release(self) {
+        self.remove_temp_dir();
         let _ = std::fs::remove_file(&self.file);
+    }
+
+    fn remove_temp_dir(&self) {
+        if let Some(dir) = &self.temp_dir {
+            let _ = std::fs::remove_dir_all(dir);
+        }
     }
 
     fn owner_alive(&self) -> bool {
@@ -121,6 +147,7 @@ fn reap_one(file: &Path) -> Option<Reaped> {
         }
     }
     if reaped.survivors.is_empty() {
+        lease.remove_temp_dir();
         let _ = std::fs::remove_file(file);
     }
     Some(reaped)

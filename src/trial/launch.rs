@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::process::{Launch, Lease, Running, free_port, port_free, stop};
 use crate::scenario::EngineKind;
 use crate::telemetry::{EngineClient, LogTail};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ pub(super) struct Launched {
     pub(super) client: EngineClient,
     pub(super) api_key: Option<String>,
     pub(super) argv: Vec<String>,
-    pub(super) env: std::collections::BTreeMap<String, String>,
+    pub(super) env: BTreeMap<String, String>,
     pub(super) started: Instant,
     /// Before the start; empty without a GPU.
     pub(super) free_before: FreeMemory,
@@ -149,7 +150,11 @@ fn spawn(
     let marker = format!("{}-{}/{}", std::process::id(), unique(), spec.id);
     let mut lease = Lease::reserve(Path::new(&spec.dir), "engine", &marker, Some(port))
         .map_err(|e| unwritable(e.to_string()))?;
-    let launch = Launch { argv: argv.clone(), env: plan.env.clone(), dir: None, log: log.clone(), marker };
+    let mut env = plan.env.clone();
+    if let Ok(dir) = lease.temp_dir() {
+        keep_temporary_files_in(&mut env, &dir);
+    }
+    let launch = Launch { argv: argv.clone(), env, dir: None, log: log.clone(), marker };
     let emulated = failing.engine == EngineKind::Emulated;
     let free_before = if emulated { FreeMemory::default() } else { FreeMemory::now() };
     let started = Instant::now();
@@ -177,6 +182,21 @@ fn spawn(
         failing: failing.clone(),
         grace: Duration::from_secs_f64(spec.stop_grace_s.unwrap_or(adapter.stop_grace_s()).clamp(0.0, 600.0)),
     })
+}
+
+/// Sends the engine's temporary files where they can be removed with it. PyTorch keeps compiled code beside
+/// them unless told otherwise; that has to outlive the launch.
+fn keep_temporary_files_in(env: &mut BTreeMap<String, String>, dir: &Path) {
+    const COMPILED: &str = "TORCHINDUCTOR_CACHE_DIR";
+    if env.contains_key("TMPDIR") {
+        return;
+    }
+    if std::env::var_os(COMPILED).is_none() && !env.contains_key(COMPILED) {
+        let user = std::env::var("USER").unwrap_or_else(|_| "root".to_owned());
+        let shared = std::env::temp_dir().join(format!("torchinductor_{user}"));
+        env.insert(COMPILED.to_owned(), shared.display().to_string());
+    }
+    env.insert("TMPDIR".to_owned(), dir.display().to_string());
 }
 
 /// Nanoseconds since the epoch: with the pid, unique on this machine.
