@@ -159,7 +159,7 @@ fn a_server_that_counts_nothing_makes_the_run_invalid() {
 
 #[test]
 fn requests_that_hang_time_out_and_a_run_can_be_stopped() {
-    let options = RunOptions { request_timeout: Duration::from_millis(2000), ..RunOptions::default() };
+    let options = RunOptions { request_timeout: Duration::from_secs(2), ..RunOptions::default() };
     let pace = Pace { hang_share: 0.5, ..quick() };
     let r = Case { options, ..Case::completions(pace.clone(), "random:16/8,n=4") }.run();
     assert_eq!(r.errors[&ErrorKind::Timeout].count, 2);
