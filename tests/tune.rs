@@ -118,6 +118,11 @@ fn a_campaign_ends_in_a_report_that_the_record_gives_again() {
     assert_eq!(code, Some(0), "{stderr}");
     assert_eq!(read(&dir.join("report.md")), report, "the record alone gives the same bytes");
 
+    let (code, _, stderr) = finish(start("report --format html", &dir, ""));
+    assert_eq!(code, Some(0), "{stderr}");
+    let page = read(&dir.join("report.html"));
+    assert!(page.contains("(emulated, not measured") && page.contains("<svg") && !page.contains("<script"));
+
     // Another campaign may not begin here, and this one goes on only under its own plan.
     let (code, _, stderr) = finish(start(&format!("{PLAN} --out"), &dir, ""));
     assert!(code == Some(2) && stderr.contains("--resume"), "{stderr}");

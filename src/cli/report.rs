@@ -1,7 +1,7 @@
 //! `dyno report DIR`: the report written again from the record alone.
 
 use crate::error::{Error, Result};
-use crate::report::{Subject, markdown, recommendation};
+use crate::report::{Subject, html, markdown, recommendation};
 use crate::scenario::write_whole;
 use crate::store::{RunFile, TrialLine, Verdict, read_journal, read_run};
 use clap::{Args, ValueEnum};
@@ -14,7 +14,7 @@ pub(super) struct ReportArgs {
     dir: PathBuf,
     #[arg(long, value_enum, default_value = "md")]
     format: Format,
-    /// File to write [default: DIR/report.md or DIR/recommendation.json]; `-` for standard output
+    /// File to write [default: DIR/report.md, report.html or recommendation.json]; `-` for standard output
     #[arg(long, short)]
     out: Option<PathBuf>,
 }
@@ -22,6 +22,7 @@ pub(super) struct ReportArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     Md,
+    Html,
     Json,
 }
 
@@ -43,6 +44,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
     let subject = Subject { run: &run, trials: &contents.trials, verdict: &verdict };
     let (name, text) = match args.format {
         Format::Md => ("report.md", markdown(&subject)),
+        Format::Html => ("report.html", html(&subject)?),
         Format::Json => ("recommendation.json", json_text(&subject).unwrap_or_else(|| "null\n".to_owned())),
     };
     match &args.out {

@@ -135,10 +135,11 @@ fn combine(
     ev.expect(Stage::Combine, 1);
     let runs = Runs::primary(0, 1);
     let gain = |ledger: &Ledger, c: &Candidate| ledger.effect(c, base, settings).map(|e| e.gain.value);
-    if space.admits(&all) && launch(ev, ledger, Stage::Combine, &all, runs, base, settings)? {
-        if gain(ledger, &all) >= gain(ledger, first) {
-            return Ok(all);
-        }
+    if space.admits(&all)
+        && launch(ev, ledger, Stage::Combine, &all, runs, base, settings)?
+        && gain(ledger, &all) >= gain(ledger, first)
+    {
+        return Ok(all);
     }
     let mut best = first.clone();
     for (part, _) in &kept[1..] {

@@ -96,15 +96,13 @@ impl Surrogate {
                 noise,
             })
             .collect();
-        let n = self.seen.len();
-        let mut k = vec![vec![0.0; n]; n];
-        for i in 0..n {
-            for j in 0..n {
-                k[i][j] = self.shared(&self.seen[i].candidate, &self.seen[j].candidate);
-            }
-            k[i][i] += self.seen[i].noise;
-        }
-        self.factor = cholesky(k);
+        let row = |(i, a): (usize, &Seen)| -> Vec<f64> {
+            let of = |(j, b): (usize, &Seen)| {
+                self.shared(&a.candidate, &b.candidate) + if i == j { a.noise } else { 0.0 }
+            };
+            self.seen.iter().enumerate().map(of).collect()
+        };
+        self.factor = cholesky(self.seen.iter().enumerate().map(row).collect());
         let y: Vec<f64> = self.seen.iter().map(|s| s.surprise).collect();
         self.weights = backward(&self.factor, forward(&self.factor, y));
     }
@@ -135,8 +133,8 @@ fn cholesky(mut a: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
             let s: f64 = (0..j).map(|k| a[i][k] * a[j][k]).sum();
             a[i][j] = (a[i][j] - s) / a[j][j];
         }
-        for i in 0..j {
-            a[i][j] = 0.0;
+        for row in a.iter_mut().take(j) {
+            row[j] = 0.0;
         }
     }
     a
