@@ -61,7 +61,9 @@ impl Evaluator for Hidden<'_> {
         if ask.runs.scope == Scope::Probes {
             let seen =
                 probes(self.plan.seed).iter().filter_map(|w| self.run(&ask.candidate, w)).collect::<Vec<_>>();
-            seen.iter().for_each(|r| self.observed.add(r));
+            for r in &seen {
+                self.observed.add(r);
+            }
             return Ok(Answer::default());
         }
         let Some(score) = self.truth(&ask.candidate) else {

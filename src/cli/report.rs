@@ -79,13 +79,11 @@ fn json_text(subject: &Subject<'_>) -> Option<String> {
 
 /// The closing words of a finished campaign.
 pub(super) fn print_conclusion(json: bool, dir: &Path, written: &Written) {
-    match (&written.json, json) {
-        (Some(text), true) => print(text),
-        _ => {
-            let command = written.command.as_ref().map_or(String::new(), |c| format!("\n    {c}\n"));
-            print(&format!("{}\n{command}\nReport: {}\n", written.sentence, dir.join("report.md").display()));
-        }
+    if let (Some(text), true) = (&written.json, json) {
+        return print(text);
     }
+    let command = written.command.as_ref().map_or(String::new(), |c| format!("\n    {c}\n"));
+    print(&format!("{}\n{command}\nReport: {}\n", written.sentence, dir.join("report.md").display()));
 }
 
 #[expect(clippy::print_stdout, reason = "the result is this command's output")]

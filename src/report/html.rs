@@ -96,7 +96,8 @@ fn workloads(s: &Subject<'_>) -> Vec<minijinja::Value> {
             .collect();
         let pair = w.metrics.iter().find(|m| m.key == s.run.plan.objective.key().name());
         let chart = pair.map(|m| {
-            let bar = |label: &str, value, strong| Bar { label: label.into(), value, text: number(value), strong };
+            let bar =
+                |label: &str, value, strong| Bar { label: label.into(), value, text: number(value), strong };
             bars(&[bar("Defaults", m.before, false), bar("Tuned", m.after, true)])
         });
         context! { name => w.name.clone(), metrics, chart => chart.unwrap_or_default() }

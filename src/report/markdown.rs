@@ -125,9 +125,7 @@ fn flags(s: &Subject<'_>) -> String {
          alone: against the recommended command without it), positive is better, with its 95 % interval.\n\n| Flag | Effect | Beyond the noise | In the command | How it works |\n|---|--:|---|---|---|\n",
     );
     for f in &s.verdict.flags {
-        let label = base.with(&f.flag, f.value.clone());
-        let label =
-            Candidate { flags: [(f.flag.clone(), f.value.clone())].into(), env: Default::default(), ..label };
+        let label = Candidate::baseline(&base.engine).with(&f.flag, f.value.clone());
         let failed = s
             .verdict
             .tried

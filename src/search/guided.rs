@@ -213,7 +213,7 @@ fn settle(
     ledger: &mut Ledger,
     settings: &Settings,
 ) -> Result<Candidate, Stop> {
-    let (mut best, _) = sweep.incumbent(ledger);
+    let mut best = stripped(ev, sweep, ledger, settings)?;
     let mut proven: Vec<String> = Vec::new();
     loop {
         let flags = changed(&best, sweep.base);
@@ -242,6 +242,37 @@ fn settle(
             best = less;
         }
     }
+}
+
+/// The incumbent without all the flags that are believed to bring less than a flag must, taken out in one
+/// launch, unless that turns out worse beyond the noise.
+fn stripped(
+    ev: &mut dyn Evaluator,
+    sweep: &mut Sweep<'_>,
+    ledger: &mut Ledger,
+    settings: &Settings,
+) -> Result<Candidate, Stop> {
+    let (best, held) = sweep.incumbent(ledger);
+    let idle = changed(&best, sweep.base).into_iter().filter(|f| {
+        let brings = held.mean - sweep.belief(&without(&best, f, sweep.base)).mean;
+        brings < settings.min_gain
+    });
+    let less = idle.fold(best.clone(), |c, f| without(&c, &f, sweep.base));
+    if less == best || !sweep.space.admits(&less) {
+        return Ok(best);
+    }
+    if !ledger.tried(&less) {
+        if !ev.affordable() {
+            return Ok(best);
+        }
+        ev.expect(Stage::Neighbours, 1);
+        let runs = Runs::primary(0, 1);
+        ledger.run(ev, &Ask { stage: Stage::Neighbours, candidate: less.clone(), launch: 0, runs })?;
+        sweep.learn(ledger, settings);
+    }
+    let needed =
+        ledger.effect(&best, &less, settings).is_none_or(|e| e.is_gain() && e.gain.value > settings.min_gain);
+    Ok(if needed { best } else { less })
 }
 
 /// `c` with one flag as in the base.
@@ -293,6 +324,16 @@ mod tests {
         }
     }
 
+    struct Flat;
+    impl Forecaster for Flat {
+        fn score(&mut self, _: &Candidate) -> Option<f64> {
+            Some(1.0)
+        }
+        fn learn(&mut self) -> bool {
+            false
+        }
+    }
+
     fn search(factor: f64, seed: u64) -> (Candidate, Swept, usize) {
         let space = FakeSpace::new(&[("async", 1), ("seqs", 4), ("dead", 3), ("dull", 4)]);
         let base = Candidate::baseline("x");
@@ -336,15 +377,6 @@ mod tests {
                 let runs = Runs::primary(0, 3);
                 let ask = Ask { stage: Stage::Baseline, candidate: base.clone(), launch, runs };
                 ledger.run(&mut ev, &ask).unwrap();
-            }
-            struct Flat;
-            impl Forecaster for Flat {
-                fn score(&mut self, _: &Candidate) -> Option<f64> {
-                    Some(1.0)
-                }
-                fn learn(&mut self) -> bool {
-                    false
-                }
             }
             guided(&mut ev, &mut Flat, &space, &base, &mut ledger, &settings).unwrap().0 == base
         });

@@ -292,7 +292,9 @@ mod tests {
 
     fn observation(values: &[(Key, f64)]) -> Record {
         let mut m = Metrics::default();
-        values.iter().for_each(|&(k, v)| m.set(k, v));
+        for &(k, v) in values {
+            m.set(k, v);
+        }
         Record { result: Some(m), ..Record::default() }
     }
 
