@@ -149,3 +149,24 @@ fn a_ramp_shows_steps_breakpoints_and_zones() {
     assert_eq!(ramp["steps"].as_array().unwrap().len(), 3);
     assert_eq!(ramp["climb_ended"], "bound");
 }
+
+#[test]
+fn a_mixture_is_measured_as_a_whole_and_by_its_parts() {
+    let server = server(quick());
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("o.json");
+    dyno()
+        .args(["bench", "--base-url", &server.base_url(), "--max-concurrency", "4"])
+        .args(["--workload", "mix:0.75*random:16/2+0.25*random:32/8;prefix=16,n=20,seed=3", "--out"])
+        .arg(&out)
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("Successful requests:                     20 "))
+        .stderr(predicate::str::contains("part random:16/2: 15 requests"));
+    let record = llm_dyno::scenario::read_records(&out).unwrap().remove(0);
+    let parts = record.result.unwrap().extra["components"].clone();
+    assert_eq!(parts[1]["completed"], 5);
+    // The shared prefix of the second part comes on top of its own 32 tokens.
+    assert_eq!(parts[1]["total_input_tokens"], 5 * 48);
+    assert_eq!(record.workload.unwrap().parts().len(), 2);
+}

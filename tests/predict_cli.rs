@@ -81,3 +81,37 @@ fn bad_input_and_hopeless_launches_have_their_exit_codes() {
     let nothing = dyno(&["fit", "--observations", "/nonexistent.json", "-o", "/tmp/never.toml"]);
     assert_eq!(nothing.status.code(), Some(2));
 }
+
+#[test]
+fn a_mixture_is_predicted_as_a_whole_and_by_its_parts() {
+    let mix = "mix:0.75*random:100/10+0.25*random:1000/60,n=40,rate=4,seed=5";
+    let one = ["--model", "Qwen/Qwen3-8B", "--hardware", "l40s-48gb", "--workload", mix];
+    let all = predict(&[&one[..], &["--", "--max-model-len", "8192"]].concat());
+    assert_eq!(value(&all[0], "total_output_tokens", "value"), 30.0 * 10.0 + 10.0 * 60.0);
+    assert!(all[0].get("requests").is_none(), "only with --per-request");
+    let parts = all[0]["predicted_components"].as_array().unwrap();
+    let figure = |i: usize, key: &str| parts[i][key].as_f64().unwrap_or_else(|| panic!("{key} in {parts:?}"));
+    assert_eq!((figure(0, "completed"), figure(1, "completed")), (30.0, 10.0));
+    assert!(figure(1, "mean_e2el_ms") > 3.0 * figure(0, "mean_e2el_ms"), "{parts:?}");
+    // The pooled mean is the mean of the parts, weighted by their requests.
+    let pooled = (30.0 * figure(0, "mean_ttft_ms") + 10.0 * figure(1, "mean_ttft_ms")) / 40.0;
+    let whole = value(&all[0], "mean_ttft_ms", "value");
+    assert!((pooled / whole - 1.0).abs() < 0.35, "{pooled} {whole}");
+    // The same from a file.
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("s.json");
+    let mut record = all[0].clone();
+    for key in ["predicted", "predicted_components", "binding", "basis", "notes"] {
+        record.as_object_mut().unwrap().remove(key);
+    }
+    write(&file, &record);
+    let again = predict(&["--scenarios", file.to_str().unwrap()]);
+    assert_eq!(again[0]["predicted_components"], all[0]["predicted_components"]);
+    // A mistake inside a part is named where it stands.
+    record["workload"]["components"][1]["workload"]["inputlen"] = json!(3);
+    write(&file, &record);
+    let out = dyno(&["predict", "--scenarios", file.to_str().unwrap()]);
+    assert_eq!(out.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(text.contains("workload.components[1].workload.inputlen: unknown key"), "{text}");
+}

@@ -117,10 +117,11 @@ impl RampPlan<'_> {
             cancel: self.cancel.clone(),
             ..RunOptions::default()
         };
-        let (result, engine) = self.watched(|| load::run(&self.target, &requests, &options))?;
+        let (mut result, engine) = self.watched(|| load::run(&self.target, &requests, &options))?;
         if result.cancelled {
             return Ok(None);
         }
+        result.add_components(&workload, None)?;
         let lightest = before.first().and_then(|s| s.result.get(Key::MeanTtftMs));
         Ok(Some(step(load, result, engine, lightest)))
     }

@@ -10,7 +10,7 @@ use crate::load::{
 };
 use crate::scenario::{Key, Record, to_vllm_json, write_records, write_whole};
 use crate::telemetry::{EngineClient, Sampler};
-use crate::workload::{self, Dataset, PlannedRequest, RequestRate, WorkloadSpec};
+use crate::workload::{self, PlannedRequest, RequestRate, WorkloadSpec};
 use clap::{Args, ValueEnum};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -22,7 +22,8 @@ pub(super) struct BenchArgs {
     #[command(flatten)]
     server: ServerArgs,
     /// short, medium, long, very-long, sharegpt[:FILE], random:IN/OUT, trace:FILE, custom:FILE or chat, each with
-    /// `,n=500,seed=42,rate=inf,concurrency=256,...`
+    /// `,n=500,seed=42,rate=inf,concurrency=256,...`; a weighted mixture of them:
+    /// `mix:0.7*sharegpt+0.3*random:2000/100;prefix=512,n=200` (settings of one part after `;`)
     #[arg(long)]
     workload: WorkloadSpec,
     /// Most requests in flight
@@ -254,6 +255,7 @@ fn once(
     let result = crate::load::run(&target(args, plan, server), requests, &options);
     drop(done);
     let mut result = result?;
+    result.add_components(&plan.workload, plan.goodput)?;
     let counted = sampler.and_then(|s| s.finish().hit_ratio());
     if let Some(share) = counted.or_else(|| result.cached_share()) {
         result.metrics.extra.insert("cache_hit_ratio".into(), serde_json::json!((share * 1e4).round() / 1e4));
@@ -310,9 +312,7 @@ const COLD: f64 = 0.01;
 fn cache_remarks(plan: &Plan, m: &Measured) -> Vec<String> {
     let ratio = |r: &LoadResult| r.metrics.extra.get("cache_hit_ratio").and_then(serde_json::Value::as_f64);
     let mut lines = Vec::new();
-    let unrelated =
-        plan.workload.dataset == Dataset::Random && plan.workload.random_prefix_len.unwrap_or(0) == 0;
-    if let Some(share) = ratio(&m.result).filter(|&s| s > COLD && unrelated) {
+    if let Some(share) = ratio(&m.result).filter(|&s| s > COLD && !plan.workload.shares_prompts()) {
         lines.push(format!(
             "NOT COLD: {:.0} % of the prompt tokens came from the prefix cache; use another --seed, or restart the server",
             share * 100.0

@@ -113,7 +113,7 @@ pub(super) fn run(args: PredictArgs) -> Result<()> {
     let predictor =
         Predictor { draws: args.draws, seed: args.seed, ..Predictor::new(&catalogs, profile.as_ref()) };
     let outcomes: Vec<Result<Prediction>> =
-        records.iter().map(|r| predictor.predict(r, args.per_request)).collect();
+        records.iter().map(|r| predictor.predict(r, args.per_request || is_mixture(r))).collect();
     for (i, o) in outcomes.iter().enumerate() {
         match o {
             Err(e) if e.kind != Kind::Infeasible => return Err(Error::usage(format!("scenario {i}: {e}"))),
@@ -121,7 +121,8 @@ pub(super) fn run(args: PredictArgs) -> Result<()> {
         }
     }
     if args.json {
-        let all: Vec<Value> = records.iter().zip(&outcomes).map(|(r, o)| to_json(r, o)).collect();
+        let all: Vec<Value> =
+            records.iter().zip(&outcomes).map(|(r, o)| to_json(r, o, args.per_request)).collect();
         super::out::line(serde_json::to_string_pretty(&all).unwrap_or_default());
     } else {
         super::out::line(table(&records, &outcomes));
@@ -141,7 +142,11 @@ pub(super) fn run(args: PredictArgs) -> Result<()> {
     Ok(())
 }
 
-fn to_json(record: &Record, outcome: &Result<Prediction>) -> Value {
+fn is_mixture(record: &Record) -> bool {
+    record.requests.is_none() && record.workload.as_ref().is_some_and(|w| !w.parts().is_empty())
+}
+
+fn to_json(record: &Record, outcome: &Result<Prediction>, per_request: bool) -> Value {
     let mut record = record.clone();
     record.result = None;
     let p = match outcome {
@@ -151,7 +156,9 @@ fn to_json(record: &Record, outcome: &Result<Prediction>) -> Value {
             return serde_json::to_value(&record).unwrap_or_default();
         }
     };
-    if !p.simulated.requests.is_empty() {
+    let parts =
+        record.workload.as_ref().filter(|_| is_mixture(&record)).map(|w| parts(w, &p.simulated.requests));
+    if per_request && !p.simulated.requests.is_empty() {
         record.requests = Some(p.simulated.requests.iter().map(row).collect());
     }
     let mut value = serde_json::to_value(&record).unwrap_or_default();
@@ -159,11 +166,42 @@ fn to_json(record: &Record, outcome: &Result<Prediction>) -> Value {
         p.values.iter().map(|(k, v)| (k.name().to_owned(), json!(rounded(*v)))).collect();
     if let Some(o) = value.as_object_mut() {
         o.insert("predicted".into(), Value::Object(predicted));
+        if let Some(parts) = parts {
+            o.insert("predicted_components".into(), parts);
+        }
         o.insert("binding".into(), json!(p.binding));
         o.insert("basis".into(), json!(p.basis));
         o.insert("notes".into(), json!(p.notes));
     }
     value
+}
+
+/// What each part of a mixture would see: means and 99th percentiles of the central simulation.
+fn parts(workload: &WorkloadSpec, requests: &[crate::sim::RequestOutcome]) -> Value {
+    let Ok(part_of) = crate::workload::part_of_each(workload) else { return Value::Null };
+    let figures = |(i, part): (usize, &crate::workload::Component)| {
+        let mine = requests.iter().zip(&part_of).filter(|(r, p)| **p == i && !r.failed).map(|(r, _)| r);
+        let mine: Vec<&crate::sim::RequestOutcome> = mine.collect();
+        let mut all =
+            json!({"workload": part.workload.label(), "weight": part.weight, "completed": mine.len()});
+        let mut put = |name: &str, mut values: Vec<f64>| {
+            if !values.is_empty() {
+                values.sort_by(f64::total_cmp);
+                let r = |x: f64| format!("{x:.6e}").parse::<f64>().unwrap_or(x);
+                all[format!("mean_{name}_ms")] = json!(r(crate::stats::mean(&values)));
+                all[format!("p99_{name}_ms")] = json!(r(crate::stats::quantile_sorted(&values, 0.99)));
+            }
+        };
+        put("ttft", mine.iter().map(|r| r.ttft().millis()).collect());
+        let tpot = |r: &&crate::sim::RequestOutcome| {
+            let after_first = r.output_tokens.checked_sub(1).filter(|n| *n > 0)?;
+            Some((r.e2e().millis() - r.ttft().millis()) / f64::from(after_first))
+        };
+        put("tpot", mine.iter().filter_map(tpot).collect());
+        put("e2el", mine.iter().map(|r| r.e2e().millis()).collect());
+        all
+    };
+    workload.parts().iter().enumerate().map(figures).collect()
 }
 
 fn row(r: &crate::sim::RequestOutcome) -> RequestRow {

@@ -89,6 +89,9 @@ pub fn label(r: &Record) -> String {
     let command = r.serve_command.as_deref().unwrap_or("");
     let Some(w) = &r.workload else { return command.to_owned() };
     let mut text = format!("{command} | {}", w.dataset.id());
+    if !w.parts().is_empty() {
+        text = format!("{command} | {}", w.label());
+    }
     if let (Some(i), Some(o)) = (w.input_len, w.output_len) {
         text += &format!(" {i}/{o}");
     }

@@ -68,6 +68,7 @@ impl LoadResult {
         if let (Some(mean), Some(max)) = (extra("mean_send_late_ms"), extra("max_send_late_ms")) {
             lines.push(format!("sent after the intended time: mean {mean:.2} ms, at most {max:.2} ms"));
         }
+        lines.extend(self.metrics.extra.get("components").map(super::parts::remarks).unwrap_or_default());
         let h = &self.health;
         if let Some(cpu) = h.cpu_s_per_million_tokens {
             lines.push(format!(

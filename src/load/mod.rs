@@ -25,6 +25,7 @@ mod metrics;
 mod options;
 mod outcome;
 pub mod paced;
+mod parts;
 mod plan;
 mod request;
 mod run;

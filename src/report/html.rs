@@ -122,12 +122,7 @@ fn trial_bar(s: &Subject<'_>, t: &TrialLine) -> Bar {
     let primary = &s.run.plan.primary().spec;
     let values: Vec<f64> = Subject::runs(t)
         .iter()
-        .filter(|m| {
-            m.invalid.is_empty()
-                && m.workload.dataset == primary.dataset
-                && m.workload.num_prompts == primary.num_prompts
-                && m.workload.input_len == primary.input_len
-        })
+        .filter(|m| m.invalid.is_empty() && m.workload.same_kind(primary))
         .filter_map(|m| s.run.plan.objective.value(&m.observation, &s.run.plan.slo))
         .collect();
     let value = if values.is_empty() { 0.0 } else { crate::stats::mean(&values) };

@@ -285,11 +285,7 @@ fn raw_trial(s: &Subject<'_>, t: &TrialLine) -> String {
         out.push('\n');
     }
     for m in Subject::runs(t) {
-        let name = s.run.plan.workloads.iter().find(|w| {
-            w.spec.dataset == m.workload.dataset
-                && w.spec.num_prompts == m.workload.num_prompts
-                && w.spec.input_len == m.workload.input_len
-        });
+        let name = s.run.plan.workloads.iter().find(|w| w.spec.same_kind(&m.workload));
         let seed = m.workload.seed.map_or(String::new(), |x| format!(", seed {x}"));
         let _ = write!(out, "\n`{}`{seed}, repeat {}", name.map_or("workload", |w| &w.name), m.repeat);
         if let Some(hits) = m.cache_hit_ratio {

@@ -52,14 +52,7 @@ impl<'a> Subject<'a> {
     pub(super) fn observation(&self, candidate: &Candidate) -> Option<&'a Record> {
         let mine = self.trials.iter().rev().filter(|t| t.result.spec.candidate == *candidate);
         let valid = mine.flat_map(Self::runs).filter(|m| m.invalid.is_empty());
-        let of_primary = |m: &&Measured| {
-            let (a, b) = (&m.workload, &self.run.plan.primary().spec);
-            a.dataset == b.dataset
-                && a.input_len == b.input_len
-                && a.output_len == b.output_len
-                && a.num_prompts == b.num_prompts
-                && a.path == b.path
-        };
+        let of_primary = |m: &&Measured| m.workload.same_kind(&self.run.plan.primary().spec);
         valid.filter(of_primary).map(|m| &m.observation).next()
     }
 

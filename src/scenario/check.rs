@@ -5,13 +5,37 @@ use crate::data::schema::{self, Key, Shape, opt, req};
 use crate::error::Problem;
 use serde_json::{Map, Value};
 
-const DATASETS: &[&str] = &["random", "sharegpt", "trace", "chat", "custom"];
+const DATASETS: &[&str] = &["random", "sharegpt", "trace", "chat", "custom", "mix"];
+const PART_DATASETS: &[&str] = &["random", "sharegpt", "trace", "chat", "custom"];
 
 const STAGE: &[Key] =
     &[req("rate", Shape::Number), req("seconds", Shape::Positive), opt("exponential", Shape::Bool)];
 
+/// What one part of a mixture may say.
+const PART: &[Key] = &[
+    req("dataset", Shape::OneOf(PART_DATASETS)),
+    opt("path", Shape::Text),
+    opt("input_len", Shape::Count),
+    opt("output_len", Shape::Count),
+    opt("random_range_ratio", Shape::Number),
+    opt("random_prefix_len", Shape::Count),
+    opt("input_range", Shape::List(&Shape::Count)),
+    opt("output_range", Shape::List(&Shape::Count)),
+    opt("prefix_share", Shape::Number),
+    opt("prefix_groups", Shape::Count),
+    opt("think_time_s", Shape::Number),
+    opt("turns", Shape::Count),
+    opt("context_min", Shape::Count),
+    opt("context_max", Shape::Count),
+    opt("source", Shape::Text),
+    opt("note", Shape::Text),
+];
+
+const COMPONENT: &[Key] = &[req("weight", Shape::Positive), req("workload", Shape::Table(PART))];
+
 const WORKLOAD: &[Key] = &[
     req("dataset", Shape::OneOf(DATASETS)),
+    opt("components", Shape::List(&Shape::Table(COMPONENT))),
     opt("path", Shape::Text),
     opt("input_len", Shape::Count),
     opt("output_len", Shape::Count),
@@ -132,6 +156,13 @@ fn workload(w: &Map<String, Value>, has_requests: bool, say: &mut dyn FnMut(&str
                     say(key, "missing or 0, and dataset is random".into(), "tokens a request, such as 2000");
                 }
             }
+        }
+        Some("mix") if w.get("components").and_then(Value::as_array).is_none_or(Vec::is_empty) => {
+            say(
+                "components",
+                "missing or empty, and dataset is mix".into(),
+                "the parts, each with its weight",
+            );
         }
         Some("trace" | "custom") if !has_requests && !w.contains_key("path") => {
             say("path", "missing, and the record has no `requests`".into(), "the CSV or JSONL file");

@@ -8,7 +8,7 @@ use crate::load::{self, Cancel, LoadResult, Progress, RunOptions, Secret, Target
 use crate::scenario::{EngineKind, Record, RequestRow};
 use crate::telemetry::Sampler;
 use crate::telemetry::sampler::{Deltas, Peaks};
-use crate::workload::{Dataset, PlannedRequest, WorkloadSpec, generate_run};
+use crate::workload::{PlannedRequest, WorkloadSpec, generate_run};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
@@ -53,11 +53,6 @@ pub(super) fn run(
     Ok(made)
 }
 
-/// Prompts that have something in common by intent: hits are then part of the workload.
-fn shares_prompts(w: &WorkloadSpec) -> bool {
-    w.dataset != Dataset::Random || w.random_prefix_len.is_some_and(|n| n > 0)
-}
-
 fn once(
     spec: &TrialSpec,
     l: &mut Launched,
@@ -76,8 +71,11 @@ fn once(
     l.client.reset_cache();
     let started_unix_s = super::run::unix_now();
     let began = Instant::now();
-    let (result, deltas, peaks) = watched(spec, l, ready, &requests, id, cancel, observer)?;
+    let (mut result, deltas, peaks) = watched(spec, l, ready, &requests, id, cancel, observer)?;
     answered(l, &result)?;
+    result
+        .add_components(workload, None)
+        .map_err(|e| l.failing.of(Class::BadValue, "run", &e.to_string(), "correct the workload"))?;
     let wall_s = began.elapsed().as_secs_f64();
     let hit_ratio = deltas.hit_ratio().or_else(|| result.cached_share());
     let invalid = reasons(&result, hit_ratio, workload);
@@ -246,7 +244,7 @@ fn answered(l: &mut Launched, result: &LoadResult) -> Result<(), Box<Failure>> {
 /// Why the run must not be used.
 fn reasons(result: &LoadResult, hits: Option<f64>, workload: &WorkloadSpec) -> Vec<String> {
     let mut invalid = result.invalid.clone();
-    if let Some(ratio) = hits.filter(|r| *r > CLEAN_HIT_RATIO && !shares_prompts(workload)) {
+    if let Some(ratio) = hits.filter(|r| *r > CLEAN_HIT_RATIO && !workload.shares_prompts()) {
         invalid.push(format!("{:.1} % of the prompt tokens came from the prefix cache", ratio * 100.0));
     }
     for (kind, errors) in &result.errors {
@@ -345,13 +343,5 @@ mod tests {
         assert_eq!(quoted(r#"{"mode": 3}"#), r#"'{"mode": 3}'"#);
         assert_eq!(quoted("it's"), r"'it'\''s'");
         assert_eq!(quoted(""), "''");
-    }
-
-    #[test]
-    fn prompts_with_a_common_beginning_may_hit_the_cache() {
-        let mut w = WorkloadSpec::random(100, 10, 5, 1);
-        assert!(!shares_prompts(&w));
-        w.random_prefix_len = Some(50);
-        assert!(shares_prompts(&w));
     }
 }

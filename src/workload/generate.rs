@@ -2,7 +2,7 @@
 
 use super::{
     Dataset, Follows, PlannedRequest, Prompt, RequestRate, RequestShape, WorkloadSpec, arrivals, chat,
-    custom, lengths, prompts, sharegpt, trace,
+    custom, lengths, mix, prompts, sharegpt, trace,
 };
 use crate::error::{Error, Problem, Result};
 use crate::units::Nanos;
@@ -14,6 +14,7 @@ const ARRIVALS: u64 = 1;
 const PROMPTS: u64 = 2;
 const SHARED_PREFIX: u64 = 3;
 const PREFIX_CHOICE: u64 = 4;
+pub(super) const MIX: u64 = 5;
 
 /// The `stream`-th independent generator of a seed.
 pub(super) fn rng(seed: u64, stream: u64) -> ChaCha8Rng {
@@ -23,9 +24,9 @@ pub(super) fn rng(seed: u64, stream: u64) -> ChaCha8Rng {
 }
 
 /// One request before its prompt is made.
-struct Draft {
+pub(super) struct Draft {
     /// None where the arrival is drawn.
-    arrival: Option<Nanos>,
+    pub(super) arrival: Option<Nanos>,
     input: u32,
     output: u32,
     /// None where it is made of random ids.
@@ -34,11 +35,18 @@ struct Draft {
     prefix: Option<u32>,
     /// Session and turn of a chat, and the think time before the turn.
     turn: Option<(u32, u32, Nanos)>,
+    /// Which part of a mixture it belongs to.
+    pub(super) part: usize,
 }
 
 impl Draft {
     fn lengths((input, output): (u32, u32)) -> Draft {
-        Draft { arrival: None, input, output, prompt: None, prefix: None, turn: None }
+        Draft { arrival: None, input, output, prompt: None, prefix: None, turn: None, part: 0 }
+    }
+
+    /// Whether it waits for the draft before it.
+    pub(super) fn follows(&self) -> bool {
+        self.turn.is_some_and(|t| t.1 > 0)
     }
 }
 
@@ -56,12 +64,18 @@ pub fn shapes(spec: &WorkloadSpec) -> Result<Vec<RequestShape>> {
 /// The requests with their arrivals, in order of arrival (chat: session by session).
 fn drafts(spec: &WorkloadSpec) -> Result<Vec<(Nanos, Draft)>> {
     check(spec)?;
-    let seed = spec.seed.unwrap_or(0);
     let n = spec.num_prompts.unwrap_or(1000) as usize;
     // Stages last as long as they last: they say how many requests there are.
     let n = spec.stages.as_deref().map_or(n, |stages| arrivals::staged_count(spec, stages).min(1 << 24));
+    let drafts = if spec.dataset == Dataset::Mix { mix::drafts(spec, n)? } else { contents(spec, n)? };
+    Ok(arrange(spec, drafts))
+}
+
+/// `n` requests (chat: sessions) of a workload that is no mixture, in their own order.
+pub(super) fn contents(spec: &WorkloadSpec, n: usize) -> Result<Vec<Draft>> {
+    let seed = spec.seed.unwrap_or(0);
     let lengths = &mut rng(seed, LENGTHS);
-    let drafts: Vec<Draft> = match (spec.dataset, spec.path.as_deref()) {
+    Ok(match (spec.dataset, spec.path.as_deref()) {
         (Dataset::Random, _) => {
             let prefixes = lengths::prefixes(spec, n, &mut rng(seed, PREFIX_CHOICE));
             let prefix_len = spec.random_prefix_len.unwrap_or(0);
@@ -104,8 +118,14 @@ fn drafts(spec: &WorkloadSpec) -> Result<Vec<(Nanos, Draft)>> {
                 ..Draft::lengths((t.input, t.output))
             })
             .collect(),
-    };
-    Ok(arrange(spec, drafts))
+        // Refused by the check: a mixture holds no mixture.
+        (Dataset::Mix, _) => Vec::new(),
+    })
+}
+
+/// Which part of the mixture each request belongs to, by its id.
+pub fn part_of_each(spec: &WorkloadSpec) -> Result<Vec<usize>> {
+    Ok(drafts(spec)?.into_iter().map(|(_, d)| d.part).collect())
 }
 
 /// Gives every draft its arrival: the file's own, or drawn ones.
@@ -145,11 +165,8 @@ pub fn generate_run(spec: &WorkloadSpec, vocab: u32, run: u64) -> Result<Vec<Pla
     let seed = spec.seed.unwrap_or(0);
     // Runs are far apart in stream space; the streams below are those of lengths and arrivals.
     let streams = run.wrapping_mul(16);
-    let mut prefix_ids = rng(seed, streams.wrapping_add(SHARED_PREFIX));
-    let prefix_len = spec.random_prefix_len.unwrap_or(0);
-    let shared: Vec<Vec<u32>> = (0..spec.prefix_groups.unwrap_or(1))
-        .map(|_| prompts::token_ids(prefix_len, vocab, &mut prefix_ids))
-        .collect();
+    let shared: Vec<Vec<Vec<u32>>> =
+        mix::parts(spec).iter().map(|part| shared_prefixes(part, vocab, streams)).collect();
     let mut contents = rng(seed, streams.wrapping_add(PROMPTS));
     let mut before: Vec<u32> = Vec::new();
     let mut requests = Vec::new();
@@ -157,7 +174,8 @@ pub fn generate_run(spec: &WorkloadSpec, vocab: u32, run: u64) -> Result<Vec<Pla
         let follows = draft.turn.filter(|t| t.1 > 0).map(|t| Follows { id: id - 1, think: t.2 });
         let prompt = draft.prompt.unwrap_or_else(|| {
             // A turn begins with the whole conversation before it, any other prompt with the shared prefix.
-            let prefix = || draft.prefix.and_then(|group| shared.get(group as usize)).cloned();
+            let prefix =
+                || draft.prefix.and_then(|group| shared.get(draft.part)?.get(group as usize)).cloned();
             let mut ids =
                 if follows.is_some() { std::mem::take(&mut before) } else { prefix().unwrap_or_default() };
             ids.truncate(draft.input as usize);
@@ -179,6 +197,13 @@ pub fn generate_run(spec: &WorkloadSpec, vocab: u32, run: u64) -> Result<Vec<Pla
         });
     }
     Ok(requests)
+}
+
+/// The prefixes that requests of a workload may begin with.
+fn shared_prefixes(spec: &WorkloadSpec, vocab: u32, streams: u64) -> Vec<Vec<u32>> {
+    let mut ids = rng(spec.seed.unwrap_or(0), streams.wrapping_add(SHARED_PREFIX));
+    let len = spec.random_prefix_len.unwrap_or(0);
+    (0..spec.prefix_groups.unwrap_or(1)).map(|_| prompts::token_ids(len, vocab, &mut ids)).collect()
 }
 
 fn check(spec: &WorkloadSpec) -> Result<()> {
@@ -251,6 +276,7 @@ impl WorkloadSpec {
         if self.context_min.zip(self.context_max).is_some_and(|(low, high)| low > high) {
             bad("context_max", "must not be below context_min".into());
         }
+        problems.extend(mix::problems(self, place));
         problems
     }
 }

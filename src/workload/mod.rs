@@ -11,6 +11,7 @@ mod custom;
 mod files;
 mod generate;
 mod lengths;
+mod mix;
 mod parse;
 pub mod presets;
 mod prompts;
@@ -19,9 +20,9 @@ pub mod spec;
 mod trace;
 
 pub use custom::to_jsonl;
-pub use generate::{generate, generate_run, shapes};
+pub use generate::{generate, generate_run, part_of_each, shapes};
 pub use parse::parse;
-pub use spec::{Arrivals, Dataset, RequestRate, WorkloadSpec};
+pub use spec::{Arrivals, Component, Dataset, RequestRate, WorkloadSpec};
 
 use crate::units::Nanos;
 

@@ -1,8 +1,9 @@
 //! The command-line form of a workload: `PRESET | random:IN/OUT | sharegpt[:PATH] | trace:PATH | custom:PATH
-//! | chat`, each with optional `,key=value` settings.
+//! | chat | mix:WEIGHT*WORKLOAD+WEIGHT*WORKLOAD...`, each with optional `,key=value` settings. Inside a mixture the
+//! settings of one part follow it after semicolons: `mix:0.7*sharegpt+0.3*random:2000/100;prefix=512,n=200,rate=5`.
 
 use super::presets::{PRESETS, preset};
-use super::spec::Stage;
+use super::spec::{Component, Stage};
 use super::{Arrivals, Dataset, RequestRate, WorkloadSpec};
 use crate::error::{Error, Problem, Result};
 use std::str::FromStr;
@@ -13,25 +14,8 @@ const KEYS: &str = "n, seed, rate, concurrency, burstiness, arrivals, stages, ra
 
 /// Reads `long,n=100,rate=2.5`; reports every problem at once.
 pub fn parse(text: &str) -> Result<WorkloadSpec> {
-    let mut parts = text.split(',').map(str::trim);
     let mut problems = Vec::new();
-    let mut problem = |key: &str, message: String, hint: &str| {
-        problems.push(Problem::new("--workload", key, message).hint(hint));
-    };
-    let mut spec = head(parts.next().unwrap_or_default()).unwrap_or_else(|(message, hint)| {
-        problem(text, message, &hint);
-        WorkloadSpec::random(1, 1, 1, 0)
-    });
-    let mut scale = None;
-    for part in parts.filter(|p| !p.is_empty()) {
-        let Some((key, value)) = part.split_once('=') else {
-            problem(part, "is not `key=value`".into(), &format!("settings: {KEYS}"));
-            continue;
-        };
-        if let Err((message, hint)) = set(&mut spec, &mut scale, key.trim(), value.trim()) {
-            problem(key, message, &hint);
-        }
-    }
+    let (mut spec, scale) = read(text, ',', &mut problems);
     if problems.is_empty() {
         if let Some(scale) = scale {
             let n = spec.num_prompts.unwrap_or_else(|| default_prompts(spec.dataset));
@@ -47,6 +31,90 @@ pub fn parse(text: &str) -> Result<WorkloadSpec> {
     } else {
         Err(Error::problems(format!("bad workload `{text}`"), problems))
     }
+}
+
+/// Data set and settings, `separator` between them; the scale of the number of requests stands apart.
+fn read(text: &str, separator: char, problems: &mut Vec<Problem>) -> (WorkloadSpec, Option<f64>) {
+    let mut parts = text.split(separator).map(str::trim);
+    let mut inside = Vec::new();
+    let first = parts.next().unwrap_or_default();
+    let read = match first.strip_prefix("mix:") {
+        Some(list) if separator == ',' => mixture(list, &mut inside),
+        _ => head(first),
+    };
+    let mut problem = |key: &str, message: String, hint: &str| {
+        problems.push(Problem::new("--workload", key, message).hint(hint));
+    };
+    let mut spec = read.unwrap_or_else(|(message, hint)| {
+        problem(text, message, &hint);
+        WorkloadSpec::random(1, 1, 1, 0)
+    });
+    let mut scale = None;
+    for part in parts.filter(|p| !p.is_empty()) {
+        let Some((key, value)) = part.split_once('=') else {
+            problem(part, "is not `key=value`".into(), &format!("settings: {KEYS}"));
+            continue;
+        };
+        if let Err((message, hint)) = set(&mut spec, &mut scale, key.trim(), value.trim()) {
+            problem(key, message, &hint);
+        }
+    }
+    problems.append(&mut inside);
+    (spec, scale)
+}
+
+/// `WEIGHT*WORKLOAD+WEIGHT*WORKLOAD`; a plus that no weight follows belongs to a file name.
+fn mixture(list: &str, problems: &mut Vec<Problem>) -> Result<WorkloadSpec, Bad> {
+    let weight = |text: &str| text.split_once('*').is_some_and(|(w, _)| w.trim().parse::<f64>().is_ok());
+    let mut texts: Vec<String> = Vec::new();
+    for piece in list.split('+') {
+        match texts.last_mut() {
+            Some(before) if !weight(piece) => {
+                before.push('+');
+                before.push_str(piece);
+            }
+            _ => texts.push(piece.to_owned()),
+        }
+    }
+    let mut components = Vec::new();
+    for text in &texts {
+        let Some((weight, workload)) = text.split_once('*') else {
+            let hint = "such as mix:0.7*sharegpt+0.3*random:2000/100,n=200".to_owned();
+            return Err((format!("`{text}` is not WEIGHT*WORKLOAD"), hint));
+        };
+        let weight = number(weight, "weight")?;
+        let (own, scale) = read(workload, ';', problems);
+        if workload.split(';').skip(1).any(of_the_whole) || scale.is_some() {
+            let message = "sets number, seed or arrivals, which are those of the whole mixture".to_owned();
+            let problem = Problem::new("--workload", text.as_str(), message);
+            problems.push(problem.hint("put them behind the mixture, after a comma"));
+        }
+        // A preset brings its own number and seed.
+        components
+            .push(Component { weight, workload: WorkloadSpec { num_prompts: None, seed: None, ..own } });
+    }
+    let mut spec = WorkloadSpec::empty(Dataset::Mix);
+    spec.seed = Some(0);
+    spec.components = Some(components);
+    Ok(spec)
+}
+
+/// Whether a setting is one that only a whole mixture has.
+fn of_the_whole(setting: &str) -> bool {
+    const WHOLE: [&str; 9] = [
+        "n",
+        "num_prompts",
+        "num-prompts",
+        "seed",
+        "rate",
+        "concurrency",
+        "burstiness",
+        "arrivals",
+        "stages",
+    ];
+    setting.split_once('=').is_some_and(|(key, _)| {
+        WHOLE.contains(&key.trim()) || key.contains("request") || key.contains("max") || key.contains("scale")
+    })
 }
 
 /// `vllm bench serve`'s default number of prompts; sessions for a chat workload.
@@ -80,6 +148,10 @@ fn head(text: &str) -> Result<WorkloadSpec, Bad> {
         ("custom", Some(path)) => Ok(with_path(Dataset::Custom, Some(path))),
         ("trace" | "custom", None) => Err((format!("{name} needs a file"), format!("such as {name}:FILE"))),
         ("chat", None) => Ok(with_path(Dataset::Chat, None)),
+        ("mix", Some(_)) => Err(("a mixture inside a mixture".into(), "name its parts one by one".into())),
+        ("mix", None) => {
+            Err(("mix needs parts".into(), "such as mix:0.7*sharegpt+0.3*random:2000/100".into()))
+        }
         (name, None) => preset(name).map(super::presets::Preset::spec).ok_or_else(|| unknown(name)),
         (name, Some(_)) => Err(unknown(name)),
     }
@@ -89,7 +161,10 @@ fn unknown(name: &str) -> Bad {
     let names: Vec<&str> = PRESETS.iter().map(|p| p.name).collect();
     (
         format!("unknown workload `{name}`"),
-        format!("one of {}, random:IN/OUT, sharegpt:FILE, trace:FILE, custom:FILE, chat", names.join(", ")),
+        format!(
+            "one of {}, random:IN/OUT, sharegpt:FILE, trace:FILE, custom:FILE, chat, mix:WEIGHT*WORKLOAD+...",
+            names.join(", ")
+        ),
     )
 }
 

@@ -106,6 +106,10 @@ impl WorkloadSpec {
     /// A short name for tables: the preset's name where lengths and data set are those of a preset, else the
     /// command-line form of data set and lengths.
     pub fn label(&self) -> String {
+        if self.dataset == Dataset::Mix {
+            let part = |c: &super::Component| format!("{}*{}", c.weight, c.workload.label());
+            return format!("mix:{}", self.parts().iter().map(part).collect::<Vec<_>>().join("+"));
+        }
         let lengths = self.input_len.zip(self.output_len);
         let plain = self.random_range_ratio.unwrap_or(0.0) == 0.0 && self.random_prefix_len.unwrap_or(0) == 0;
         let ranges = self.input_range.zip(self.output_range);

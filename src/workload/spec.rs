@@ -10,6 +10,8 @@ pub enum Dataset {
     Trace,
     Chat,
     Custom,
+    /// A weighted mixture of the others.
+    Mix,
 }
 
 impl Dataset {
@@ -21,6 +23,7 @@ impl Dataset {
             Dataset::Trace => "trace",
             Dataset::Chat => "chat",
             Dataset::Custom => "custom",
+            Dataset::Mix => "mix",
         }
     }
 }
@@ -87,11 +90,34 @@ pub struct Stage {
     pub exponential: bool,
 }
 
+/// One part of a mixture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Component {
+    /// Its share of the requests, relative to the other weights.
+    pub weight: f64,
+    /// What its requests are; number, arrivals and seed are those of the mixture.
+    #[serde(serialize_with = "contents_only")]
+    pub workload: WorkloadSpec,
+}
+
+/// A component without the keys that only the mixture can set.
+fn contents_only<S: serde::Serializer>(spec: &WorkloadSpec, s: S) -> Result<S::Ok, S::Error> {
+    let mut value = serde_json::to_value(spec).map_err(serde::ser::Error::custom)?;
+    if let Some(map) = value.as_object_mut() {
+        map.retain(|key, v| !v.is_null() && key != "request_rate");
+    }
+    value.serialize(s)
+}
+
 /// The workload of a scenario. Unknown keys are an error (contract).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkloadSpec {
     pub dataset: Dataset,
+    /// The parts of a mixture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub components: Option<Vec<Component>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -173,6 +199,7 @@ impl WorkloadSpec {
     pub fn empty(dataset: Dataset) -> WorkloadSpec {
         WorkloadSpec {
             dataset,
+            components: None,
             path: None,
             input_len: None,
             output_len: None,
@@ -199,6 +226,28 @@ impl WorkloadSpec {
             source: None,
             note: None,
         }
+    }
+}
+
+impl WorkloadSpec {
+    /// The parts of a mixture; none of any other workload.
+    pub fn parts(&self) -> &[Component] {
+        self.components.as_deref().unwrap_or_default()
+    }
+
+    /// Prompts that have something in common by intent: hits of a prefix cache are then part of the workload.
+    pub fn shares_prompts(&self) -> bool {
+        match self.dataset {
+            Dataset::Random => self.random_prefix_len.is_some_and(|n| n > 0),
+            Dataset::Mix => self.parts().iter().any(|c| c.workload.shares_prompts()),
+            _ => true,
+        }
+    }
+
+    /// Whether both ask for the same kind and number of requests, whatever their seed and arrivals.
+    pub fn same_kind(&self, other: &WorkloadSpec) -> bool {
+        let kind = |w: &WorkloadSpec| (w.dataset, w.input_len, w.output_len, w.num_prompts);
+        kind(self) == kind(other) && self.path == other.path && self.components == other.components
     }
 }
 

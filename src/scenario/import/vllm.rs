@@ -1,0 +1,110 @@
+//! `vllm bench serve --save-result`, with `--save-detailed` also request by request; read and written.
+
+use super::{fill, text, workload_of};
+use crate::scenario::{Key, Metrics, Record, RequestRow};
+use crate::workload::RequestRate;
+use serde_json::{Map, Value, json};
+
+/// `vllm bench serve --save-result` (with `--save-detailed` also request by request).
+pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
+    const SETTINGS: [&str; 14] = [
+        "date",
+        "endpoint_type",
+        "backend",
+        "label",
+        "model_id",
+        "tokenizer_id",
+        "num_prompts",
+        "request_rate",
+        "burstiness",
+        "max_concurrency",
+        "ramp_up_strategy",
+        "ramp_up_start_rps",
+        "ramp_up_end_rps",
+        "generated_texts",
+    ];
+    const LISTS: [&str; 8] =
+        ["input_lens", "output_lens", "ttfts", "itls", "start_times", "errors", "latencies", "queue_times"];
+    let figures: Map<String, Value> = object
+        .iter()
+        .filter(|(k, _)| !SETTINGS.contains(&k.as_str()) && !LISTS.contains(&k.as_str()))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
+    let mut result: Metrics = serde_json::from_value(Value::Object(figures)).map_err(|e| e.to_string())?;
+    let requests = rows(object);
+    let mut workload = workload_of(requests.as_deref().unwrap_or_default());
+    fill(&mut result, requests.as_deref().unwrap_or_default());
+    let number = |key: &str| object.get(key).and_then(Value::as_f64);
+    workload.num_prompts = number("num_prompts").map(|n| n as u32);
+    workload.request_rate =
+        number("request_rate").filter(|r| *r > 0.0).map_or(RequestRate::Inf, RequestRate::PerSecond);
+    workload.burstiness = number("burstiness").filter(|b| *b != 1.0 && *b > 0.0);
+    workload.max_concurrency = number("max_concurrency").map(|n| n as u32);
+    workload.total_input_tokens = result.get(Key::TotalInputTokens);
+    workload.total_output_tokens = result.get(Key::TotalOutputTokens);
+    Ok(Record {
+        model: text(object, "model_id"),
+        workload: Some(workload),
+        requests,
+        result: Some(result),
+        source: Some("vllm bench serve".into()),
+        ..Record::default()
+    })
+}
+
+/// The request lists of the detailed form.
+fn rows(object: &Map<String, Value>) -> Option<Vec<RequestRow>> {
+    let list = |key: &str| object.get(key).and_then(Value::as_array);
+    let numbers = |key: &str| -> Option<Vec<f64>> { list(key)?.iter().map(Value::as_f64).collect() };
+    let (inputs, outputs) = (numbers("input_lens")?, numbers("output_lens")?);
+    let (ttfts, starts) = (numbers("ttfts").unwrap_or_default(), numbers("start_times").unwrap_or_default());
+    // Sent to last token, in the versions that write it; else the sum of first token and gaps.
+    let whole = numbers("latencies").unwrap_or_default();
+    let first = starts.iter().copied().fold(f64::INFINITY, f64::min);
+    let rows = inputs.iter().zip(&outputs).enumerate().map(|(i, (&input, &output))| {
+        let gaps: Option<Vec<f64>> =
+            list("itls").and_then(|l| l.get(i)?.as_array()?.iter().map(Value::as_f64).collect());
+        let error = list("errors").and_then(|l| l.get(i)?.as_str()).filter(|e| !e.is_empty());
+        let ttft = ttfts.get(i).copied().filter(|_| error.is_none());
+        RequestRow {
+            arrival_s: starts.get(i).map_or(0.0, |s| s - first),
+            input_tokens: input as u32,
+            output_tokens: output as u32,
+            ttft_s: ttft,
+            e2e_s: ttft.and_then(|t| {
+                let sum = || gaps.as_ref().map(|g| t + g.iter().sum::<f64>());
+                whole.get(i).copied().filter(|l| *l > 0.0).or_else(sum)
+            }),
+            itl_s: gaps.filter(|g| !g.is_empty()),
+            error: error.map(|e| e.lines().last().unwrap_or_default().chars().take(200).collect()),
+            ..RequestRow::default()
+        }
+    });
+    Some(rows.collect())
+}
+
+/// An observation as `vllm bench serve --save-result --save-detailed` writes it, for tools that read that.
+pub fn to_vllm_json(record: &Record) -> Value {
+    let mut out = Map::new();
+    let workload = record.workload.as_ref();
+    out.insert("backend".into(), json!("openai"));
+    out.insert("endpoint_type".into(), json!("openai"));
+    out.insert("model_id".into(), json!(record.model));
+    out.insert("num_prompts".into(), json!(workload.and_then(|w| w.num_prompts)));
+    let rate = workload.map_or(RequestRate::Inf, |w| w.request_rate);
+    out.insert("request_rate".into(), json!(rate));
+    out.insert("burstiness".into(), json!(workload.and_then(|w| w.burstiness).unwrap_or(1.0)));
+    out.insert("max_concurrency".into(), json!(workload.and_then(|w| w.max_concurrency)));
+    if let Some(Value::Object(figures)) = record.result.as_ref().and_then(|m| serde_json::to_value(m).ok()) {
+        out.extend(figures.into_iter().filter(|(k, _)| Key::from_name(k).is_some()));
+    }
+    let rows = record.requests.as_deref().unwrap_or_default();
+    let list = |f: fn(&RequestRow) -> Value| Value::Array(rows.iter().map(f).collect());
+    out.insert("input_lens".into(), list(|r| json!(r.input_tokens)));
+    out.insert("output_lens".into(), list(|r| json!(r.output_tokens)));
+    out.insert("ttfts".into(), list(|r| json!(r.ttft_s.unwrap_or(0.0))));
+    out.insert("itls".into(), list(|r| json!(r.itl_s.as_deref().unwrap_or_default())));
+    out.insert("start_times".into(), list(|r| json!(r.arrival_s + r.send_late_s.unwrap_or(0.0))));
+    out.insert("errors".into(), list(|r| json!(r.error.as_deref().unwrap_or_default())));
+    Value::Object(out)
+}
