@@ -5,6 +5,13 @@
 //! Gains are the noise-free ones of what each search chose.
 //!
 //! `cargo run --release --example hidden_coefficients [-- SEEDS]`
+//!
+//! With `--served DIR` the engine is the embedded one, started by `dyno tune` itself as a server in real time: two whole
+//! campaigns a seed, several minutes each. Their records stay under DIR, and a second call goes on where one ended.
+//!
+//! `cargo run --release --example hidden_coefficients -- 10 --served DIR`
+
+mod served;
 
 use llm_dyno::cost::{Catalogs, Coefficients, Setup};
 use llm_dyno::error::Result;
@@ -84,11 +91,11 @@ impl Evaluator for Hidden<'_> {
     }
 }
 
-fn plan() -> Result<Plan> {
+fn plan(workload: &str) -> Result<Plan> {
     TuneRequest {
         model: Some("openai/gpt-oss-20b".into()),
         engines: vec!["emulated".into()],
-        workloads: vec!["sharegpt,n=200".into()],
+        workloads: vec![workload.to_owned()],
         objective: None,
         slo: Vec::new(),
         budget: None,
@@ -117,10 +124,16 @@ struct Found {
     label: String,
 }
 
-fn search(plan: &Plan, catalogs: &Catalogs, space: &dyn Space, seed: u64, model: bool) -> Result<Found> {
+/// The logarithms of the hidden factors, and the generator that goes on with the noise.
+fn hidden_factors(seed: u64) -> (Vec<f64>, ChaCha8Rng) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let factors: Vec<f64> =
+    let factors =
         Coefficients::default().to_vec().iter().map(|_| rng.random_range(0.7f64..1.4).ln()).collect();
+    (factors, rng)
+}
+
+fn search(plan: &Plan, catalogs: &Catalogs, space: &dyn Space, seed: u64, model: bool) -> Result<Found> {
+    let (factors, rng) = hidden_factors(seed);
     let forecaster = |observed: &Observed| {
         SimForecaster::new(plan, EngineKind::Emulated, Some(VERSION.to_owned()), observed.clone())
     };
@@ -160,8 +173,13 @@ fn search(plan: &Plan, catalogs: &Catalogs, space: &dyn Space, seed: u64, model:
 
 #[expect(clippy::print_stdout, reason = "the table is what this program is for")]
 fn main() -> Result<()> {
-    let seeds: u64 = std::env::args().nth(1).and_then(|a| a.parse().ok()).unwrap_or(10);
-    let plan = plan()?;
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let seeds: u64 = args.first().and_then(|a| a.parse().ok()).unwrap_or(10);
+    if let Some(at) = args.iter().position(|a| a == "--served") {
+        let dir = args.get(at + 1).map_or_else(|| "hidden-served".into(), std::path::PathBuf::from);
+        return served::main(seeds, &dir);
+    }
+    let plan = plan("sharegpt,n=200")?;
     let catalogs = Catalogs::load(None)?;
     let space = PlannedSpaces::new(&plan)?.space(EngineKind::Emulated, Some(VERSION))?;
     println!("| Seed | One factor: launches | true gain | Model-guided: launches | true gain | its choice |");
