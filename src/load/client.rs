@@ -1,59 +1,97 @@
-//! One request over HTTP, timed.
+//! One request over HTTP/1.1, timed.
+//!
+//! The exchange is done here rather than by a general HTTP client, because the time stamps must be those of the
+//! socket: sent when the first byte is handed to the kernel on an open connection, arrived when the kernel got it.
 
+use super::http::Response;
 use super::options::{Progress, RunOptions, Target};
 use super::outcome::{ErrorKind, Row};
+use super::socket::Socket;
 use super::stream::StreamState;
 use crate::error::{Error, Result};
 use crate::units::Nanos;
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Client, Url};
+use reqwest::Url;
+use std::fmt::Write as _;
 use std::io;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// A client with its own connections, for one thread.
 #[derive(Debug, Clone)]
 pub(super) struct Sender {
-    client: Client,
-    url: Url,
-    health: Url,
-    headers: HeaderMap,
+    inner: Arc<Inner>,
 }
+
+#[derive(Debug)]
+struct Inner {
+    host: String,
+    port: u16,
+    connect_timeout: Duration,
+    /// Head of a POST up to the number of bytes of its body.
+    post: String,
+    /// The request that opens a connection.
+    health: String,
+    idle: Mutex<Vec<Socket>>,
+}
+
+/// Bytes kept of an answer that is no stream.
+const REFUSAL: usize = 1600;
 
 impl Sender {
     pub(super) fn new(target: &Target, options: &RunOptions) -> Result<Sender> {
-        let parse = |path: &str| {
-            Url::parse(&format!("{}{path}", target.base_url.trim_end_matches('/'))).map_err(|e| {
-                Error::usage(format!("`{}` is not the address of a server: {e}", target.base_url))
-                    .hint("such as http://127.0.0.1:8000")
-            })
+        let base = target.base_url.trim_end_matches('/');
+        let wrong = |why: String| {
+            Error::usage(format!("`{}` is not the address of a server: {why}", target.base_url))
+                .hint("such as http://127.0.0.1:8000")
         };
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(key) = &target.api_key {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", key.reveal()))
-                .map_err(|_| Error::usage("the API key holds characters that no header can carry"))?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
+        let url = Url::parse(base).map_err(|e| wrong(e.to_string()))?;
+        if url.scheme() != "http" {
+            return Err(wrong(format!("only http can be measured, not {}", url.scheme())));
         }
-        let client = Client::builder()
-            .no_proxy()
-            .http1_only()
-            .tcp_nodelay(true)
-            .pool_max_idle_per_host(usize::MAX)
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(options.connect_timeout)
-            .build()
-            .map_err(|e| Error::failed("the HTTP client cannot be set up").source(e))?;
-        Ok(Sender { client, url: parse(target.endpoint.path())?, health: parse("/health")?, headers })
+        let host = url.host_str().unwrap_or_default();
+        let mut fields = format!("host: {host}");
+        if let Some(port) = url.port() {
+            let _ = write!(fields, ":{port}");
+        }
+        fields.push_str(concat!("\r\nuser-agent: dyno/", env!("CARGO_PKG_VERSION"), "\r\naccept: */*\r\n"));
+        if let Some(key) = target.api_key.as_ref().map(super::Secret::reveal) {
+            if key.bytes().any(|b| b.is_ascii_control()) {
+                return Err(Error::usage("the API key holds characters that no header can carry"));
+            }
+            let _ = write!(fields, "authorization: Bearer {key}\r\n");
+        }
+        let path = url.path().trim_end_matches('/');
+        Ok(Sender {
+            inner: Arc::new(Inner {
+                host: host.trim_matches(['[', ']']).to_owned(),
+                port: url.port_or_known_default().unwrap_or(80),
+                connect_timeout: options.connect_timeout,
+                post: format!(
+                    "POST {path}{} HTTP/1.1\r\n{fields}content-type: application/json\r\ncontent-length: ",
+                    target.endpoint.path()
+                ),
+                health: format!("GET {path}/health HTTP/1.1\r\n{fields}\r\n"),
+                idle: Mutex::default(),
+            }),
+        })
     }
 
     /// Opens a connection and leaves it in the pool; whatever is answered will do.
     pub(super) async fn preconnect(&self) {
-        if let Ok(response) = self.client.get(self.health.clone()).headers(self.headers.clone()).send().await
-        {
-            let _ = response.bytes().await;
+        let Ok(socket) = self.connect().await else { return };
+        let mut response = Response::new();
+        if socket.write(self.inner.health.as_bytes(), &[]).await.is_err() {
+            return;
         }
+        while !response.done() {
+            let read =
+                socket.read(|r| !r.bytes.is_empty() && response.push(r.bytes, |_, _| {}).is_ok()).await;
+            if !matches!(read, Ok(true)) {
+                return;
+            }
+        }
+        self.keep(socket, &response);
     }
 
     /// Sends the request and reads its stream to the end; returns what broke it off, if anything did. Times
@@ -67,26 +105,111 @@ impl Sender {
         row: &mut Row,
         stream: &mut StreamState,
     ) -> Option<Cut> {
-        let request = self.client.post(self.url.clone()).headers(self.headers.clone()).body(body);
         row.sent = since(start);
-        Progress::add(&progress.sent, 1);
-        let mut response = match request.send().await {
-            Ok(response) => response,
-            Err(e) => return Some((before_answer(&e), describe(&e))),
+        let head = format!("{}{}\r\n\r\n", self.inner.post, body.len());
+        let socket = loop {
+            let (socket, reused) = match self.idle() {
+                Some(socket) => (socket, true),
+                None => match self.connect().await {
+                    Ok(socket) => (socket, false),
+                    Err(e) => return Some((ErrorKind::Connect, self.no_connection(&e))),
+                },
+            };
+            match socket.write(head.as_bytes(), &body).await {
+                Ok(at) => {
+                    let at = Nanos::from(at.saturating_duration_since(start));
+                    row.connect = at.saturating_sub(row.sent);
+                    row.write = since(start).saturating_sub(at);
+                    row.sent = at;
+                    break socket;
+                }
+                // The server closed the idle connection just now, and has not taken the request.
+                Err(_) if reused => {}
+                Err(e) => return Some((ErrorKind::Reset, format!("the request was not taken: {e}"))),
+            }
         };
-        row.headers = Some(since(start));
-        if response.status() != reqwest::StatusCode::OK {
-            let status = response.status().as_u16();
-            let text = response.text().await.unwrap_or_default();
-            return Some((ErrorKind::Http(status), text.chars().take(400).collect()));
-        }
-        loop {
-            match response.chunk().await {
-                Ok(Some(bytes)) => Progress::add(&progress.chunks, stream.push(since(start), &bytes)),
-                Ok(None) => return None,
-                Err(e) => return Some((inside_answer(&e), describe(&e))),
+        Progress::add(&progress.sent, 1);
+        self.receive(socket, start, progress, row, stream).await.err()
+    }
+
+    /// Reads the answer to its end.
+    async fn receive(
+        &self,
+        socket: Socket,
+        start: Instant,
+        progress: &Progress,
+        row: &mut Row,
+        stream: &mut StreamState,
+    ) -> std::result::Result<(), Cut> {
+        let mut response = Response::new();
+        let mut refusal = Vec::new();
+        let mut last = row.sent;
+        let outcome = loop {
+            let read = socket.read(|r| {
+                // Never before what was seen before it: the wall clock behind the stamps may be set.
+                last = last.max(Nanos::from(r.at.saturating_duration_since(start)));
+                let mut chunks = 0;
+                let result = response.push(r.bytes, |status, piece| match status {
+                    200 => chunks += stream.push(last, piece),
+                    _ => refusal
+                        .extend_from_slice(&piece[..piece.len().min(REFUSAL - refusal.len().min(REFUSAL))]),
+                });
+                if chunks > 0 {
+                    Progress::add(&progress.chunks, chunks);
+                }
+                result.map(|()| r.bytes.is_empty())
+            });
+            let read = read.await;
+            if row.headers.is_none() && response.status().is_some() {
+                row.headers = Some(last);
+            }
+            match read {
+                Ok(Ok(end)) if response.done() || (end && response.done_at_end()) => break Ok(()),
+                Ok(Ok(false)) => {}
+                Ok(Ok(true)) => break Err(closed(&response)),
+                Ok(Err(why)) => break Err((ErrorKind::BadResponse, why)),
+                Err(e) => break Err((broken(&e), format!("reading the answer: {e}"))),
+            }
+        };
+        self.keep(socket, &response);
+        match response.status() {
+            None | Some(200) => outcome,
+            Some(status) => {
+                Err((ErrorKind::Http(status), String::from_utf8_lossy(&refusal).chars().take(400).collect()))
             }
         }
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Vec<Socket>> {
+        self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An open connection that nobody uses.
+    fn idle(&self) -> Option<Socket> {
+        loop {
+            let socket = self.pool().pop()?;
+            if !socket.stale() {
+                return Some(socket);
+            }
+        }
+    }
+
+    fn keep(&self, socket: Socket, response: &Response) {
+        if response.reusable() {
+            self.pool().push(socket);
+        }
+    }
+
+    async fn connect(&self) -> io::Result<Socket> {
+        let opening = tokio::net::TcpStream::connect((self.inner.host.as_str(), self.inner.port));
+        match tokio::time::timeout(self.inner.connect_timeout, opening).await {
+            Ok(stream) => Socket::new(stream?),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    fn no_connection(&self, e: &io::Error) -> String {
+        format!("no connection to {}:{}: {e}", self.inner.host, self.inner.port)
     }
 }
 
@@ -97,40 +220,21 @@ pub(super) fn since(start: Instant) -> Nanos {
     Nanos::from(start.elapsed())
 }
 
-fn before_answer(e: &reqwest::Error) -> ErrorKind {
-    if e.is_connect() {
-        ErrorKind::Connect
-    } else if e.is_timeout() {
-        ErrorKind::Timeout
+/// The connection was closed in order, but too early.
+fn closed(response: &Response) -> Cut {
+    if response.status().is_none() {
+        (ErrorKind::Reset, "the connection was closed before the answer began".into())
     } else {
-        ErrorKind::Reset
+        (ErrorKind::Truncated, "the connection was closed inside the answer".into())
     }
 }
 
-/// A body that ends too early without a reset is truncated.
-fn inside_answer(e: &reqwest::Error) -> ErrorKind {
-    let mut source = std::error::Error::source(e);
-    while let Some(cause) = source {
-        if let Some(io) = cause.downcast_ref::<io::Error>() {
-            return match io.kind() {
-                io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::BrokenPipe => ErrorKind::Reset,
-                _ => ErrorKind::Truncated,
-            };
+fn broken(e: &io::Error) -> ErrorKind {
+    match e.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
+            ErrorKind::Reset
         }
-        source = cause.source();
+        io::ErrorKind::TimedOut => ErrorKind::Timeout,
+        _ => ErrorKind::Truncated,
     }
-    ErrorKind::Truncated
-}
-
-/// The whole chain of causes in one line.
-pub(super) fn describe(e: &reqwest::Error) -> String {
-    let mut text = e.to_string();
-    let mut source = std::error::Error::source(e);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -85,11 +85,22 @@ fn get(url: &str, key: Option<&Secret>, timeout: Duration) -> std::result::Resul
         if let Some(key) = key {
             request = request.bearer_auth(key.reveal());
         }
-        let response = request.send().await.map_err(|e| super::client::describe(&e.without_url()))?;
+        let response = request.send().await.map_err(|e| describe(&e.without_url()))?;
         let status = response.status();
         if !status.is_success() {
             return Err(format!("status {status}"));
         }
         response.text().await.map_err(|e| e.without_url().to_string())
     })
+}
+
+/// The whole chain of causes in one line.
+fn describe(e: &reqwest::Error) -> String {
+    let mut text = e.to_string();
+    let mut source = std::error::Error::source(e);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }

@@ -1,6 +1,8 @@
 //! The client's watch over itself: could it have distorted what it measured?
 
+use super::socket::{no_delays, take_read_delays};
 use crate::stats::quantile_sorted;
+use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 
@@ -16,7 +18,13 @@ pub struct ClientHealth {
     pub utilization: Option<f64>,
     /// Share of the time that the worst-off thread was ready to run and did not get a core.
     pub waiting_for_cpu: Option<f64>,
-    /// Lateness of a 5 ms timer on the client threads (the timer itself is up to 1 ms coarse), milliseconds.
+    /// How long arrived bytes lay in their sockets before a client thread read them, milliseconds. It does not enter
+    /// the time stamps, which are the kernel's; None where the kernel gave none and the clock after the read was taken.
+    pub read_delay_p99_ms: Option<f64>,
+    pub read_delay_max_ms: Option<f64>,
+    /// Tokens a second at which these threads would have no idle time left, at the CPU time a token that they needed.
+    pub saturates_at_tokens_per_s: Option<f64>,
+    /// Lateness of a 20 ms timer on the client threads (the timer itself is up to 1 ms coarse), milliseconds.
     pub lag_median_ms: f64,
     pub lag_p99_ms: f64,
     pub lag_max_ms: f64,
@@ -41,6 +49,9 @@ impl ClientHealth {
         put("cpu_s_per_million_tokens", self.cpu_s_per_million_tokens);
         put("utilization", self.utilization);
         put("waiting_for_cpu", self.waiting_for_cpu);
+        put("read_delay_p99_ms", self.read_delay_p99_ms);
+        put("read_delay_max_ms", self.read_delay_max_ms);
+        put("saturates_at_tokens_per_s", self.saturates_at_tokens_per_s.map(f64::round));
         put("lag_median_ms", Some(self.lag_median_ms));
         put("lag_p99_ms", Some(self.lag_p99_ms));
         put("lag_max_ms", Some(self.lag_max_ms));
@@ -65,11 +76,13 @@ pub(super) struct ThreadUse {
     cpu_s: Option<f64>,
     wait_s: Option<f64>,
     pub(super) lags_us: Vec<u32>,
+    delays_us: Option<Histogram<u32>>,
 }
 
 impl ThreadWatch {
     /// Starts watching the thread that calls.
     pub(super) fn start() -> ThreadWatch {
+        drop(take_read_delays());
         ThreadWatch { began: Instant::now(), cpu: thread_times() }
     }
     pub(super) fn stop(self, lags_us: Vec<u32>) -> ThreadUse {
@@ -79,6 +92,7 @@ impl ThreadWatch {
             cpu_s: spent.map(|(a, b)| b.0 - a.0),
             wait_s: spent.map(|(a, b)| b.1 - a.1),
             lags_us,
+            delays_us: Some(take_read_delays()),
         }
     }
 }
@@ -97,7 +111,8 @@ fn peak_memory_mb() -> Option<f64> {
     line.split_whitespace().nth(1)?.parse::<f64>().ok().map(|kb| kb / 1024.0)
 }
 
-const PERIOD: Duration = Duration::from_millis(5);
+/// Rarely enough that an idle client is not woken for its own watch.
+const PERIOD: Duration = Duration::from_millis(20);
 
 /// Measures the lateness of a timer on this thread until `stop` resolves, in microseconds.
 pub(super) async fn watch_lag(stop: impl Future<Output = ()>, lags_us: &mut Vec<u32>) {
@@ -123,12 +138,20 @@ pub(super) fn gather(uses: &[ThreadUse], tokens: f64, connections: usize, connec
     lags.sort_by(f64::total_cmp);
     let lag = |q: f64| if lags.is_empty() { 0.0 } else { quantile_sorted(&lags, q) };
     let cpu_s = sum(|u| u.cpu_s);
+    let mut delays = no_delays();
+    for of_thread in uses.iter().filter_map(|u| u.delays_us.as_ref()) {
+        let _ = delays.add(of_thread);
+    }
+    let delay = |q: f64| (!delays.is_empty()).then(|| delays.value_at_quantile(q) as f64 / 1e3);
     ClientHealth {
         threads: uses.len(),
         cpu_s,
         cpu_s_per_million_tokens: cpu_s.filter(|_| tokens > 0.0).map(|s| s / tokens * 1e6),
         utilization: worst(|u| u.cpu_s),
         waiting_for_cpu: worst(|u| u.wait_s),
+        read_delay_p99_ms: delay(0.99),
+        read_delay_max_ms: delay(1.0),
+        saturates_at_tokens_per_s: cpu_s.filter(|&s| s > 0.0).map(|s| tokens / s * uses.len() as f64),
         lag_median_ms: lag(0.5),
         lag_p99_ms: lag(0.99),
         lag_max_ms: lag(1.0),

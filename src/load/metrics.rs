@@ -134,6 +134,8 @@ fn extras(extra: &mut Map<String, Value>, rows: &[Row], done: &[&Row]) {
     spread("e2el_from_intended_ms", from_intended(<[Nanos]>::last));
     let headers = done.iter().filter_map(|r| Some(r.headers?.saturating_sub(r.sent).millis()));
     spread("headers_ms", headers.collect());
+    spread("connect_ms", done.iter().map(|r| r.connect.millis()).collect());
+    spread("write_ms", done.iter().map(|r| r.write.millis()).collect());
     let chunks: f64 = done.iter().map(|r| r.chunks.len() as f64).sum();
     let tokens: f64 = done.iter().map(|r| f64::from(r.output_tokens)).sum();
     put("tokens_per_chunk", tokens / chunks);

@@ -5,7 +5,9 @@
 //! [`LoadResult`]. Call it from a plain thread; from async code through `spawn_blocking`.
 //!
 //! Definitions (those of `vllm bench serve`, with its known errors mended):
-//! - a time stamp is taken when bytes have arrived, before they are parsed;
+//! - bytes arrive when the kernel says that they came in, not when a client thread gets round to reading them; where
+//!   it gives no stamp, the clock is read after the bytes and before they are parsed;
+//! - a request is sent when its first byte is handed to an open connection; what came before that is send lateness;
 //! - TTFT: actual send to the first chunk that carries a token. The role chunk of a chat carries none; a token
 //!   may have an empty text; a reasoning or tool-call delta is a token;
 //! - E2E: actual send to the last chunk that carries a token; TPOT: (E2E - TTFT) / (output tokens - 1);
@@ -21,14 +23,17 @@ mod client;
 mod discover;
 mod event;
 mod health;
+mod http;
 mod metrics;
 mod options;
 mod outcome;
 pub mod paced;
 mod parts;
 mod plan;
+mod repeat;
 mod request;
 mod run;
+mod socket;
 mod sse;
 mod steady;
 mod stream;

@@ -51,8 +51,12 @@ pub struct Row {
     pub id: u64,
     /// When it was due: its arrival in an open loop, the freeing of its slot in a closed one.
     pub intended: Nanos,
-    /// When it was handed to the connection.
+    /// When its first byte was handed to an open connection.
     pub sent: Nanos,
+    /// Time before that for a connection: nothing but a check where an open one was at hand.
+    pub connect: Nanos,
+    /// How long the kernel took to accept it whole.
+    pub write: Nanos,
     /// When the response headers had arrived.
     pub headers: Option<Nanos>,
     /// Arrival of each token-carrying chunk, ascending.

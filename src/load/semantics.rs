@@ -212,7 +212,7 @@ fn resets_refused_connections_and_strange_servers() {
     };
     // Closing with unread bytes resets the connection.
     assert_eq!(kind(&rude(10, b"")), ErrorKind::Reset);
-    let half = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2c\r\ndata: {\"choices\":[{\"text\":\"a\"}],\"usage\":null}\r\n";
+    let half = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2d\r\ndata: {\"choices\":[{\"text\":\"a\"}],\"usage\":null}\r\n";
     assert!(matches!(kind(&rude(65536, half)), ErrorKind::Truncated | ErrorKind::Reset));
     assert_eq!(kind(&rude(65536, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi")), ErrorKind::BadResponse);
     let port = { TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port() };

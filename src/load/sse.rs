@@ -30,7 +30,7 @@ impl SseParser {
                 rest = &rest[1..];
             }
         }
-        while let Some(end) = rest.iter().position(|&b| b == b'\n' || b == b'\r') {
+        while let Some(end) = memchr::memchr2(b'\n', b'\r', rest) {
             let line = &rest[..end];
             let mut next = end + 1;
             if rest[end] == b'\r' {

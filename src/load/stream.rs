@@ -2,6 +2,7 @@
 
 use super::event::{Content, Usage, read_event};
 use super::outcome::{ErrorKind, Row};
+use super::repeat::EventReader;
 use super::sse::SseParser;
 use crate::units::Nanos;
 
@@ -14,6 +15,7 @@ pub(super) struct StreamState {
 
 #[derive(Debug, Default)]
 struct Marks {
+    reader: EventReader,
     chunks: Vec<Nanos>,
     chunk_tokens: Vec<u32>,
     /// Tokens of the chunks are known (ids, or running usage).
@@ -58,7 +60,7 @@ impl Marks {
             self.done = true;
             return;
         }
-        let event = match read_event(data) {
+        let event = match self.reader.read(data) {
             Ok(event) => event,
             Err(why) => {
                 let text: String = String::from_utf8_lossy(data).chars().take(120).collect();

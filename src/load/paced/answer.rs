@@ -3,6 +3,8 @@
 use super::Pace;
 use serde_json::Value;
 use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a request asked for.
@@ -50,16 +52,26 @@ pub(super) enum Early {
 pub(super) struct Answer {
     id: u64,
     asked: Asked,
-    pace: std::sync::Arc<Pace>,
+    pace: Arc<Pace>,
     early: Early,
+    /// The connection is broken off at the end: the body gets no end of its own.
+    breaks: bool,
     total: u32,
     sent: u32,
+    over: bool,
+    /// The last write that may come again, and what it depends on.
+    before: Option<((u32, bool), Vec<u8>)>,
+}
+
+/// Appends `text` as one chunk of a chunked body.
+pub(super) fn frame(text: &str, out: &mut Vec<u8>) {
+    let _ = write!(out, "{:x}\r\n{text}\r\n", text.len());
 }
 
 impl Answer {
-    pub(super) fn new(id: u64, asked: Asked, pace: std::sync::Arc<Pace>, early: Early) -> Answer {
+    pub(super) fn new(id: u64, asked: Asked, pace: Arc<Pace>, early: Early, breaks: bool) -> Answer {
         let total = pace.early_stop.map_or(asked.tokens, |s| asked.tokens.min(s)).max(1);
-        Answer { id, asked, pace, early, total, sent: 0 }
+        Answer { id, asked, pace, early, breaks, total, sent: 0, over: false, before: None }
     }
 
     /// What is sent at once, before any token: the role of a chat.
@@ -84,29 +96,65 @@ impl Answer {
         self.pace.ttft + self.pace.itl * (self.sent + held)
     }
 
-    /// The next write; None in the second place when it was the last.
-    pub(super) fn step(&mut self) -> (String, u32, bool) {
+    /// Nothing more will come.
+    pub(super) fn over(&self) -> bool {
+        self.over
+    }
+
+    /// Appends the next write, framed as a chunk of an HTTP body, to `out`; returns the tokens in it.
+    pub(super) fn step(&mut self, out: &mut Vec<u8>) -> u32 {
         let tokens = self.next_tokens();
+        let alike = self.alike(tokens);
+        match (&self.before, alike) {
+            (Some((key, bytes)), Some(now)) if *key == now => {
+                out.extend_from_slice(bytes);
+                self.sent += tokens;
+                return tokens;
+            }
+            _ => {}
+        }
         let mut text = String::with_capacity(256 * self.pace.burst.max(1) as usize);
+        let tokens = self.render(tokens, &mut text);
+        let begin = out.len();
+        frame(&text, out);
+        if let Some(key) = alike {
+            self.before = Some((key, out[begin..].to_vec()));
+        }
+        if self.over && !self.breaks {
+            out.extend_from_slice(b"0\r\n\r\n");
+        }
+        tokens
+    }
+
+    /// What the bytes of the next write depend on, where the same may come again: most writes are those before
+    /// them once more, and need not be put together anew.
+    fn alike(&self, tokens: u32) -> Option<(u32, bool)> {
+        let ends = self.sent + tokens == self.total || self.early != Early::No;
+        let mixed = self.sent < self.pace.reasoning && self.sent + tokens > self.pace.reasoning;
+        let alike = !ends && !mixed && !self.asked.running_usage;
+        alike.then_some((tokens, self.sent < self.pace.reasoning))
+    }
+
+    fn render(&mut self, tokens: u32, text: &mut String) -> u32 {
         if self.early == Early::InBandError && self.sent + tokens > self.total / 2 {
             text.push_str("data: {\"error\":{\"message\":\"the engine died\",\"code\":500}}\n\n");
-            return (text, 0, true);
+            self.over = true;
+            return 0;
         }
         let mut left = tokens;
         while left > 0 {
             let n = left.min(self.pace.tokens_per_chunk.max(1));
             left -= n;
             self.sent += n;
-            self.chunk(&mut text, n);
+            self.chunk(text, n);
         }
         if self.early == Early::Cut && self.sent >= self.total / 2 {
-            return (text, tokens, true);
+            self.over = true;
+        } else if self.sent == self.total {
+            self.closing(text);
+            self.over = true;
         }
-        let last = self.sent == self.total;
-        if last {
-            self.closing(&mut text);
-        }
-        (text, tokens, last)
+        tokens
     }
 
     fn chunk(&self, text: &mut String, tokens: u32) {

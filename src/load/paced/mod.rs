@@ -1,15 +1,18 @@
 //! The known-timing server: answers whose token times are known in advance, to check a client against.
 //!
 //! It is paced by deadlines: token k of a request is due at its arrival + TTFT + k x ITL, whatever happened
-//! before, and it records how late it really was. It can also be odd in the ways engines are: a role chunk
+//! before. A request arrives when the kernel says so; what was really sent, and when, it records, so that a
+//! client's error can be told from the server's (`/stats`; a POST to `/reset` begins anew). It can also be odd in the ways engines are: a role chunk
 //! first, reasoning deltas, several tokens a chunk, several chunks a write, keep-alive comments, early stops,
 //! streams that are cut, answers that are errors or garbage or never come.
 
 mod answer;
 mod pacer;
+mod sent;
 mod server;
 
-pub use server::{PacedServer, PacedStats};
+pub use sent::{PacedStats, Times};
+pub use server::PacedServer;
 
 use std::time::Duration;
 
