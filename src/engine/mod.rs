@@ -21,5 +21,5 @@ pub use command::ServeCommand;
 pub use config::EngineConfig;
 pub use failure::{Class, Verdict, diagnose};
 pub use help::HelpFlags;
-pub use metrics::{MetricNames, Samples};
+pub use metrics::{MetricNames, Samples, config_facts};
 pub use resolve::{resolve, resolve_argv, resolve_command};
