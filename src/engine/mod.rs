@@ -9,6 +9,7 @@ pub mod help;
 pub mod metrics;
 pub mod redact;
 pub mod resolve;
+pub mod steps;
 
 mod emulated;
 mod sglang;
@@ -23,3 +24,4 @@ pub use failure::{Class, Verdict, diagnose};
 pub use help::HelpFlags;
 pub use metrics::{MetricNames, Samples, config_facts};
 pub use resolve::{resolve, resolve_argv, resolve_command};
+pub use steps::{Span, StepRow};

@@ -33,6 +33,8 @@ pub struct ClientHealth {
     /// Connections opened before the clock started, and how long that took.
     pub connections: usize,
     pub connect_s: f64,
+    /// All client threads ran at real-time priority.
+    pub real_time: bool,
 }
 
 impl ClientHealth {
@@ -58,6 +60,7 @@ impl ClientHealth {
         put("peak_memory_mb", self.peak_memory_mb);
         put("connections", Some(self.connections as f64));
         put("connect_s", Some(self.connect_s));
+        put("real_time", Some(f64::from(u8::from(self.real_time))));
         Value::Object(map)
     }
 }
@@ -77,6 +80,7 @@ pub(super) struct ThreadUse {
     wait_s: Option<f64>,
     pub(super) lags_us: Vec<u32>,
     delays_us: Option<Histogram<u32>>,
+    real_time: bool,
 }
 
 impl ThreadWatch {
@@ -85,7 +89,7 @@ impl ThreadWatch {
         drop(take_read_delays());
         ThreadWatch { began: Instant::now(), cpu: thread_times() }
     }
-    pub(super) fn stop(self, lags_us: Vec<u32>) -> ThreadUse {
+    pub(super) fn stop(self, lags_us: Vec<u32>, real_time: bool) -> ThreadUse {
         let spent = self.cpu.zip(thread_times());
         ThreadUse {
             wall_s: self.began.elapsed().as_secs_f64(),
@@ -93,6 +97,7 @@ impl ThreadWatch {
             wait_s: spent.map(|(a, b)| b.1 - a.1),
             lags_us,
             delays_us: Some(take_read_delays()),
+            real_time,
         }
     }
 }
@@ -158,6 +163,7 @@ pub(super) fn gather(uses: &[ThreadUse], tokens: f64, connections: usize, connec
         peak_memory_mb: peak_memory_mb(),
         connections,
         connect_s,
+        real_time: !uses.is_empty() && uses.iter().all(|u| u.real_time),
     }
 }
 
