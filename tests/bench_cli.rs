@@ -170,3 +170,99 @@ fn a_mixture_is_measured_as_a_whole_and_by_its_parts() {
     assert_eq!(parts[1]["total_input_tokens"], 5 * 48);
     assert_eq!(record.workload.unwrap().parts().len(), 2);
 }
+
+/// One scrape of a metrics address, header and body.
+fn scrape(address: &str) -> std::io::Result<String> {
+    use std::io::{Read as _, Write as _};
+    let mut socket = std::net::TcpStream::connect(address)?;
+    socket.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    socket.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Checks the text format: every sample follows the HELP and TYPE of its family, values are numbers, buckets ascend and
+/// end with the count. Returns the samples.
+fn checked(body: &str) -> std::collections::BTreeMap<String, f64> {
+    let mut samples = std::collections::BTreeMap::new();
+    let (mut helped, mut family, mut kind, mut bucket) = (String::new(), String::new(), String::new(), 0.0);
+    for line in body.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').expect("a help text");
+            assert!(!help.is_empty() && name.starts_with("dyno_"), "{line}");
+            name.clone_into(&mut helped);
+            bucket = 0.0;
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            (family, kind) = rest.split_once(' ').map(|(n, k)| (n.to_owned(), k.to_owned())).expect("a type");
+            assert_eq!(family, helped);
+        } else {
+            let (name, value) = line.rsplit_once(' ').expect("a sample");
+            let value: f64 = value.parse().unwrap_or_else(|_| panic!("{line}"));
+            let bare = name.split('{').next().unwrap();
+            match kind.as_str() {
+                "histogram" => {
+                    let part = bare.strip_prefix(&family).unwrap_or_else(|| panic!("{line} under {family}"));
+                    assert!(["_bucket", "_sum", "_count"].contains(&part), "{line}");
+                    if part == "_bucket" {
+                        assert!(value >= bucket, "{line}: buckets are cumulative");
+                        bucket = value;
+                    } else if part == "_count" {
+                        assert_eq!(value, bucket, "{line}: the last bucket holds all");
+                    }
+                }
+                "counter" => assert!(bare == family && bare.ends_with("_total"), "{line}"),
+                _ => assert_eq!((bare, kind.as_str()), (family.as_str(), "gauge"), "{line}"),
+            }
+            assert!(samples.insert(name.to_owned(), value).is_none(), "{line} twice");
+        }
+    }
+    samples
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a run that is watched while it lasts")]
+fn a_run_can_be_watched_by_prometheus() {
+    use std::io::BufRead as _;
+    let server =
+        server(Pace { ttft: Duration::from_millis(50), itl: Duration::from_millis(20), ..Pace::default() });
+    // 24 requests of 20 tokens, 4 at once: six waves of 430 ms.
+    let mut run = std::process::Command::new(assert_cmd::cargo::cargo_bin("dyno"))
+        .args(["bench", "--base-url", &server.base_url(), "--workload", "random:8/20,n=24"])
+        .args(["--max-concurrency", "4", "--metrics-listen", "127.0.0.1:0"])
+        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(run.stderr.take().unwrap()).lines();
+    let told = lines.by_ref().map_while(Result::ok).find(|l| l.contains("metrics of the runs")).unwrap();
+    let address = told.split("http://").nth(1).unwrap().trim_end_matches("/metrics").to_owned();
+    let (mut scrapes, mut most_flying, mut before) = (0, 0.0_f64, 0.0);
+    let mut last = std::collections::BTreeMap::new();
+    while let Ok(text) = scrape(&address) {
+        let Some((head, body)) = text.split_once("\r\n\r\n").filter(|(_, b)| !b.is_empty()) else { break };
+        assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/plain; version=0.0.4"), "{head}");
+        last = checked(body);
+        scrapes += 1;
+        most_flying = most_flying.max(last["dyno_requests_in_flight"]);
+        assert!(last["dyno_token_chunks_total"] >= before, "counters never fall");
+        before = last["dyno_token_chunks_total"];
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(lines);
+    assert!(run.wait().unwrap().success());
+    assert!(scrapes >= 5, "{scrapes} scrapes");
+    assert_eq!(most_flying, 4.0);
+    // The last scrape came within the last wave.
+    let of = |name: &str| last[name];
+    assert!((12.0..=24.0).contains(&of("dyno_requests_completed_total")), "{last:?}");
+    assert_eq!((of("dyno_requests_planned_total"), of("dyno_requests_lost_total")), (24.0, 0.0));
+    assert_eq!(
+        of("dyno_time_to_first_token_seconds_bucket{le=\"0.02\"}"),
+        0.0,
+        "none faster than the server"
+    );
+    let (done, gaps) =
+        (of("dyno_e2e_request_latency_seconds_count"), of("dyno_inter_token_latency_seconds_count"));
+    assert_eq!(gaps, 19.0 * done);
+    assert!(of("dyno_client_lag_seconds_count") > 50.0, "{last:?}");
+}

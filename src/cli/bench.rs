@@ -74,17 +74,14 @@ pub(super) struct BenchArgs {
     /// Client threads; chosen by the number in flight when absent
     #[arg(long)]
     threads: Option<usize>,
-    /// Run the client at the lowest real-time priority where the system permits: for a server that computes on this
-    /// machine's CPU and keeps its cores busy while it waits. `dyno trial` and `dyno tune` do so on the hardware
-    /// `cpu`; the result says it under client.real_time
-    #[arg(long)]
-    real_time: bool,
     /// Write the requests, one a line, in the form that custom:FILE reads
     #[arg(long, value_name = "FILE")]
     save_requests: Option<PathBuf>,
     /// Also write the result as `vllm bench serve --save-result --save-detailed` would
     #[arg(long, value_name = "FILE")]
     save_result: Option<PathBuf>,
+    #[command(flatten)]
+    metrics: super::metrics::MetricsArgs,
     /// Print the observation as JSON instead of the block
     #[arg(long)]
     json: bool,
@@ -133,6 +130,7 @@ pub(super) fn run(args: BenchArgs) -> Result<()> {
     }
     let cancel = Cancel::new();
     cancel_on_interrupt(&cancel)?;
+    args.metrics.start(note)?;
     let log = args.out.as_ref().map(|out| out.with_extension("server.log"));
     let server = Server::open(&args.server, log, &cancel)?;
     let measured = measure(&args, &plan, &server, &cancel);
@@ -304,7 +302,6 @@ fn options(args: &BenchArgs, plan: &Plan, cancel: &Cancel) -> RunOptions {
         run_timeout: args.run_timeout.map(seconds),
         warmups: args.warmups,
         threads: args.threads,
-        real_time: args.real_time,
         goodput: plan.goodput,
         cancel: cancel.clone(),
         ..RunOptions::default()

@@ -24,8 +24,8 @@ pub(super) struct TuneArgs {
     #[arg(long)]
     engine: Vec<String>,
     /// short, medium, long, very-long, sharegpt[:FILE], random:IN/OUT, trace:FILE, custom:FILE or chat, each with
-    /// `,n=500,seed=42,rate=inf,concurrency=256,scale=0.1,...`; repeatable: the first is tuned for, the others
-    /// are checked [default: sharegpt, short, medium, long]
+    /// `,n=500,seed=42,rate=inf,concurrency=256,scale=0.1,...`, or a weighted mixture of them such as
+    /// `mix:0.7*sharegpt+0.3*random:2000/100,n=200`; repeatable: the first is tuned for, the others are checked [default: sharegpt, short, medium, long]
     #[arg(long)]
     workload: Vec<String>,
     /// total-throughput, output-throughput, request-throughput, goodput, or ttft, tpot, itl, e2e with .mean, .p50,
@@ -83,6 +83,8 @@ pub(super) struct TuneArgs {
     /// Time one measured run may take [default: 30m]
     #[arg(long)]
     run_timeout: Option<String>,
+    #[command(flatten)]
+    metrics: super::metrics::MetricsArgs,
     /// Print nothing but the conclusion
     #[arg(long, short)]
     quiet: bool,
@@ -162,6 +164,7 @@ pub(super) fn run(args: &TuneArgs) -> Result<()> {
     };
     let spaces = PlannedSpaces::new(&run.plan)?;
     let mut progress = Progress::new(args.quiet, args.json, &run.plan);
+    args.metrics.start(|text| progress.say(text))?;
     for reaped in process::reap(&dir.join("trials")) {
         progress.say(&format!("ended what an earlier run left: {}", reaped.killed.join(", ")));
     }

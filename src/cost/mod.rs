@@ -14,7 +14,6 @@ pub mod prior;
 pub mod profile;
 pub mod setup;
 pub mod solve;
-pub mod steps;
 #[cfg(test)]
 pub(crate) mod testing;
 

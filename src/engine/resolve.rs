@@ -205,7 +205,6 @@ const MODELLED: &[&str] = &[
     "api-key",
     "disable-log-requests",
     "disable-log-stats",
-    "enable-logging-iteration-details",
     "download-dir",
     "backend",
     "hardware",

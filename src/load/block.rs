@@ -72,12 +72,14 @@ impl LoadResult {
         let h = &self.health;
         if let Some(cpu) = h.cpu_s_per_million_tokens {
             lines.push(format!(
-                "client: {cpu:.1} CPU s a million tokens, event loop late {:.2} ms (p99), {} thread(s)",
-                h.lag_p99_ms, h.threads
+                "client: {cpu:.1} CPU s a million tokens, read {:.2} ms late (p99), {} thread(s)",
+                h.lateness().p99,
+                h.threads
             ));
         }
-        lines.extend(self.doubts.iter().map(|why| format!("DOUBTFUL: {why}")));
-        lines.extend(self.invalid.iter().map(|why| format!("INVALID: {why}")));
+        lines.extend(self.distortion.doubts.iter().map(|why| format!("DOUBTFUL: {why}")));
+        let invalid = self.invalid.iter().chain(&self.distortion.reasons);
+        lines.extend(invalid.map(|why| format!("INVALID: {why}")));
         lines
     }
 }

@@ -74,6 +74,7 @@ pub fn calibrate(in_flight: u32, options: &RunOptions) -> Result<ErrorFloor> {
         warmups: 0,
         run_timeout: Some(Duration::from_secs(60)),
         progress: std::sync::Arc::default(),
+        live: false,
         ..options.clone()
     };
     let result = run(&Target::new(server.base_url(), "paced"), &generate(&spec, 512)?, &options)?;

@@ -1,10 +1,21 @@
 //! The client's watch over itself: could it have distorted what it measured?
 
 use super::socket::{no_delays, take_read_delays};
-use crate::stats::quantile_sorted;
+use crate::stats::{mean, quantile_sorted};
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+/// A distribution of lateness, milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Late {
+    pub mean: f64,
+    pub median: f64,
+    pub p90: f64,
+    pub p95: f64,
+    pub p99: f64,
+    pub samples: u64,
+}
 
 /// What the client needed and how late it was.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -20,21 +31,20 @@ pub struct ClientHealth {
     pub waiting_for_cpu: Option<f64>,
     /// How long arrived bytes lay in their sockets before a client thread read them, milliseconds. It does not enter
     /// the time stamps, which are the kernel's; None where the kernel gave none and the clock after the read was taken.
-    pub read_delay_p99_ms: Option<f64>,
+    pub read_delay: Option<Late>,
     pub read_delay_max_ms: Option<f64>,
     /// Tokens a second at which these threads would have no idle time left, at the CPU time a token that they needed.
     pub saturates_at_tokens_per_s: Option<f64>,
-    /// Lateness of a 20 ms timer on the client threads (the timer itself is up to 1 ms coarse), milliseconds.
-    pub lag_median_ms: f64,
-    pub lag_p99_ms: f64,
+    /// How late a timer of the kernel's was seen on the client threads ([`super::lag`]), milliseconds.
+    pub lag: Late,
     pub lag_max_ms: f64,
     /// Largest resident memory of this process so far, megabytes.
     pub peak_memory_mb: Option<f64>,
+    /// Times that a client thread had to wait for a page from the disk: memory was short.
+    pub major_faults: Option<f64>,
     /// Connections opened before the clock started, and how long that took.
     pub connections: usize,
     pub connect_s: f64,
-    /// All client threads ran at real-time priority.
-    pub real_time: bool,
 }
 
 impl ClientHealth {
@@ -51,16 +61,18 @@ impl ClientHealth {
         put("cpu_s_per_million_tokens", self.cpu_s_per_million_tokens);
         put("utilization", self.utilization);
         put("waiting_for_cpu", self.waiting_for_cpu);
-        put("read_delay_p99_ms", self.read_delay_p99_ms);
+        put("read_delay_mean_ms", self.read_delay.map(|d| d.mean));
+        put("read_delay_p99_ms", self.read_delay.map(|d| d.p99));
         put("read_delay_max_ms", self.read_delay_max_ms);
         put("saturates_at_tokens_per_s", self.saturates_at_tokens_per_s.map(f64::round));
-        put("lag_median_ms", Some(self.lag_median_ms));
-        put("lag_p99_ms", Some(self.lag_p99_ms));
+        put("lag_mean_ms", Some(self.lag.mean));
+        put("lag_median_ms", Some(self.lag.median));
+        put("lag_p99_ms", Some(self.lag.p99));
         put("lag_max_ms", Some(self.lag_max_ms));
         put("peak_memory_mb", self.peak_memory_mb);
+        put("major_faults", self.major_faults);
         put("connections", Some(self.connections as f64));
         put("connect_s", Some(self.connect_s));
-        put("real_time", Some(f64::from(u8::from(self.real_time))));
         Value::Object(map)
     }
 }
@@ -70,6 +82,7 @@ impl ClientHealth {
 pub(super) struct ThreadWatch {
     began: Instant,
     cpu: Option<(f64, f64)>,
+    faults: Option<f64>,
 }
 
 /// What one thread used.
@@ -78,26 +91,26 @@ pub(super) struct ThreadUse {
     wall_s: f64,
     cpu_s: Option<f64>,
     wait_s: Option<f64>,
+    faults: Option<f64>,
     pub(super) lags_us: Vec<u32>,
     delays_us: Option<Histogram<u32>>,
-    real_time: bool,
 }
 
 impl ThreadWatch {
     /// Starts watching the thread that calls.
     pub(super) fn start() -> ThreadWatch {
         drop(take_read_delays());
-        ThreadWatch { began: Instant::now(), cpu: thread_times() }
+        ThreadWatch { began: Instant::now(), cpu: thread_times(), faults: major_faults() }
     }
-    pub(super) fn stop(self, lags_us: Vec<u32>, real_time: bool) -> ThreadUse {
+    pub(super) fn stop(self, lags_us: Vec<u32>) -> ThreadUse {
         let spent = self.cpu.zip(thread_times());
         ThreadUse {
             wall_s: self.began.elapsed().as_secs_f64(),
             cpu_s: spent.map(|(a, b)| b.0 - a.0),
             wait_s: spent.map(|(a, b)| b.1 - a.1),
+            faults: self.faults.zip(major_faults()).map(|(a, b)| b - a),
             lags_us,
             delays_us: Some(take_read_delays()),
-            real_time,
         }
     }
 }
@@ -109,28 +122,17 @@ fn thread_times() -> Option<(f64, f64)> {
     Some((fields.next()?.ok()?, fields.next()?.ok()?))
 }
 
+/// Page faults of this thread that needed the disk; the twelfth field, the second being a name in brackets.
+fn major_faults() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/thread-self/stat").ok()?;
+    text.rsplit_once(')')?.1.split_whitespace().nth(9)?.parse().ok()
+}
+
 /// `VmHWM` of this process.
 fn peak_memory_mb() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find(|l| l.starts_with("VmHWM:"))?;
     line.split_whitespace().nth(1)?.parse::<f64>().ok().map(|kb| kb / 1024.0)
-}
-
-/// Rarely enough that an idle client is not woken for its own watch.
-const PERIOD: Duration = Duration::from_millis(20);
-
-/// Measures the lateness of a timer on this thread until `stop` resolves, in microseconds.
-pub(super) async fn watch_lag(stop: impl Future<Output = ()>, lags_us: &mut Vec<u32>) {
-    tokio::pin!(stop);
-    loop {
-        let due = Instant::now() + PERIOD;
-        tokio::select! {
-            () = &mut stop => return,
-            () = tokio::time::sleep_until(due.into()) => {
-                lags_us.push(Instant::now().saturating_duration_since(due).as_micros().min(u128::from(u32::MAX)) as u32);
-            }
-        }
-    }
 }
 
 /// All threads together; `tokens` is how many were received.
@@ -154,39 +156,28 @@ pub(super) fn gather(uses: &[ThreadUse], tokens: f64, connections: usize, connec
         cpu_s_per_million_tokens: cpu_s.filter(|_| tokens > 0.0).map(|s| s / tokens * 1e6),
         utilization: worst(|u| u.cpu_s),
         waiting_for_cpu: worst(|u| u.wait_s),
-        read_delay_p99_ms: delay(0.99),
+        read_delay: delay(0.5).map(|median| Late {
+            mean: delays.mean() / 1e3,
+            median,
+            p90: delay(0.9).unwrap_or(0.0),
+            p95: delay(0.95).unwrap_or(0.0),
+            p99: delay(0.99).unwrap_or(0.0),
+            samples: delays.len(),
+        }),
         read_delay_max_ms: delay(1.0),
         saturates_at_tokens_per_s: cpu_s.filter(|&s| s > 0.0).map(|s| tokens / s * uses.len() as f64),
-        lag_median_ms: lag(0.5),
-        lag_p99_ms: lag(0.99),
+        lag: Late {
+            mean: if lags.is_empty() { 0.0 } else { mean(&lags) },
+            median: lag(0.5),
+            p90: lag(0.9),
+            p95: lag(0.95),
+            p99: lag(0.99),
+            samples: lags.len() as u64,
+        },
         lag_max_ms: lag(1.0),
         peak_memory_mb: peak_memory_mb(),
+        major_faults: sum(|u| u.faults),
         connections,
         connect_s,
-        real_time: !uses.is_empty() && uses.iter().all(|u| u.real_time),
     }
-}
-
-/// Why the client itself may have distorted the latencies, if it may have.
-///
-/// The lag of its event loop bounds what it adds to a time stamp. It is held against what was measured: the run
-/// is marked when the 99th percentile of the lag exceeds 5 ms and also a tenth of the median TTFT or of the median gap
-/// between tokens, or when a thread had no idle time left.
-pub(super) fn starved(health: &ClientHealth, ttft_ms: Option<f64>, itl_ms: Option<f64>) -> Vec<String> {
-    let mut reasons = Vec::new();
-    let lag = health.lag_p99_ms;
-    for (what, value) in [("time to first token", ttft_ms), ("gap between tokens", itl_ms)] {
-        if let Some(value) = value.filter(|v| lag > 5.0 && lag > 0.1 * v) {
-            reasons.push(format!(
-                "the client's event loop was {lag:.1} ms late (p99), too much for a median {what} of {value:.1} ms"
-            ));
-        }
-    }
-    if let Some(share) = health.utilization.filter(|&u| u > 0.95) {
-        reasons.push(format!(
-            "a client thread was busy {:.0} % of the time: it is the bottleneck",
-            share * 100.0
-        ));
-    }
-    reasons
 }

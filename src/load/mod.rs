@@ -22,15 +22,19 @@ mod cancel;
 mod client;
 mod discover;
 mod event;
+mod exporter;
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod http;
+mod lag;
+mod live;
 mod metrics;
 mod options;
 mod outcome;
 pub mod paced;
 mod parts;
 mod plan;
-mod priority;
 mod repeat;
 mod request;
 mod run;
@@ -38,13 +42,15 @@ mod socket;
 mod sse;
 mod steady;
 mod stream;
+mod validity;
 
 pub use block::block;
 pub use calibrate::{ErrorFloor, calibrate};
 pub use cancel::Cancel;
 pub use discover::{ServedModel, served_models, server_version, wait_ready};
 pub use event::{Content, Event, read_event};
-pub use health::ClientHealth;
+pub use exporter::Exporter;
+pub use health::{ClientHealth, Late};
 pub use metrics::summarize;
 pub use options::{Counting, Endpoint, Goodput, Progress, RunOptions, Secret, Target};
 pub use outcome::{ErrorCount, ErrorKind, LoadResult, Row};
@@ -52,6 +58,7 @@ pub use plan::raise_file_limit;
 pub use run::run;
 pub use sse::SseParser;
 pub use steady::{Steady, steady};
+pub use validity::{Distortion, judge};
 
 #[cfg(test)]
 mod semantics;

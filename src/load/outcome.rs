@@ -1,6 +1,6 @@
 //! What became of each request, and of the run.
 
-use super::ClientHealth;
+use super::{ClientHealth, Distortion};
 use crate::scenario::{Metrics, RequestRow};
 use crate::units::Nanos;
 use std::collections::BTreeMap;
@@ -137,10 +137,10 @@ pub struct LoadResult {
     pub rows: Vec<Row>,
     pub errors: BTreeMap<ErrorKind, ErrorCount>,
     pub health: ClientHealth,
-    /// Why the numbers must not be used; empty when they may.
+    /// Why none of the numbers must be used; empty when they may.
     pub invalid: Vec<String>,
-    /// Where the client itself may have distorted the latencies; the run still counts, with this said.
-    pub doubts: Vec<String>,
+    /// What the client's own lateness did to single figures.
+    pub distortion: Distortion,
     /// True when the run was stopped before its end.
     pub cancelled: bool,
 }

@@ -1,14 +1,15 @@
 //! Sends all requests of a workload and gathers the result.
 
 use super::client::{Cut, Sender};
-use super::health::{ThreadUse, ThreadWatch, gather, watch_lag};
+use super::health::{ThreadUse, ThreadWatch, gather};
+use super::lag::watch_lag;
+use super::live::Live;
 use super::options::{Progress, RunOptions, Target};
 use super::outcome::{ErrorCount, ErrorKind, LoadResult, Row};
 use super::plan::{Plan, connections, raise_file_limit, threads_for};
 use super::stream::StreamState;
 use super::summarize;
 use crate::error::{Error, Result};
-use crate::scenario::Key;
 use crate::units::Nanos;
 use crate::workload::PlannedRequest;
 use serde_json::{Map, json};
@@ -31,6 +32,9 @@ pub fn run(target: &Target, requests: &[PlannedRequest], options: &RunOptions) -
     let sender = Sender::new(target, options)?;
     let plan = Arc::new(Plan::new(target, requests, options, threads));
     options.progress.planned.fetch_add(requests.len() as u64, Ordering::Relaxed);
+    if let Some(live) = Live::of(options) {
+        live.run_begins(&options.progress);
+    }
     drop(sender);
     let shards: Vec<Shard> = (0..threads)
         .map(|index| {
@@ -70,7 +74,6 @@ struct Shard {
 
 impl Shard {
     fn work(self) -> Result<Part> {
-        let real_time = self.plan.options.real_time && super::priority::raise();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let prepared = Instant::now();
         if let Ok(runtime) = &runtime {
@@ -84,7 +87,7 @@ impl Shard {
             runtime.map_err(|e| Error::failed("a client thread cannot start its event loop").source(e))?;
         let watch = ThreadWatch::start();
         let (rows, lags) = runtime.block_on(self.drive(start));
-        Ok(Part { rows, usage: watch.stop(lags, real_time), connect_s })
+        Ok(Part { rows, usage: watch.stop(lags), connect_s })
     }
 
     /// Warm-up requests and connections, before the clock starts.
@@ -126,7 +129,7 @@ impl Shard {
         let ended = async {
             let _ = ended.await;
         };
-        let (rows, ()) = tokio::join!(work, watch_lag(ended, &mut lags));
+        let (rows, ()) = tokio::join!(work, watch_lag(ended, &mut lags, Live::of(&self.plan.options)));
         (rows, lags)
     }
 
@@ -229,6 +232,9 @@ async fn send_one(sender: &Sender, plan: &Plan, i: usize, start: Instant, row: &
     stream.finish(Nanos::from(start.elapsed()), cut, row);
     let counter = if row.completed() { &options.progress.completed } else { &options.progress.failed };
     Progress::add(counter, 1);
+    if let Some(live) = Live::of(options) {
+        live.request_ended(row);
+    }
 }
 
 fn conclude(parts: Vec<Part>, plan: &Plan, options: &RunOptions, connections: usize) -> LoadResult {
@@ -269,14 +275,18 @@ fn conclude(parts: Vec<Part>, plan: &Plan, options: &RunOptions, connections: us
     }
     metrics.extra.insert("client".into(), health.to_json());
     let invalid = verdict(&rows, cancelled);
-    let (ttft, itl) = (metrics.get(Key::MedianTtftMs), metrics.get(Key::MedianItlMs));
-    let doubts = super::health::starved(&health, ttft, itl);
-    for (key, reasons) in [("invalid", &invalid), ("doubts", &doubts)] {
+    let distortion = super::judge(&health, &metrics, plan.slots.is_some());
+    let all: Vec<&String> = invalid.iter().chain(&distortion.reasons).collect();
+    for (key, reasons) in [("invalid", all), ("doubts", distortion.doubts.iter().collect())] {
         if !reasons.is_empty() {
             metrics.extra.insert(key.into(), json!(reasons));
         }
     }
-    LoadResult { metrics, rows, errors, health, invalid, doubts, cancelled }
+    if !distortion.untrusted.is_empty() {
+        let names: Vec<&str> = distortion.untrusted.iter().map(|k| k.name()).collect();
+        metrics.extra.insert("untrusted".into(), json!(names));
+    }
+    LoadResult { metrics, rows, errors, health, invalid, distortion, cancelled }
 }
 
 /// A request that was never sent: the run's time was over, or the turn before it had failed.

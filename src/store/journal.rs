@@ -168,6 +168,7 @@ pub(crate) mod tests {
             run_timeout_s: 1.0,
             stop_grace_s: None,
             give_up_s: Vec::new(),
+            figures: Vec::new(),
             dir: "trials".into(),
         };
         let failure = Failure {

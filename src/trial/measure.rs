@@ -5,7 +5,7 @@ use super::ready::{Ready, alive};
 use super::{Event, Failure, Measured, Observer, TrialSpec};
 use crate::engine::Class;
 use crate::load::{self, Cancel, LoadResult, Progress, RunOptions, Secret, Target};
-use crate::scenario::{EngineKind, Record, RequestRow};
+use crate::scenario::{EngineKind, Key, Record, RequestRow};
 use crate::telemetry::Sampler;
 use crate::telemetry::sampler::{Deltas, Peaks};
 use crate::workload::{PlannedRequest, WorkloadSpec, generate_run};
@@ -78,7 +78,7 @@ fn once(
         .map_err(|e| l.failing.of(Class::BadValue, "run", &e.to_string(), "correct the workload"))?;
     let wall_s = began.elapsed().as_secs_f64();
     let hit_ratio = deltas.hit_ratio().or_else(|| result.cached_share());
-    let invalid = reasons(&result, hit_ratio, workload);
+    let (invalid, doubts) = judged(spec, &mut result, hit_ratio, workload);
     let observation = observation(spec, ready, workload, &result, &deltas, &peaks);
     keep(spec, id, attempt, &observation, &result);
     let run = Measured {
@@ -87,7 +87,7 @@ fn once(
         observation,
         cache_hit_ratio: hit_ratio,
         invalid,
-        doubts: result.doubts.clone(),
+        doubts,
         started_unix_s,
         wall_s,
     };
@@ -128,8 +128,6 @@ fn watched(
         run_timeout: Some(limits.run),
         cancel: inner.clone(),
         progress: Arc::clone(&progress),
-        // The engine computes on the very cores that the client runs on.
-        real_time: spec.hardware == "cpu",
         ..RunOptions::default()
     };
     let mut target = Target::new(format!("http://127.0.0.1:{}", l.port), ready.model.clone());
@@ -243,7 +241,28 @@ fn answered(l: &mut Launched, result: &LoadResult) -> Result<(), Box<Failure>> {
     Err(l.failing.of(class, "run", &count, ""))
 }
 
-/// Why the run must not be used.
+/// Why the run must not be used, and what else is to be said of it; the result then says the same.
+fn judged(
+    spec: &TrialSpec,
+    result: &mut LoadResult,
+    hits: Option<f64>,
+    workload: &WorkloadSpec,
+) -> (Vec<String>, Vec<String>) {
+    let mut invalid = reasons(result, hits, workload);
+    let mut doubts = result.distortion.doubts.clone();
+    let decides = |key: &Key| spec.figures.is_empty() || spec.figures.iter().any(|f| f == key.name());
+    let late = if result.distortion.untrusted.iter().any(decides) { &mut invalid } else { &mut doubts };
+    late.extend(result.distortion.reasons.iter().cloned());
+    for (name, reasons) in [("invalid", &invalid), ("doubts", &doubts)] {
+        result.metrics.extra.remove(name);
+        if !reasons.is_empty() {
+            result.metrics.extra.insert(name.into(), serde_json::json!(reasons));
+        }
+    }
+    (invalid, doubts)
+}
+
+/// Why no figure of the run must be used.
 fn reasons(result: &LoadResult, hits: Option<f64>, workload: &WorkloadSpec) -> Vec<String> {
     let mut invalid = result.invalid.clone();
     if let Some(ratio) = hits.filter(|r| *r > CLEAN_HIT_RATIO && !workload.shares_prompts()) {

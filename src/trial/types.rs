@@ -43,6 +43,10 @@ pub struct TrialSpec {
     /// more; where there is no number, none is cut.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub give_up_s: Vec<f64>,
+    /// Result keys that decide. A run whose client was too late for one of them is invalid; for any other figure that is
+    /// a doubt. None named: every figure decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub figures: Vec<String>,
     /// Seconds between SIGTERM and SIGKILL; the engine's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_grace_s: Option<f64>,

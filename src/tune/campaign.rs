@@ -2,7 +2,7 @@
 
 use super::conclude::{conclude, ruled};
 use super::forecaster::SimForecaster;
-use super::runner::{Runner, answer};
+use super::runner::{Runner, answer, unusable};
 use super::spaces::Spaces;
 use crate::cost::Profile;
 use crate::error::{Error, Result};
@@ -227,7 +227,7 @@ pub(super) fn version_of(trials: &[TrialLine], candidate: &Candidate) -> Option<
 pub fn failures_by_class(trials: &[TrialLine], plan: &crate::store::Plan) -> Vec<(String, usize, String)> {
     let mut classes: Vec<(String, usize, String)> = Vec::new();
     for t in trials {
-        let Some(f) = answer(&t.result, plan).failure else { continue };
+        let Some(f) = answer(&t.result, plan).failure.or_else(|| unusable(&t.result)) else { continue };
         match classes.iter_mut().find(|(c, ..)| *c == f.class) {
             Some((_, n, _)) => *n += 1,
             None => classes.push((f.class, 1, format!("{} ({})", f.root_cause, f.hint))),

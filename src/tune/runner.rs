@@ -4,8 +4,6 @@
 use super::cancel::Cancel;
 use super::events::{Event, Progress, Watcher};
 use super::forecaster::{Observed, probes};
-use crate::cost::steps::StepLog;
-use crate::engine::steps;
 use crate::error::Result;
 use crate::search::{Answer, Ask, Evaluator, FailedLaunch, Sample, Scope, Stage, Stop};
 use crate::space::Candidate;
@@ -115,7 +113,7 @@ impl<'a> Runner<'a> {
             served_model_name: None,
             hardware: plan.hardware.clone(),
             num_gpus: plan.num_gpus,
-            fixed_args: self.launch_args(ask),
+            fixed_args: fixed_args(plan, &ask.candidate.engine),
             fixed_env: BTreeMap::new(),
             program: plan.engine_command.clone(),
             workloads: match ask.runs.scope {
@@ -128,36 +126,9 @@ impl<'a> Runner<'a> {
             ready_timeout_s: plan.ready_timeout_s,
             run_timeout_s: plan.run_timeout_s,
             stop_grace_s: None,
+            figures: figures(plan),
             give_up_s: super::race::give_up_s(plan, &self.trials, ask),
         }
-    }
-
-    /// The probes run in a launch of their own, which also tells of its steps where the engine can: its runs are
-    /// compared with no candidate's.
-    fn launch_args(&self, ask: &Ask) -> Vec<String> {
-        let mut args = fixed_args(self.plan, &ask.candidate.engine);
-        if let (Scope::Probes, Ok(engine)) = (ask.runs.scope, ask.candidate.engine.parse()) {
-            let version = super::campaign::version_of(&self.trials, &ask.candidate);
-            let flags = steps::flags(engine, version.as_deref()).unwrap_or_default();
-            args.extend(
-                flags
-                    .iter()
-                    .filter(|f| !self.plan.fixed_args.contains(&(**f).to_owned()))
-                    .map(|f| (*f).to_owned()),
-            );
-        }
-        args
-    }
-
-    /// What the launch told of its steps, from its log.
-    fn learn_steps(&self, line: &TrialLine) {
-        let launch = all_runs(&line.result).first().map(|m| m.observation.clone());
-        let (Some(launch), Ok(engine)) = (launch, line.result.spec.candidate.engine.parse()) else { return };
-        let log = self.dir.join("trials").join(&line.result.spec.id).join("engine.log");
-        // Without its log (a record that was copied alone) the observations still stand.
-        let Ok(text) = std::fs::read(&log) else { return };
-        let rows = steps::read(engine, &String::from_utf8_lossy(&text));
-        self.observed.add_steps(StepLog { launch, rows });
     }
 
     fn replay(&mut self, ask: &Ask) -> Option<Answer> {
@@ -209,13 +180,15 @@ impl Evaluator for Runner<'_> {
             if let Some(line) = self.trials.last().filter(|_| ask.stage != Stage::Confirm) {
                 let valid = all_runs(&line.result).iter().filter(|m| m.invalid.is_empty());
                 valid.for_each(|m| self.observed.add(&m.observation));
-                if ask.runs.scope == Scope::Probes {
-                    self.learn_steps(line);
-                }
             }
             if last.failure.is_some() || !last.samples.is_empty() || ask.runs.scope == Scope::Probes {
                 break;
             }
+        }
+        // Not measured, and never taken for measured: the search sees a failure with its reason. In a confirmation
+        // one pair is then missing, which is no fault of the candidate's.
+        if last.failure.is_none() && last.samples.is_empty() && ask.stage != Stage::Confirm {
+            last.failure = self.trials.last().and_then(|line| unusable(&line.result));
         }
         Ok(last)
     }
@@ -243,6 +216,23 @@ impl Evaluator for Runner<'_> {
         let improvement = self.plan.objective.improvement(gain);
         self.watcher.event(&Event::Incumbent { label: &candidate.label(), improvement });
     }
+}
+
+/// The figures on which the campaign decides: the objective and what was promised.
+fn figures(plan: &Plan) -> Vec<String> {
+    let promised = plan.slo.0.iter().map(|clause| clause.key);
+    std::iter::once(plan.objective.key()).chain(promised).map(|key| key.name().to_owned()).collect()
+}
+
+/// Why a launch that did not fail has no run that can be used, when that is so.
+pub fn unusable(result: &TrialResult) -> Option<FailedLaunch> {
+    let Outcome::Measured { runs, .. } = &result.outcome else { return None };
+    let spoilt = runs.last().filter(|_| runs.iter().all(|m| !m.invalid.is_empty()))?;
+    Some(FailedLaunch {
+        class: "no-valid-run".into(),
+        root_cause: spoilt.invalid.join("; "),
+        hint: "leave the machine to the engine and to dyno, then try again".into(),
+    })
 }
 
 /// Flags of every launch of one engine: those passed through, and the length limit under its name there.
