@@ -115,3 +115,57 @@ fn a_mixture_is_predicted_as_a_whole_and_by_its_parts() {
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(text.contains("workload.components[1].workload.inputlen: unknown key"), "{text}");
 }
+
+#[test]
+fn steps_are_fitted_alone_and_beside_observations() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let mut log = String::new();
+    for i in 0..200 {
+        log += &format!(
+            "(APIServer pid=7) INFO 11-22 04:24:43 [loggers.py:199] Engine 000: Iteration({i}): 0 context requests, \
+             0 context tokens, 4 generation requests, 4 generation tokens, iteration elapsed time: 90.00 ms, \
+             GPU KV cache usage: 0.0%\n"
+        );
+    }
+    std::fs::write(path("engine.log"), log).unwrap();
+    let launch = ["--engine", "vllm", "--model", "Qwen/Qwen3-8B", "--hardware", "l40s-48gb"];
+    let steps = path("engine.log");
+    let alone = dyno(&[&["fit", "--steps", &steps, "-o", &path("a.toml")][..], &launch].concat());
+    assert!(alone.status.success(), "{}", String::from_utf8_lossy(&alone.stderr));
+    let said = String::from_utf8_lossy(&alone.stdout).into_owned();
+    assert!(
+        said.contains("4 decoding") && said.contains("90.00 ms") && said.contains("not identified"),
+        "{said}"
+    );
+    write(Path::new(&path("s.json")), &json!([scenario(24, 4)]));
+    let tpot = |args: &[&str]| {
+        value(&predict(&[&["--scenarios", &path("s.json")], args].concat())[0], "mean_tpot_ms", "value")
+    };
+    let (prior, fitted) = (tpot(&[]), tpot(&["--profile", &path("a.toml")]));
+    assert!(fitted > 1.3 * prior, "steps of 90 ms must show: {prior} {fitted}");
+
+    let mut run = scenario(24, 4);
+    run["result"] = json!({"mean_tpot_ms": 95.0});
+    write(Path::new(&path("o.json")), &json!([run]));
+    let both = dyno(&[
+        "fit",
+        "--observations",
+        &path("o.json"),
+        "--steps",
+        &steps,
+        "--engine",
+        "vllm",
+        "-o",
+        &path("b.toml"),
+    ]);
+    assert!(both.status.success(), "{}", String::from_utf8_lossy(&both.stderr));
+
+    let empty = path("none.log");
+    std::fs::write(&empty, "nothing\n").unwrap();
+    let refused = dyno(&[&["fit", "--steps", &empty, "-o", &path("c.toml")][..], &launch].concat());
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--enable-logging-iteration-details"));
+    let whose = dyno(&["fit", "--steps", &steps, "--engine", "vllm", "-o", &path("c.toml")]);
+    assert_eq!(whose.status.code(), Some(2));
+}

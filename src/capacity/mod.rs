@@ -1,10 +1,17 @@
 //! Load ramps, breakpoints and zones, measured or simulated.
 
+mod breakpoints;
+pub mod forecast;
 pub mod ladder;
 pub mod measured;
+pub mod picture;
+pub mod sample;
 pub mod simulated;
+mod watch;
 pub mod zones;
 
+pub use forecast::Forecast;
 pub use ladder::{ClimbEnd, Ladder};
-pub use measured::{Axis, MeasuredRamp, RampPlan, Step, measure};
+pub use measured::{Axis, Expected, MeasuredRamp, RampPlan, Saved, Step, measure};
+pub use watch::EngineView;
 pub use zones::{Breakpoint, Interval, LoadPoint, Ramp, Zone, ZoneSpan};

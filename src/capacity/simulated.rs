@@ -1,6 +1,8 @@
 //! A ramp of load, simulated: the ladder of a scenario with its zones, before anything is launched.
 
+use super::ladder::{Draws, Ladder, ramp_of};
 use super::measured::Axis;
+use super::sample::{Sample, Seen};
 use super::zones::{Breakpoint, LoadPoint, Ramp, Zone, ZoneSpan};
 use crate::cost::{Coefficients, Interval, Predictor, Setup, binding};
 use crate::error::Result;
@@ -70,6 +72,9 @@ pub struct Study {
     /// Where the coefficients come from.
     pub basis: String,
     pub notes: Vec<String>,
+    /// The points behind the zones: one ladder a draw of the coefficients, the central one first.
+    #[serde(skip)]
+    pub draws: Vec<Draws>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -79,34 +84,66 @@ pub struct SloLoad {
     pub pessimistic: Option<f64>,
 }
 
+/// Most rungs put between the first ones, where a breakpoint is bracketed too widely.
+const REFINE: u32 = 16;
+/// Two neighbouring rungs within this ratio are near enough.
+const RESOLUTION: f64 = 1.12;
+
 /// Ramps one scenario.
 ///
 /// Errors: as [`Predictor::predict`].
 pub fn ramp(record: &Record, predictor: &Predictor<'_>, options: &Options) -> Result<Study> {
     let base = record.workload.clone().unwrap_or_else(|| WorkloadSpec::empty(Dataset::Sharegpt));
-    let first = predictor.predict(&at(record, &base, options.axis, 1.0), false)?;
-    let mut found: Vec<(f64, Rung, Vec<LoadPoint>)> = Vec::new();
+    let visit = |load| rung(&at(record, &base, options.axis, load), load, predictor, options);
+    let mut found: Vec<Visited> = Vec::new();
     for load in ladder(record, &base, predictor, options)? {
-        found.push(rung(&at(record, &base, options.axis, load), load, predictor, options)?);
-        let so_far: Vec<LoadPoint> = found.iter().filter_map(|f| f.2.first().copied()).collect();
+        found.push(visit(load)?);
+        let so_far: Vec<LoadPoint> = found.iter().filter_map(|f| f.draws.first().copied()).collect();
         if options.loads.is_empty() && is_past_the_plateau(&so_far) {
             break;
         }
     }
-    let draws = found.iter().map(|f| f.2.len()).min().unwrap_or(0);
-    let ladders = (0..draws).map(|d| found.iter().map(|f| f.2[d]).collect()).collect();
-    let zones = Ramp::new(ladders);
-    let rungs: Vec<Rung> =
-        found.into_iter().map(|(load, r, _)| Rung { zone: zones.zone_of(load), ..r }).collect();
-    Ok(Study {
-        axis: options.axis,
-        slo_load: (!options.slo.is_empty()).then(|| slo_load(&rungs, &options.slo)),
-        breakpoints: zones.breakpoints(),
-        zones: zones.zones(),
-        rungs,
-        basis: first.basis,
-        notes: first.notes,
-    })
+    if options.loads.is_empty() {
+        let whole = options.axis == Axis::Concurrency;
+        let ladder = Ladder { resolution: RESOLUTION, whole, ..Ladder::default() };
+        for _ in 0..REFINE {
+            let steps: Vec<Draws> = found.iter().map(|f| f.draws[..1].to_vec()).collect();
+            let Some(load) = ladder.between(&steps, None) else { break };
+            found.push(visit(load)?);
+        }
+    }
+    found.sort_by(|a, b| a.rung.load.total_cmp(&b.rung.load));
+    Ok(Study::new(options, found))
+}
+
+/// A rung with the draws behind it and what was said of it.
+struct Visited {
+    rung: Rung,
+    draws: Draws,
+    basis: String,
+    notes: Vec<String>,
+}
+
+/// The ramp that an engine with exactly these coefficients shows, at `loads` and over `waves` requests for each in
+/// flight: what a measured ramp of the embedded engine has to find.
+pub fn exact(
+    record: &Record,
+    setup: impl Fn(&Record) -> Result<Setup>,
+    coefficients: &Coefficients,
+    loads: &[f64],
+    waves: f64,
+    options: &Options,
+) -> Result<Ramp> {
+    let base = record.workload.clone().unwrap_or_else(|| WorkloadSpec::empty(Dataset::Sharegpt));
+    let mut points = Vec::new();
+    for &load in loads {
+        let mut r = at(record, &base, options.axis, load);
+        if let Some(w) = &mut r.workload {
+            w.num_prompts = Some((load * waves).max(200.0) as u32);
+        }
+        points.push(point(load, &setup(&r)?.simulate(coefficients, true), options));
+    }
+    Ok(Ramp::new(vec![points]))
 }
 
 /// The scenario at one load, with enough requests for a steady state.
@@ -167,18 +204,25 @@ fn is_past_the_plateau(points: &[LoadPoint]) -> bool {
     best > 0.0 && recent.iter().all(|p| p.throughput < best * 1.02)
 }
 
-fn rung(
-    record: &Record,
-    load: f64,
-    predictor: &Predictor<'_>,
-    o: &Options,
-) -> Result<(f64, Rung, Vec<LoadPoint>)> {
+fn rung(record: &Record, load: f64, predictor: &Predictor<'_>, o: &Options) -> Result<Visited> {
     let setup = Setup::new(record, predictor.catalogs)?;
     let p = predictor.predict_setup(&setup, true)?;
-    let (center, draws) = predictor.coefficients(&setup);
-    let mut points = vec![point(load, &p.simulated, o)];
-    points.extend(draws.iter().map(|c| point(load, &setup.simulate(c, true), o)));
-    let unstable = o.axis == Axis::Rate && overloaded(&points);
+    let (center, coefficients) = predictor.coefficients(&setup);
+    let mut draws = vec![point(load, &p.simulated, o)];
+    draws.extend(coefficients.iter().map(|c| point(load, &setup.simulate(c, true), o)));
+    // What the profile's observations say of the model's error holds for the zones too.
+    let mended = |k: Key| match (p.get(k), p.simulated.metrics.get(k)) {
+        (Some(v), Some(simulated)) if simulated > 0.0 => v.value / simulated,
+        _ => 1.0,
+    };
+    let (throughput, time) = (mended(Key::RequestThroughput), mended(Key::MeanE2elMs));
+    for d in &mut draws {
+        d.throughput *= throughput;
+        d.e2e_s *= time;
+        d.queue_s *= time;
+        d.step_s *= time;
+    }
+    let unstable = o.axis == Axis::Rate && overloaded(&draws);
     let predicted = p
         .values
         .iter()
@@ -193,14 +237,14 @@ fn rung(
         latency_refused: unstable.then(|| {
             "arrivals outrun service in more than one draw of twenty: latency grows for as long as the run lasts".into()
         }),
-        queue_ms: points[0].queue_s * 1e3,
+        queue_ms: draws[0].queue_s * 1e3,
         kv_use: a.peak_kv_blocks as f64 / a.kv_blocks_total.max(1) as f64,
         preemptions: a.preemptions,
-        loss: points[0].loss,
+        loss: draws[0].loss,
         binding: p.binding.clone(),
         of_physical_limit: limit(&setup, &center, &p.simulated),
     };
-    Ok((load, rung, points))
+    Ok(Visited { rung, draws, basis: p.basis, notes: p.notes })
 }
 
 fn limit(setup: &Setup, c: &Coefficients, run: &SimResult) -> f64 {
@@ -220,29 +264,19 @@ fn is_latency(k: Key) -> bool {
 
 /// A rung of the ladder from one simulated run.
 fn point(load: f64, run: &SimResult, o: &Options) -> LoadPoint {
-    let done: Vec<_> = run.requests.iter().filter(|r| !r.failed).collect();
-    let n = done.len().max(1) as f64;
-    let late = done.iter().filter(|r| r.e2e().secs() > o.timeout_s).count() + run.requests.len() - done.len();
-    LoadPoint {
-        load,
-        throughput: run.metrics.get(Key::RequestThroughput).unwrap_or(0.0),
-        e2e_s: done.iter().map(|r| r.e2e().secs()).sum::<f64>() / n,
-        queue_s: steady_queue(&done, o.axis) / 1e9,
-        loss: late as f64 / run.requests.len().max(1) as f64,
-    }
-}
-
-/// Mean nanoseconds from sending to first being scheduled, without the first wave of a closed loop, which all
-/// arrives at once whatever the load.
-fn steady_queue(done: &[&crate::sim::RequestOutcome], axis: Axis) -> f64 {
-    let skip = if axis == Axis::Concurrency { done.len() / 4 } else { 0 };
-    let mut waits: Vec<f64> =
-        done.iter().skip(skip).map(|r| (r.scheduled.saturating_sub(r.arrival)).0 as f64).collect();
-    waits.sort_by(f64::total_cmp);
-    // The median would miss a queue that half of the requests see; a trimmed mean is not moved by the drain.
-    let cut = waits.len() / 20;
-    let kept = &waits[cut..waits.len() - cut];
-    if kept.is_empty() { 0.0 } else { kept.iter().sum::<f64>() / kept.len() as f64 }
+    let seen = run.requests.iter().map(|r| {
+        let sent = r.arrival.secs();
+        Seen {
+            due: sent,
+            sent,
+            first: r.first_token.secs(),
+            end: r.finished.secs(),
+            wait: r.scheduled.saturating_sub(r.arrival).secs(),
+            tokens: r.output_tokens,
+            lost: r.failed || r.e2e().secs() > o.timeout_s,
+        }
+    });
+    Sample::new(load, o.axis, &o.slo, seen.collect()).point()
 }
 
 /// Largest load up to which every rung keeps the bounds, interpolated on ln(load) towards the first that
@@ -271,6 +305,40 @@ fn slo_load(rungs: &[Rung], slo: &[(Key, f64)]) -> SloLoad {
 }
 
 impl Study {
+    fn new(options: &Options, visited: Vec<Visited>) -> Study {
+        let steps: Vec<Draws> = visited.iter().map(|v| v.draws.clone()).collect();
+        let zones = ramp_of(&steps);
+        let (basis, notes) = visited.first().map(|v| (v.basis.clone(), v.notes.clone())).unwrap_or_default();
+        let rungs: Vec<Rung> =
+            visited.into_iter().map(|v| Rung { zone: zones.zone_of(v.rung.load), ..v.rung }).collect();
+        Study {
+            axis: options.axis,
+            slo_load: (!options.slo.is_empty()).then(|| slo_load(&rungs, &options.slo)),
+            breakpoints: zones.breakpoints(),
+            zones: zones.zones(),
+            rungs,
+            basis,
+            notes,
+            draws: zones.draws().to_vec(),
+        }
+    }
+
+    /// A study of nothing but points.
+    #[cfg(test)]
+    pub(super) fn of_draws(axis: Axis, draws: Vec<Draws>) -> Study {
+        let zones = super::zones::Ramp::new(draws);
+        Study {
+            axis,
+            rungs: Vec::new(),
+            breakpoints: zones.breakpoints(),
+            zones: zones.zones(),
+            slo_load: None,
+            basis: String::new(),
+            notes: Vec::new(),
+            draws: zones.draws().to_vec(),
+        }
+    }
+
     /// A predicted value at any load between the ladder's ends, interpolated on ln(load).
     pub fn value_at(&self, load: f64, key: Key) -> Option<Interval> {
         let rows: Vec<(f64, Interval)> =

@@ -1,29 +1,29 @@
 //! From a ladder of loads to breakpoints and zones.
 //!
-//! A ladder holds one point a load (requests in flight, or requests a second), lightest first. Four
-//! breakpoints are looked for, each by a stated criterion, and located between two rungs by interpolation
-//! on the logarithm of the load:
+//! A ladder holds one point a load (requests in flight, or requests a second), lightest first. Five
+//! breakpoints are looked for, each by a stated criterion:
 //!
-//! - **queue growth**: mean time before a request is first scheduled exceeds [`QUEUE_SHARE`] of the mean
-//!   end-to-end time at the lightest load. Queueing is the earliest sign of trouble.
-//! - **diminishing return**: elasticity of throughput, `d ln X / d ln N`, falls below [`HALF_RETURN`].
-//! - **knee**: throughput reaches [`PLATEAU_SHARE`] of the largest of the ladder, and does not leave it.
+//! - **queue growth**: the mean time from sending to being scheduled exceeds that at the lightest load by more than
+//!   one engine step (the one under way, which everybody waits for) and [`QUEUE_SHARE`] of the mean end-to-end time at
+//!   the lightest load. Queueing is the earliest sign of trouble.
+//! - **diminishing return**: elasticity of throughput over an octave of load, `log2 X(N √2) / X(N / √2)`, falls
+//!   below [`HALF_RETURN`] for good.
+//! - **SLO crossing**: the first bound of the service level is broken, where one is given.
+//! - **knee**: throughput reaches [`PLATEAU_SHARE`] of its plateau.
 //! - **first loss**: more than [`LOSS`] of the requests are lost.
 //!
-//! Zones: *safe* up to the earlier of queue growth and diminishing return; *early degradation* up to the
-//! knee; *saturation* up to the first loss; *loss* from there.
+//! Zones: *safe* up to the earliest of these; *early degradation* up to the knee; *saturation* up to the first
+//! loss; *loss* from there.
+//!
+//! The value of a breakpoint is interpolated on the logarithm of the load. Its 90 % interval reaches from the 5 %
+//! quantile, over the draws, of the heaviest load that did not show it to the 95 % quantile of the lightest that
+//! did: between two loads nothing was seen, so an interval is never narrower than the step that it lies in.
 
+use super::breakpoints::{Crossing, Found};
 use serde::Serialize;
 use std::fmt;
 
-/// Queueing as a share of the light-load end-to-end time above which it counts.
-pub const QUEUE_SHARE: f64 = 0.10;
-/// Elasticity of throughput below which more load buys less than half of its worth.
-pub const HALF_RETURN: f64 = 0.5;
-/// Share of the plateau at which the knee lies.
-pub const PLATEAU_SHARE: f64 = 0.95;
-/// Share of lost requests that counts as loss.
-pub const LOSS: f64 = 0.001;
+pub use super::breakpoints::{HALF_RETURN, LOSS, PLATEAU_SHARE, QUEUE_SHARE};
 
 /// One rung of a ladder.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
@@ -34,8 +34,12 @@ pub struct LoadPoint {
     pub throughput: f64,
     /// Mean end-to-end time, seconds.
     pub e2e_s: f64,
-    /// Mean time from sending to first being scheduled, seconds.
+    /// Mean time from sending to first being scheduled, seconds; the way through the front end included.
     pub queue_s: f64,
+    /// Mean time of an engine step as a request sees it: its time per output token, seconds.
+    pub step_s: f64,
+    /// Largest of the service level's figures over its bound; 0 without a service level.
+    pub slo: f64,
     /// Share of requests that did not complete, 0..=1.
     pub loss: f64,
 }
@@ -96,14 +100,6 @@ pub struct Ramp {
     draws: Vec<Vec<LoadPoint>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Found {
-    queue: Option<f64>,
-    half: Option<f64>,
-    knee: Option<f64>,
-    loss: Option<f64>,
-}
-
 impl Ramp {
     /// `draws[0]` is the central ladder. Points are sorted by load; draws without points are left out.
     pub fn new(mut draws: Vec<Vec<LoadPoint>>) -> Ramp {
@@ -116,32 +112,43 @@ impl Ramp {
     }
 
     fn found(&self) -> Vec<Found> {
-        self.draws
-            .iter()
-            .map(|d| Found {
-                queue: queue_growth(d),
-                half: diminishing_return(d),
-                knee: knee(d),
-                loss: first_loss(d),
-            })
-            .collect()
+        self.draws.iter().map(|d| Found::new(d)).collect()
     }
 
-    /// The four breakpoints, in the order in which they are listed above.
+    /// Each draw's loads between which each breakpoint lies, in the order of [`Ramp::breakpoints`].
+    pub(super) fn brackets(&self) -> Vec<[Option<(f64, f64)>; 5]> {
+        self.found().iter().map(|f| f.all().map(|c| c.map(|c| c.between))).collect()
+    }
+
+    /// All ladders, the central one first.
+    pub fn draws(&self) -> &[Vec<LoadPoint>] {
+        &self.draws
+    }
+
+    /// The points of the central draw.
+    pub fn central(&self) -> &[LoadPoint] {
+        self.draws.first().map_or(&[], Vec::as_slice)
+    }
+
+    /// The breakpoints, in the order in which they are listed above.
     pub fn breakpoints(&self) -> Vec<Breakpoint> {
         let found = self.found();
-        let one = |name, criterion: String, pick: fn(&Found) -> Option<f64>| {
-            let values: Vec<Option<f64>> = found.iter().map(pick).collect();
+        let one = |name, criterion: String, pick: fn(&Found) -> Option<Crossing>| {
+            let values: Vec<Option<Crossing>> = found.iter().map(pick).collect();
             let reached = values.iter().flatten().count() as f64 / values.len().max(1) as f64;
             Breakpoint { name, criterion, at: interval(&values), reached }
         };
         vec![
             one(
                 "queue growth",
-                format!("mean queueing above {:.0} % of the light-load end-to-end time", QUEUE_SHARE * 100.0),
+                format!(
+                    "waits longer than at the lightest load by a step and {:.0} % of the light-load end-to-end time",
+                    QUEUE_SHARE * 100.0
+                ),
                 |f| f.queue,
             ),
             one("diminishing return", format!("elasticity of throughput below {HALF_RETURN}"), |f| f.half),
+            one("SLO crossing", "a bound of the service level is broken".into(), |f| f.slo),
             one("knee", format!("throughput at {:.0} % of its plateau", PLATEAU_SHARE * 100.0), |f| f.knee),
             one("first loss", format!("more than {:.1} % of the requests lost", LOSS * 100.0), |f| f.loss),
         ]
@@ -149,17 +156,21 @@ impl Ramp {
 
     /// The zones of the central ladder, with intervals of their ends over the draws.
     pub fn zones(&self) -> Vec<ZoneSpan> {
-        type End = fn(&Found) -> Option<f64>;
+        type End = fn(&Found) -> Option<Crossing>;
         let found = self.found();
         let ends: [(Zone, &str, End); 3] = [
-            (Zone::Safe, "until queueing grows or more load buys less than half of its worth", safe_end),
-            (Zone::EarlyDegradation, "until throughput is at its plateau", degradation_end),
+            (
+                Zone::Safe,
+                "until requests queue, more load buys less than half of its worth, or the SLO breaks",
+                Found::safe_end,
+            ),
+            (Zone::EarlyDegradation, "until throughput is at its plateau", Found::degradation_end),
             (Zone::Saturation, "until requests are lost", |f| f.loss),
         ];
         let mut out: Vec<ZoneSpan> = Vec::new();
         let mut from = 0.0;
         for (zone, criterion, end) in ends {
-            let values: Vec<Option<f64>> = found.iter().map(end).collect();
+            let values: Vec<Option<Crossing>> = found.iter().map(end).collect();
             let Some(at) = interval(&values) else {
                 // Never left: this zone reaches to the end of the ladder, unless a later one begins earlier.
                 out.push(ZoneSpan { zone, from, to: None, to_interval: None, criterion: criterion.into() });
@@ -192,79 +203,16 @@ impl Ramp {
     }
 }
 
-fn safe_end(f: &Found) -> Option<f64> {
-    [f.queue, f.half, f.knee, f.loss].into_iter().flatten().min_by(f64::total_cmp)
-}
-
-fn degradation_end(f: &Found) -> Option<f64> {
-    [f.knee, f.loss].into_iter().flatten().min_by(f64::total_cmp)
-}
-
-/// Central value with the 5 % and 95 % quantiles over the draws that reached it.
-fn interval(values: &[Option<f64>]) -> Option<Interval> {
-    let value = (*values.first()?)?;
-    let mut all: Vec<f64> = values.iter().flatten().copied().collect();
-    all.sort_by(f64::total_cmp);
-    let (p05, p95) = (crate::stats::quantile_sorted(&all, 0.05), crate::stats::quantile_sorted(&all, 0.95));
+/// Central value; the interval from the last load without to the first with it, over the draws that reached it.
+fn interval(values: &[Option<Crossing>]) -> Option<Interval> {
+    let value = (*values.first()?)?.value;
+    let end = |pick: fn(&Crossing) -> f64, q: f64| {
+        let mut all: Vec<f64> = values.iter().flatten().map(pick).collect();
+        all.sort_by(f64::total_cmp);
+        crate::stats::quantile_sorted(&all, q)
+    };
+    let (p05, p95) = (end(|c| c.between.0, 0.05), end(|c| c.between.1, 0.95));
     Some(Interval { value, p05: p05.min(value), p95: p95.max(value) })
-}
-
-/// First crossing of `level` upward by `y`, interpolated on ln(load).
-fn crossing(points: &[LoadPoint], y: impl Fn(&LoadPoint) -> f64, level: f64) -> Option<f64> {
-    let first = points.first()?;
-    if y(first) > level {
-        return Some(first.load);
-    }
-    points.windows(2).find_map(|w| {
-        let (a, b) = (y(&w[0]), y(&w[1]));
-        (a <= level && b > level).then(|| {
-            let share = (level - a) / (b - a);
-            (w[0].load.ln() + share * (w[1].load.ln() - w[0].load.ln())).exp()
-        })
-    })
-}
-
-fn queue_growth(points: &[LoadPoint]) -> Option<f64> {
-    let light = points.first()?;
-    let service = (light.e2e_s - light.queue_s).max(f64::MIN_POSITIVE);
-    crossing(points, |p| p.queue_s / service, QUEUE_SHARE)
-}
-
-/// Elasticity between neighbouring rungs, placed at their geometric middle; the first from which it stays
-/// below the bound.
-fn diminishing_return(points: &[LoadPoint]) -> Option<f64> {
-    let slopes: Vec<(f64, f64)> = points
-        .windows(2)
-        .map(|w| {
-            let run = (w[1].load / w[0].load).ln();
-            let rise = (w[1].throughput.max(1e-12) / w[0].throughput.max(1e-12)).ln();
-            ((w[0].load * w[1].load).sqrt(), rise / run)
-        })
-        .collect();
-    let last_good = slopes.iter().rposition(|s| s.1 >= HALF_RETURN);
-    match last_good {
-        None => slopes.first().map(|_| points[0].load),
-        Some(i) if i + 1 == slopes.len() => None,
-        Some(i) => {
-            let (a, b) = (slopes[i], slopes[i + 1]);
-            let share = (a.1 - HALF_RETURN) / (a.1 - b.1);
-            Some((a.0.ln() + share * (b.0.ln() - a.0.ln())).exp())
-        }
-    }
-}
-
-fn knee(points: &[LoadPoint]) -> Option<f64> {
-    let top = points.iter().map(|p| p.throughput).fold(0.0, f64::max);
-    // A ladder that still climbs at its end has no plateau.
-    let n = points.len();
-    if n < 3 || points[n - 2].throughput < PLATEAU_SHARE * top {
-        return None;
-    }
-    crossing(points, |p| p.throughput, PLATEAU_SHARE * top)
-}
-
-fn first_loss(points: &[LoadPoint]) -> Option<f64> {
-    crossing(points, |p| p.loss, LOSS)
 }
 
 #[cfg(test)]
@@ -284,6 +232,8 @@ mod tests {
                     throughput,
                     e2e_s: 1.0 + queue_s,
                     queue_s,
+                    step_s: 0.01,
+                    slo: 0.0,
                     loss: if load > 3000.0 { 0.2 } else { 0.0 },
                 }
             })

@@ -74,6 +74,11 @@ pub(super) struct BenchArgs {
     /// Client threads; chosen by the number in flight when absent
     #[arg(long)]
     threads: Option<usize>,
+    /// Run the client at the lowest real-time priority where the system permits: for a server that computes on this
+    /// machine's CPU and keeps its cores busy while it waits. `dyno trial` and `dyno tune` do so on the hardware
+    /// `cpu`; the result says it under client.real_time
+    #[arg(long)]
+    real_time: bool,
     /// Write the requests, one a line, in the form that custom:FILE reads
     #[arg(long, value_name = "FILE")]
     save_requests: Option<PathBuf>,
@@ -302,6 +307,7 @@ fn options(args: &BenchArgs, plan: &Plan, cancel: &Cancel) -> RunOptions {
         run_timeout: args.run_timeout.map(seconds),
         warmups: args.warmups,
         threads: args.threads,
+        real_time: args.real_time,
         goodput: plan.goodput,
         cancel: cancel.clone(),
         ..RunOptions::default()

@@ -1,6 +1,7 @@
 //! `dyno fit`: the cost model fitted to observations, written as a profile.
 
-use crate::cost::fit::fit_records;
+use super::fit_steps::StepArgs;
+use crate::cost::fit::fit_with_steps;
 use crate::cost::{Catalogs, Profile};
 use crate::error::{Error, Problem, Result};
 use crate::scenario::{Key, Record, read_records, write_whole};
@@ -14,12 +15,14 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 pub(super) struct FitArgs {
     /// JSON files of observations
-    #[arg(long, required = true, num_args = 1..)]
+    #[arg(long, required_unless_present = "steps", num_args = 1..)]
     observations: Vec<PathBuf>,
     /// Keep only observations with this key and value (model, hardware, engine, engine_version, num_gpus,
     /// serve_command, dataset, input_len, output_len, max_concurrency); all that are given must hold
     #[arg(long = "where", value_name = "KEY=VALUE")]
     filters: Vec<String>,
+    #[command(flatten)]
+    steps: StepArgs,
     /// Profile to write (TOML)
     #[arg(short = 'o', long = "out")]
     out: PathBuf,
@@ -48,12 +51,14 @@ pub(super) fn run(args: FitArgs) -> Result<()> {
     }
     let read = records.len();
     records.retain(|r| r.result.is_some() && filters.iter().all(|(k, v)| field(r, k).as_deref() == Some(v)));
-    if records.is_empty() {
+    if records.is_empty() && !args.observations.is_empty() {
         return Err(Error::usage(format!("none of the {read} records has a result and passes the filters"))
             .hint("--where takes exact values, such as --where hardware=a100-sxm-80gb"));
     }
-    let mut profile = fit_records(&records, &Catalogs::load(args.data_dir.as_deref())?)?;
+    let logs = args.steps.read(&records)?;
+    let mut profile = fit_with_steps(&records, &logs, &Catalogs::load(args.data_dir.as_deref())?)?;
     profile.provenance = records.iter().filter_map(|r| r.source.clone()).collect();
+    profile.provenance.extend(args.steps.provenance());
     profile.provenance.dedup();
     write_whole(&args.out, &profile.to_toml()?)?;
     super::out::line(residuals(&profile));
@@ -114,8 +119,9 @@ fn residuals(profile: &Profile) -> String {
                 part(Key::MeanItlMs),
             ]);
         }
+        let steps = super::fit_steps::table(&g.steps);
         text += &format!(
-            "{} on {} with {}: {} observations, misfit {:.0} -> {:.0}\n{t}\n  not identified by these data (left at the prior): {}\n\n",
+            "{} on {} with {}: {} observations, misfit {:.0} -> {:.0}\n{t}\n{steps}  not identified by these data (left at the prior): {}\n\n",
             g.model,
             g.hardware,
             g.engine,

@@ -9,6 +9,7 @@ mod doctor;
 mod emulate;
 mod explain;
 mod fit;
+mod fit_steps;
 mod interrupt;
 mod list;
 mod live;

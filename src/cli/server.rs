@@ -39,7 +39,7 @@ pub(super) struct ServerArgs {
     ready_timeout: f64,
     /// Directory laid over the embedded data files
     #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    pub(super) data_dir: Option<PathBuf>,
     /// The serving command to launch, after `--`
     #[arg(last = true)]
     pub(super) command: Vec<String>,

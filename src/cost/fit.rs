@@ -11,6 +11,7 @@ use super::prior;
 use super::profile::{GroupFit, GroupKey, Profile, Warm};
 use super::setup::{Catalogs, Setup, scenario_of};
 use super::solve::{Matrix, inverse};
+use super::steps::{StepCase, StepLog};
 use crate::error::{Error, Result};
 use crate::scenario::{Key, Metrics, Record, RequestRow};
 use crate::sim::RequestOutcome;
@@ -104,6 +105,7 @@ pub fn label(r: &Record) -> String {
 /// Progress and outcome of one group's fit.
 struct Misfit<'a> {
     cases: &'a [Case],
+    steps: &'a [StepCase],
     prior: Coefficients,
     log_sd: &'a [f64],
 }
@@ -121,6 +123,9 @@ impl Misfit<'_> {
                 }
             }
             out.extend(row_residuals(&case.rows, &run.requests));
+        }
+        for log in self.steps {
+            out.extend(log.residuals(&c).into_iter().map(pulled_in));
         }
         out.extend(shift.iter().zip(self.log_sd).map(|(s, sd)| s / sd));
         out
@@ -175,24 +180,39 @@ fn pulled_in(z: f64) -> f64 {
 ///
 /// Errors: no observation with a result, or one that cannot be made ready.
 pub fn fit_records(records: &[Record], catalogs: &Catalogs) -> Result<Profile> {
+    fit_with_steps(records, &[], catalogs)
+}
+
+/// As [`fit_records`], with per-step telemetry of launches beside the observations.
+///
+/// Errors: as there; steps alone make a group too.
+pub fn fit_with_steps(records: &[Record], steps: &[StepLog], catalogs: &Catalogs) -> Result<Profile> {
     let mut cases = Vec::new();
     for r in records {
         cases.extend(Case::new(r, catalogs)?);
     }
-    fit_cases(cases)
+    let steps = steps.iter().map(|s| StepCase::new(s, catalogs)).collect::<Result<_>>()?;
+    fit_groups(cases, steps)
 }
 
 /// As [`fit_records`], of observations already made ready.
 pub fn fit_cases(cases: Vec<Case>) -> Result<Profile> {
-    if cases.is_empty() {
+    fit_groups(cases, Vec::new())
+}
+
+fn fit_groups(cases: Vec<Case>, steps: Vec<StepCase>) -> Result<Profile> {
+    if cases.is_empty() && steps.iter().all(|s| s.kinds.is_empty()) {
         return Err(Error::usage("no observation with a result to fit")
             .hint("`dyno bench` and `dyno tune` write observations"));
     }
-    let mut groups: BTreeMap<GroupKey, Vec<Case>> = BTreeMap::new();
+    let mut groups: BTreeMap<GroupKey, (Vec<Case>, Vec<StepCase>)> = BTreeMap::new();
     for case in cases {
-        groups.entry(GroupKey::of(&case.setup)).or_default().push(case);
+        groups.entry(GroupKey::of(&case.setup)).or_default().0.push(case);
     }
-    let groups = groups.into_iter().map(|(key, cases)| fit_group(key, &cases)).collect::<Result<_>>()?;
+    for log in steps {
+        groups.entry(GroupKey::of(&log.setup)).or_default().1.push(log);
+    }
+    let groups = groups.into_iter().map(|(key, (c, s))| fit_group(key, &c, &s)).collect::<Result<_>>()?;
     Ok(Profile { schema: Profile::SCHEMA, provenance: Vec::new(), groups })
 }
 
@@ -202,14 +222,14 @@ const WARM_SHARES: [f64; 2] = [0.5, 0.9];
 const WARM_GAIN: f64 = 12.0;
 
 /// The fit, and the cases with the share of cached prompts that explains them best.
-fn with_warm_caches(key: &GroupKey, cases: &[Case]) -> Result<(MapFit, Vec<Case>)> {
+fn with_warm_caches(key: &GroupKey, cases: &[Case], steps: &[StepCase]) -> Result<(MapFit, Vec<Case>)> {
     // The shortest prompts are those that an earlier, longer run of the same seed would have left behind.
     let shortest = cases
         .iter()
         .filter(|c| cases.len() > 1 && c.setup.could_be_warm())
         .min_by(|a, b| mean_input(a).total_cmp(&mean_input(b)));
     let Some(like) = shortest.map(|c| Warm::of(&c.setup)) else {
-        return Ok((map_fit(key, cases)?, cases.to_vec()));
+        return Ok((map_fit(key, cases, steps)?, cases.to_vec()));
     };
     let at_share = |share: f64| {
         let mut tried = cases.to_vec();
@@ -221,10 +241,10 @@ fn with_warm_caches(key: &GroupKey, cases: &[Case]) -> Result<(MapFit, Vec<Case>
         tried
     };
     let mut chosen = at_share(0.0);
-    let mut best = map_fit(key, &chosen)?;
+    let mut best = map_fit(key, &chosen, steps)?;
     for share in WARM_SHARES {
         let tried = at_share(share);
-        let other = map_fit(key, &tried)?;
+        let other = map_fit(key, &tried, steps)?;
         if other.cost + WARM_GAIN < best.cost {
             (best, chosen) = (other, tried);
         }
@@ -232,8 +252,8 @@ fn with_warm_caches(key: &GroupKey, cases: &[Case]) -> Result<(MapFit, Vec<Case>
     Ok((best, chosen))
 }
 
-fn fit_group(key: GroupKey, cases: &[Case]) -> Result<GroupFit> {
-    let (best, chosen) = with_warm_caches(&key, cases)?;
+fn fit_group(key: GroupKey, cases: &[Case], steps: &[StepCase]) -> Result<GroupFit> {
+    let (best, chosen) = with_warm_caches(&key, cases, steps)?;
     let mut warm: Vec<Warm> =
         chosen.iter().filter(|c| c.setup.warm > 0.0).map(|c| Warm::of(&c.setup)).collect();
     warm.dedup_by(|a, b| a.is_like(b));
@@ -242,6 +262,7 @@ fn fit_group(key: GroupKey, cases: &[Case]) -> Result<GroupFit> {
     versions.dedup();
     Ok(GroupFit {
         residuals: chosen.iter().map(|c| residual(c, &best.coefficients)).collect(),
+        steps: steps.iter().flat_map(|s| s.compare(&best.coefficients)).collect(),
         model: key.model,
         hardware: key.hardware,
         engine: key.engine,
@@ -272,10 +293,12 @@ struct MapFit {
     unidentified: Vec<String>,
 }
 
-fn map_fit(key: &GroupKey, cases: &[Case]) -> Result<MapFit> {
-    let prior = prior::coefficients(&cases[0].setup);
-    let log_sd = prior::log_sd();
-    let misfit = Misfit { cases, prior, log_sd: &log_sd };
+fn map_fit(key: &GroupKey, cases: &[Case], steps: &[StepCase]) -> Result<MapFit> {
+    let launch = cases.first().map(|c| &c.setup).or(steps.first().map(|s| &s.setup));
+    let launch = launch.ok_or_else(|| Error::usage("no observation of this group to fit"))?;
+    let prior = prior::coefficients(launch);
+    let log_sd = prior::log_sd(launch);
+    let misfit = Misfit { cases, steps, prior, log_sd: &log_sd };
     let start = vec![0.0; log_sd.len()];
     let cost_before = misfit.residuals(&start).iter().map(|v| v * v).sum();
     let done = Executor::new(misfit, LevenbergMarquardt::default())

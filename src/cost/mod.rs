@@ -14,6 +14,7 @@ pub mod prior;
 pub mod profile;
 pub mod setup;
 pub mod solve;
+pub mod steps;
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -4,6 +4,7 @@ use super::coefficients::Coefficients;
 use super::discrepancy::Residual;
 use super::setup::Setup;
 use super::solve::Matrix;
+use super::steps::StepResidual;
 use crate::error::{Error, Problem, Result};
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,9 @@ pub struct GroupFit {
     pub warm: Vec<Warm>,
     #[serde(default, rename = "residual")]
     pub residuals: Vec<Residual>,
+    /// Steps that the engine told of, by kind, beside what the fitted model says of them.
+    #[serde(default, rename = "step", skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepResidual>,
 }
 
 /// A burst whose prompts an earlier run of the same server had left in the prefix cache: seen from timings

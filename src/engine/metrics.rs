@@ -16,6 +16,9 @@ pub struct MetricNames {
     pub waiting: &'static str,
     /// Share of KV blocks in use, 0..1.
     pub kv_usage: &'static str,
+    /// Histograms of the time in the waiting queue, and from being scheduled to the first token, seconds.
+    pub queue_time: &'static str,
+    pub prefill_time: &'static str,
     /// Series whose labels carry configuration.
     pub config_info: &'static [&'static str],
 }

@@ -9,6 +9,7 @@ pub mod help;
 pub mod metrics;
 pub mod redact;
 pub mod resolve;
+pub mod steps;
 
 mod emulated;
 mod sglang;
@@ -21,5 +22,6 @@ pub use command::ServeCommand;
 pub use config::EngineConfig;
 pub use failure::{Class, Verdict, diagnose};
 pub use help::HelpFlags;
-pub use metrics::{MetricNames, Samples};
+pub use metrics::{MetricNames, Samples, config_facts};
 pub use resolve::{resolve, resolve_argv, resolve_command};
+pub use steps::{Span, StepRow};

@@ -205,6 +205,7 @@ const MODELLED: &[&str] = &[
     "api-key",
     "disable-log-requests",
     "disable-log-stats",
+    "enable-logging-iteration-details",
     "download-dir",
     "backend",
     "hardware",

@@ -20,6 +20,8 @@ const METRICS: MetricNames = MetricNames {
     running: "sglang:num_running_reqs",
     waiting: "sglang:num_queue_reqs",
     kv_usage: "sglang:token_usage",
+    queue_time: "sglang:queue_time_seconds",
+    prefill_time: "",
     config_info: &["sglang:cache_config_info"],
 };
 

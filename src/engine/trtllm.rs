@@ -21,6 +21,8 @@ const METRICS: MetricNames = MetricNames {
     running: "trtllm_num_requests_running",
     waiting: "trtllm_num_requests_waiting",
     kv_usage: "trtllm_kv_cache_utilization",
+    queue_time: "trtllm_request_queue_time_seconds",
+    prefill_time: "",
     config_info: &[],
 };
 

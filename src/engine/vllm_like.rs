@@ -26,6 +26,8 @@ pub(super) const METRICS: MetricNames = MetricNames {
     running: "vllm:num_requests_running",
     waiting: "vllm:num_requests_waiting",
     kv_usage: "vllm:kv_cache_usage_perc",
+    queue_time: "vllm:request_queue_time_seconds",
+    prefill_time: "vllm:request_prefill_time_seconds",
     config_info: &["vllm:cache_config_info"],
 };
 

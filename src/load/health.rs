@@ -45,6 +45,8 @@ pub struct ClientHealth {
     /// Connections opened before the clock started, and how long that took.
     pub connections: usize,
     pub connect_s: f64,
+    /// All client threads ran at real-time priority.
+    pub real_time: bool,
 }
 
 impl ClientHealth {
@@ -73,6 +75,7 @@ impl ClientHealth {
         put("major_faults", self.major_faults);
         put("connections", Some(self.connections as f64));
         put("connect_s", Some(self.connect_s));
+        put("real_time", Some(f64::from(u8::from(self.real_time))));
         Value::Object(map)
     }
 }
@@ -94,6 +97,7 @@ pub(super) struct ThreadUse {
     faults: Option<f64>,
     pub(super) lags_us: Vec<u32>,
     delays_us: Option<Histogram<u32>>,
+    real_time: bool,
 }
 
 impl ThreadWatch {
@@ -102,7 +106,7 @@ impl ThreadWatch {
         drop(take_read_delays());
         ThreadWatch { began: Instant::now(), cpu: thread_times(), faults: major_faults() }
     }
-    pub(super) fn stop(self, lags_us: Vec<u32>) -> ThreadUse {
+    pub(super) fn stop(self, lags_us: Vec<u32>, real_time: bool) -> ThreadUse {
         let spent = self.cpu.zip(thread_times());
         ThreadUse {
             wall_s: self.began.elapsed().as_secs_f64(),
@@ -111,6 +115,7 @@ impl ThreadWatch {
             faults: self.faults.zip(major_faults()).map(|(a, b)| b - a),
             lags_us,
             delays_us: Some(take_read_delays()),
+            real_time,
         }
     }
 }
@@ -179,5 +184,6 @@ pub(super) fn gather(uses: &[ThreadUse], tokens: f64, connections: usize, connec
         major_faults: sum(|u| u.faults),
         connections,
         connect_s,
+        real_time: !uses.is_empty() && uses.iter().all(|u| u.real_time),
     }
 }

@@ -35,6 +35,7 @@ mod outcome;
 pub mod paced;
 mod parts;
 mod plan;
+mod priority;
 mod repeat;
 mod request;
 mod run;

@@ -121,6 +121,9 @@ pub struct RunOptions {
     pub warmups: u32,
     /// Client threads; None chooses by the number in flight and the cores.
     pub threads: Option<usize>,
+    /// Client threads run at the lowest real-time priority where the system permits: for an engine that computes
+    /// on this machine's CPU.
+    pub real_time: bool,
     /// Service level for `request_goodput`: a request counts when it meets every bound, in milliseconds.
     pub goodput: Option<Goodput>,
     pub cancel: Cancel,
@@ -147,6 +150,7 @@ impl Default for RunOptions {
             preconnect: true,
             warmups: 0,
             threads: None,
+            real_time: false,
             goodput: None,
             cancel: Cancel::new(),
             progress: Arc::default(),

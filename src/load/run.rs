@@ -74,6 +74,7 @@ struct Shard {
 
 impl Shard {
     fn work(self) -> Result<Part> {
+        let real_time = self.plan.options.real_time && super::priority::raise();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let prepared = Instant::now();
         if let Ok(runtime) = &runtime {
@@ -87,7 +88,7 @@ impl Shard {
             runtime.map_err(|e| Error::failed("a client thread cannot start its event loop").source(e))?;
         let watch = ThreadWatch::start();
         let (rows, lags) = runtime.block_on(self.drive(start));
-        Ok(Part { rows, usage: watch.stop(lags), connect_s })
+        Ok(Part { rows, usage: watch.stop(lags, real_time), connect_s })
     }
 
     /// Warm-up requests and connections, before the clock starts.

@@ -26,9 +26,9 @@ impl<'a> Sampler<'a> {
         Sampler { client, names, before: client.scrape(), peaks: Peaks::default() }
     }
 
-    /// Reads the gauges once.
-    pub fn sample(&mut self) {
-        let Some(now) = self.client.scrape() else { return };
+    /// Reads the gauges once; gives back what was read.
+    pub fn sample(&mut self) -> Option<Samples> {
+        let now = self.client.scrape()?;
         let raise = |peak: &mut Option<f64>, name: &str| {
             if let Some(v) = now.max(name) {
                 *peak = Some(peak.map_or(v, |p: f64| p.max(v)));
@@ -37,6 +37,7 @@ impl<'a> Sampler<'a> {
         raise(&mut self.peaks.running, self.names.running);
         raise(&mut self.peaks.waiting, self.names.waiting);
         raise(&mut self.peaks.kv_usage, self.names.kv_usage);
+        Some(now)
     }
 
     /// Reads the counters again: what each moved by since the start.

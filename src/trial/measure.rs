@@ -128,6 +128,8 @@ fn watched(
         run_timeout: Some(limits.run),
         cancel: inner.clone(),
         progress: Arc::clone(&progress),
+        // The engine computes on the very cores that the client runs on.
+        real_time: spec.hardware == "cpu",
         ..RunOptions::default()
     };
     let mut target = Target::new(format!("http://127.0.0.1:{}", l.port), ready.model.clone());

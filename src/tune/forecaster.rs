@@ -1,7 +1,8 @@
 //! Forecasts of launches: the simulator on a cost model that is fitted to this campaign's own observations.
 
 use super::runner::fixed_args;
-use crate::cost::fit::fit_records;
+use crate::cost::fit::fit_with_steps;
+use crate::cost::steps::StepLog;
 use crate::cost::{Catalogs, Predictor, Profile, Setup};
 use crate::engine::LaunchRequest;
 use crate::engine::adapter::adapter;
@@ -16,23 +17,37 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::rc::Rc;
 
-/// Valid observations of the campaign so far, one a candidate and workload; shared with the runner, which
-/// fills it.
+/// Valid observations of the campaign so far, one a candidate and workload, and the steps that the calibration
+/// launch told of; shared with the runner, which fills it.
 #[derive(Debug, Clone, Default)]
-pub struct Observed(Rc<RefCell<Vec<Record>>>);
+pub struct Observed(Rc<RefCell<Seen>>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    records: Vec<Record>,
+    steps: Vec<StepLog>,
+}
 
 impl Observed {
     /// Adds an observation unless the same command on the same workload is there: repeats would only make the
     /// fit slower, since its error is the model's, not the scatter's.
     pub fn add(&self, r: &Record) {
-        let mut all = self.0.borrow_mut();
+        let all = &mut self.0.borrow_mut().records;
         if !all.iter().any(|o| o.serve_command == r.serve_command && o.workload == r.workload) {
             all.push(r.clone());
         }
     }
 
+    /// Adds what a launch told of its steps; nothing when it told of none.
+    pub fn add_steps(&self, log: StepLog) {
+        if !log.rows.is_empty() {
+            self.0.borrow_mut().steps.push(log);
+        }
+    }
+
     fn len(&self) -> usize {
-        self.0.borrow().len()
+        let seen = self.0.borrow();
+        seen.records.len() + seen.steps.len()
     }
 }
 
@@ -102,7 +117,9 @@ impl SimForecaster {
                 } else {
                     format!("; not identified by them: {}", g.unidentified.join(", "))
                 };
-                format!("Cost model: a fit on {} observations of this campaign{open}.", g.observations)
+                let steps: usize = g.steps.iter().map(|s| s.steps).sum();
+                let steps = if steps > 0 { format!(" and {steps} engine steps") } else { String::new() };
+                format!("Cost model: a fit on {} observations{steps} of this campaign{open}.", g.observations)
             }
             None => "Cost model: the physical prior; nothing of this campaign could be fitted.".to_owned(),
         }
@@ -177,7 +194,10 @@ impl Forecaster for SimForecaster {
         }
         self.fitted_on = self.observed.len();
         // What cannot be fitted (an unknown engine's policy, say) leaves the prior in force.
-        let Ok(mut profile) = fit_records(&self.observed.0.borrow(), &self.catalogs) else { return false };
+        let seen = self.observed.0.borrow();
+        let Ok(mut profile) = fit_with_steps(&seen.records, &seen.steps, &self.catalogs) else {
+            return false;
+        };
         profile.provenance = vec![format!("dyno tune of {} on {}", self.plan.model, self.plan.hardware)];
         self.profile = Some(profile);
         self.known.clear();

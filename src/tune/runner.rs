@@ -4,6 +4,8 @@
 use super::cancel::Cancel;
 use super::events::{Event, Progress, Watcher};
 use super::forecaster::{Observed, probes};
+use crate::cost::steps::StepLog;
+use crate::engine::steps;
 use crate::error::Result;
 use crate::search::{Answer, Ask, Evaluator, FailedLaunch, Sample, Scope, Stage, Stop};
 use crate::space::Candidate;
@@ -113,7 +115,7 @@ impl<'a> Runner<'a> {
             served_model_name: None,
             hardware: plan.hardware.clone(),
             num_gpus: plan.num_gpus,
-            fixed_args: fixed_args(plan, &ask.candidate.engine),
+            fixed_args: self.launch_args(ask),
             fixed_env: BTreeMap::new(),
             program: plan.engine_command.clone(),
             workloads: match ask.runs.scope {
@@ -129,6 +131,34 @@ impl<'a> Runner<'a> {
             figures: figures(plan),
             give_up_s: super::race::give_up_s(plan, &self.trials, ask),
         }
+    }
+
+    /// The probes run in a launch of their own, which also tells of its steps where the engine can: its runs are
+    /// compared with no candidate's.
+    fn launch_args(&self, ask: &Ask) -> Vec<String> {
+        let mut args = fixed_args(self.plan, &ask.candidate.engine);
+        if let (Scope::Probes, Ok(engine)) = (ask.runs.scope, ask.candidate.engine.parse()) {
+            let version = super::campaign::version_of(&self.trials, &ask.candidate);
+            let flags = steps::flags(engine, version.as_deref()).unwrap_or_default();
+            args.extend(
+                flags
+                    .iter()
+                    .filter(|f| !self.plan.fixed_args.contains(&(**f).to_owned()))
+                    .map(|f| (*f).to_owned()),
+            );
+        }
+        args
+    }
+
+    /// What the launch told of its steps, from its log.
+    fn learn_steps(&self, line: &TrialLine) {
+        let launch = all_runs(&line.result).first().map(|m| m.observation.clone());
+        let (Some(launch), Ok(engine)) = (launch, line.result.spec.candidate.engine.parse()) else { return };
+        let log = self.dir.join("trials").join(&line.result.spec.id).join("engine.log");
+        // Without its log (a record that was copied alone) the observations still stand.
+        let Ok(text) = std::fs::read(&log) else { return };
+        let rows = steps::read(engine, &String::from_utf8_lossy(&text));
+        self.observed.add_steps(StepLog { launch, rows });
     }
 
     fn replay(&mut self, ask: &Ask) -> Option<Answer> {
@@ -180,6 +210,9 @@ impl Evaluator for Runner<'_> {
             if let Some(line) = self.trials.last().filter(|_| ask.stage != Stage::Confirm) {
                 let valid = all_runs(&line.result).iter().filter(|m| m.invalid.is_empty());
                 valid.for_each(|m| self.observed.add(&m.observation));
+                if ask.runs.scope == Scope::Probes {
+                    self.learn_steps(line);
+                }
             }
             if last.failure.is_some() || !last.samples.is_empty() || ask.runs.scope == Scope::Probes {
                 break;
