@@ -1,5 +1,7 @@
 //! `dyno capacity`: the predicted ramp of load, its zones, and what a target load costs.
 
+mod published;
+
 use super::predict::{Launch, read_profile};
 use crate::capacity::simulated::{Options, Plan, Study, plan, ramp};
 use crate::capacity::{Axis, Breakpoint, ZoneSpan};
@@ -21,7 +23,7 @@ pub(super) struct CapacityArgs {
     /// Fitted profile (`dyno fit`, or `profile.toml` of a campaign)
     #[arg(long)]
     profile: Option<PathBuf>,
-    /// JSON file with the scenario
+    /// JSON file with the scenario; or TOML, as in scenarios/, where what was published of it is held beside
     #[arg(long, alias = "scenarios", required_unless_present = "model", conflicts_with_all = ["model", "workload"])]
     scenario: Option<PathBuf>,
     #[command(flatten)]
@@ -65,7 +67,7 @@ pub(super) struct CapacityArgs {
 #[expect(clippy::print_stderr, reason = "what the numbers rest on is said beside them")]
 pub(super) fn run(args: CapacityArgs) -> Result<()> {
     check(&args)?;
-    let record = scenario(&args)?;
+    let (record, published) = scenario(&args)?;
     let catalogs = Catalogs::load(args.data_dir.as_deref())?;
     let profile = read_profile(args.profile.as_deref())?;
     let predictor =
@@ -89,7 +91,8 @@ pub(super) fn run(args: CapacityArgs) -> Result<()> {
     if args.json {
         super::out::line(serde_json::to_string_pretty(&value).unwrap_or_default());
     } else {
-        super::out::line(text(&study, target.as_ref(), cost));
+        let beside = published.map_or(String::new(), |p| p.beside(&study));
+        super::out::line(format!("{}{beside}", text(&study, target.as_ref(), cost)));
     }
     eprintln!("dyno: rests on {}", study.basis);
     for n in &study.notes {
@@ -118,15 +121,16 @@ fn check(args: &CapacityArgs) -> Result<()> {
     if problems.is_empty() { Ok(()) } else { Err(Error::problems("bad arguments", problems)) }
 }
 
-fn scenario(args: &CapacityArgs) -> Result<Record> {
+fn scenario(args: &CapacityArgs) -> Result<(Record, Option<published::Published>)> {
     let mut all = match &args.scenario {
+        Some(path) if path.extension().is_some_and(|e| e == "toml") => return published::read(path),
         Some(path) => read_scenarios(path)?,
         None => args.one.records(),
     };
     if all.is_empty() {
         return Err(Error::usage("the file holds no scenario"));
     }
-    Ok(all.swap_remove(0))
+    Ok((all.swap_remove(0), None))
 }
 
 /// US dollars for one replica and hour.
