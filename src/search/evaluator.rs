@@ -55,6 +55,8 @@ pub enum Scope {
     All,
     /// Short designed runs for the cost model; they give no score.
     Probes,
+    /// The first workload, then the probes once: the launch that a calibration would cost is saved.
+    PrimaryAndProbes,
 }
 
 /// What is measured in one launch.
@@ -69,6 +71,9 @@ pub struct Runs {
 impl Runs {
     pub fn primary(first_repeat: u32, repeats: u32) -> Runs {
         Runs { first_repeat, repeats, scope: Scope::Primary }
+    }
+    pub fn primary_and_probes(first_repeat: u32, repeats: u32) -> Runs {
+        Runs { first_repeat, repeats, scope: Scope::PrimaryAndProbes }
     }
     pub fn probes() -> Runs {
         Runs { first_repeat: 0, repeats: 1, scope: Scope::Probes }

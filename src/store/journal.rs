@@ -163,6 +163,7 @@ pub(crate) mod tests {
             program: None,
             workloads: vec![WorkloadSpec::random(1, 1, 1, 1)],
             repeats: 1,
+            measured_once: 0,
             first_repeat: 0,
             ready_timeout_s: 1.0,
             run_timeout_s: 1.0,

@@ -4,6 +4,7 @@ use super::launch::Launched;
 use super::measure::{self, RunId};
 use super::secrets::redacted;
 use super::{Event, Failure, LaunchFacts, Measured, Observer, Outcome, TrialResult, TrialSpec, ready};
+use crate::engine::Class;
 use crate::load::Cancel;
 use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -65,11 +66,25 @@ fn launched_trial(
     observer.event(&Event::Ready { facts: &ready.facts });
     let mut runs: Vec<Measured> = Vec::new();
     // Repeats outside, workloads inside: a drift of the machine then touches all workloads alike.
+    let repeated = spec.workloads.len().saturating_sub(spec.measured_once);
     for repeat in 0..spec.repeats {
-        for workload in 0..spec.workloads.len() {
+        for workload in 0..repeated {
             match measure::run(spec, launched, &ready, RunId { workload, repeat }, cancel, observer) {
                 Ok(made) => runs.extend(made),
                 Err(failure) => return failed(*failure, ready.facts, runs),
+            }
+        }
+    }
+    for workload in repeated..spec.workloads.len() {
+        match measure::run(spec, launched, &ready, RunId { workload, repeat: 0 }, cancel, observer) {
+            Ok(made) => runs.extend(made),
+            Err(failure) if failure.class == Class::Interrupted.id() || runs.is_empty() => {
+                return failed(*failure, ready.facts, runs);
+            }
+            Err(failure) => {
+                let text = format!("a later run of this launch failed: {}", failure.root_cause);
+                runs.last_mut().into_iter().for_each(|r| r.doubts.push(text.clone()));
+                break;
             }
         }
     }

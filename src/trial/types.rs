@@ -32,6 +32,10 @@ pub struct TrialSpec {
     /// Measured runs of each workload in this one launch; each repeat has its own seed unless told otherwise.
     #[serde(default = "one")]
     pub repeats: u32,
+    /// So many of the last workloads are measured once, after every repeat of the others, and their failure spoils
+    /// nothing of what was measured before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub measured_once: usize,
     /// Index of the first repeat: seeds continue over launches.
     #[serde(default)]
     pub first_repeat: u32,
@@ -56,6 +60,11 @@ pub struct TrialSpec {
 
 fn one() -> u32 {
     1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// Facts read back from a running engine.

@@ -5,6 +5,7 @@ use super::forecaster::SimForecaster;
 use super::runner::{Runner, answer, unusable};
 use super::spaces::Spaces;
 use crate::cost::Profile;
+use crate::engine::steps;
 use crate::error::{Error, Result};
 use crate::scenario::EngineKind;
 use crate::search::{
@@ -114,9 +115,13 @@ impl Campaign<'_> {
         space: &dyn Space,
         base: &Candidate,
     ) -> Result<Candidate, Stop> {
-        self.runner.expect(Stage::Calibrate, 1);
-        let ask = Ask { stage: Stage::Calibrate, candidate: base.clone(), launch: 0, runs: Runs::probes() };
-        self.runner.evaluate(&ask)?;
+        let probed = |t: &TrialLine| t.result.spec.candidate == *base && t.result.spec.measured_once > 0;
+        if !self.runner.trials.iter().any(probed) {
+            self.runner.expect(Stage::Calibrate, 1);
+            let runs = Runs::probes();
+            let ask = Ask { stage: Stage::Calibrate, candidate: base.clone(), launch: 0, runs };
+            self.runner.evaluate(&ask)?;
+        }
         let plan = self.runner.plan;
         let engine: EngineKind = base.engine.parse().map_err(Error::failed)?;
         let version = version_of(&self.runner.trials, base);
@@ -145,11 +150,25 @@ impl Campaign<'_> {
         }
         let best = alive.iter().map(|(_, s)| *s).fold(f64::NEG_INFINITY, f64::max);
         alive.retain(|(_, s)| *s >= best - CLOSE);
+        let alone = alive.len() == 1;
         for (c, _) in &alive {
-            self.baseline_launch(found, c, 1)?;
+            if alone && self.probes_ride_along(c) {
+                let runs = Runs::primary_and_probes(0, self.runner.plan.settings.repeats);
+                let ask = Ask { stage: Stage::Baseline, candidate: c.clone(), launch: 1, runs };
+                found.ledger.run(&mut self.runner, &ask)?;
+            } else {
+                self.baseline_launch(found, c, 1)?;
+            }
         }
         let again = alive.into_iter().filter_map(|(c, _)| level(found, &c).map(|s| (c, s)));
         Ok(again.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(c, _)| c))
+    }
+
+    /// The probes need no launch of their own where the engine needs no other flags to tell of its steps.
+    fn probes_ride_along(&self, base: &Candidate) -> bool {
+        let version = version_of(&self.runner.trials, base);
+        let flags = base.engine.parse().ok().and_then(|e| steps::flags(e, version.as_deref()));
+        self.runner.plan.strategy == Strategy::Model && flags.is_none_or(<[&str]>::is_empty)
     }
 
     fn baseline_launch(&mut self, found: &mut Findings, c: &Candidate, launch: u32) -> Result<(), Stop> {

@@ -122,6 +122,12 @@ impl<'a> Runner<'a> {
                 Scope::Primary => planned(1),
                 Scope::All => planned(plan.workloads.len()),
                 Scope::Probes => probes(plan.seed),
+                Scope::PrimaryAndProbes => [planned(1), probes(plan.seed)].concat(),
+            },
+            measured_once: if ask.runs.scope == Scope::PrimaryAndProbes {
+                probes(plan.seed).len()
+            } else {
+                0
             },
             repeats: ask.runs.repeats,
             first_repeat: ask.runs.first_repeat,
@@ -210,7 +216,7 @@ impl Evaluator for Runner<'_> {
             if let Some(line) = self.trials.last().filter(|_| ask.stage != Stage::Confirm) {
                 let valid = all_runs(&line.result).iter().filter(|m| m.invalid.is_empty());
                 valid.for_each(|m| self.observed.add(&m.observation));
-                if ask.runs.scope == Scope::Probes {
+                if matches!(ask.runs.scope, Scope::Probes | Scope::PrimaryAndProbes) {
                     self.learn_steps(line);
                 }
             }
