@@ -8,6 +8,7 @@ use llm_dyno::cost::fit::{fit_records, label};
 use llm_dyno::cost::setup::scenario_of;
 use llm_dyno::cost::{Catalogs, Predictor, Profile};
 use llm_dyno::scenario::{Key, Record, read_records};
+use llm_dyno::stats::quantile_sorted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -101,7 +102,9 @@ fn coefficients(p: &Profile) {
             .iter()
             .zip(&g.log_shift)
             .enumerate()
-            .filter(|(i, _)| g.covariance[*i][*i].sqrt() < 0.9 * llm_dyno::cost::Coefficients::LOG_SD[*i])
+            .filter(|(i, (_, s))| {
+                g.covariance[*i][*i].sqrt() < 0.9 * llm_dyno::cost::Coefficients::LOG_SD[*i] || s.abs() > 0.1
+            })
             .map(|(i, (n, s))| {
                 format!("{n} {:.3}({s:+.2}±{:.2})", g.coefficients.to_vec()[i], g.covariance[i][i].sqrt())
             })
@@ -240,9 +243,11 @@ fn main() {
             t.add(&catalogs, Some(&profile), &r, true);
             let p = Predictor::new(&catalogs, Some(&profile)).predict(&scenario_of(&r), false).unwrap();
             let rows = r.requests.as_ref().unwrap();
-            let e2e = rows.iter().map(|q| q.e2e_s.unwrap()).sum::<f64>() / rows.len() as f64 * 1e3;
+            let mut e2e: Vec<f64> = rows.iter().map(|q| q.e2e_s.unwrap() * 1e3).collect();
+            e2e.sort_by(f64::total_cmp);
             for (k, v) in [
-                (Key::MeanE2elMs, e2e),
+                (Key::MeanE2elMs, e2e.iter().sum::<f64>() / e2e.len() as f64),
+                (Key::P99E2elMs, quantile_sorted(&e2e, 0.99)),
                 (Key::P99TpotMs, r.result.as_ref().unwrap().get(Key::P99TpotMs).unwrap()),
             ] {
                 println!("    {} {:.1} {:+.1}%", k.name(), v, (p.get(k).unwrap().value / v - 1.0) * 100.0);

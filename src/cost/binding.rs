@@ -39,7 +39,8 @@ pub fn mean_steps(setup: &Setup, c: &Coefficients, run: &SimResult) -> [(StepSha
 pub fn of_physical_limit(setup: &Setup, c: &Coefficients, run: &SimResult) -> f64 {
     let p = setup.physical(c);
     let limit: f64 = mean_steps(setup, c, run).iter().map(|(s, n)| p.physical_limit(s) * *n as f64).sum();
-    (limit / (run.account.end.0 as f64).max(1.0)).clamp(0.0, 1.0)
+    let replicas = f64::from(setup.config.data_parallel.max(1));
+    (limit / replicas / (run.account.end.0 as f64).max(1.0)).clamp(0.0, 1.0)
 }
 
 /// Device time of a run by component: the breakdown of its mean steps, times their number.

@@ -40,6 +40,7 @@ impl Place {
             f64::from(c.pipeline_parallel).ln() / 0.7,
             f64::from(c.max_num_seqs).ln() / 4.0,
             f64::from(u8::from(c.max_graph_size > 0)) / 0.7,
+            f64::from(c.data_parallel.max(1)).ln() / 1.2,
         ])
     }
 
@@ -89,9 +90,9 @@ impl Family {
     pub fn spread(self) -> (f64, f64) {
         match self {
             Family::Throughput => (0.05, 0.015),
-            Family::Ttft => (0.17, 0.04),
+            Family::Ttft => (0.09, 0.04),
             Family::TtftTail => (0.17, 0.06),
-            Family::Tpot => (0.09, 0.02),
+            Family::Tpot => (0.045, 0.02),
             Family::TpotTail => (0.25, 0.08),
             Family::Itl => (0.15, 0.05),
             Family::ItlTail => (0.35, 0.10),
@@ -158,7 +159,7 @@ mod tests {
         let (near, sure) = correction(Key::MeanTpotMs, &Place(vec![0.05]), &seen);
         assert!((near - 0.10).abs() < 0.02 && sure < 0.04, "{near} {sure}");
         let (far, unsure) = correction(Key::MeanTpotMs, &Place(vec![40.0]), &seen);
-        assert!(far.abs() < 1e-6 && (unsure - 0.09_f64.hypot(0.02)).abs() < 1e-6);
+        assert!(far.abs() < 1e-6 && (unsure - 0.045_f64.hypot(0.02)).abs() < 1e-6);
         assert_eq!(correction(Key::Completed, &Place(vec![0.0]), &seen), (0.0, 0.0));
     }
 }

@@ -4,6 +4,7 @@
 use crate::engine::EngineConfig;
 use crate::hardware::Hardware;
 use crate::model::{Model, Precision};
+use crate::scenario::EngineKind;
 
 /// Totals over all layers and all devices; every field is per model, not per device.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,6 +77,13 @@ impl Footprint {
     /// KV bytes a token of context takes in all layers (windows not applied).
     pub fn kv_bytes_token(&self) -> f64 {
         self.kv_bytes_layer * self.layers
+    }
+
+    /// Data-parallel ranks over which the experts are spread: vLLM's ranks of a mixture-of-experts model each
+    /// hold a part of them and step together; replicas elsewhere hold all.
+    pub fn expert_ranks(&self, config: &EngineConfig) -> f64 {
+        let together = matches!(config.engine, EngineKind::Vllm | EngineKind::Emulated);
+        if self.experts > 0.0 && together { f64::from(config.data_parallel.max(1)) } else { 1.0 }
     }
 
     /// FLOPs that one token costs outside attention scores and the head.

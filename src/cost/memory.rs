@@ -49,7 +49,8 @@ pub fn estimate(config: &EngineConfig, hw: &Hardware, model: &Model) -> MemoryEs
     let f = Footprint::new(model, config);
     let ranks = f64::from(config.tensor_parallel.max(1) * config.pipeline_parallel.max(1));
     let device = device_memory(hw).0 as f64;
-    let weights = f.weight_bytes / ranks;
+    let experts = f.expert_bytes * f.experts * f.moe_layers;
+    let weights = (f.weight_bytes - experts + experts / f.expert_ranks(config)) / ranks;
     let activations = activation_bytes(config, &f);
     let graphs = graph_bytes(config, &f);
     let (budget, kv) = match config.engine {

@@ -64,8 +64,12 @@ impl StepShape {
 pub struct StepCost {
     /// Device time, integer nanoseconds.
     pub device: u64,
-    /// Host time of schedule + launch + update, integer nanoseconds.
+    /// Host time before the device can begin and after it has ended: schedule, prepare, update; integer
+    /// nanoseconds.
     pub host: u64,
+    /// Host time of launching kernels one by one, while the device already runs them; integer nanoseconds.
+    /// The step ends no earlier than its launch, and the host does nothing else meanwhile.
+    pub launch: u64,
 }
 
 /// A model of step times. Implementations are pure and cheap (tens of nanoseconds a call): the simulator

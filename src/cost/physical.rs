@@ -5,12 +5,13 @@
 //! ```text
 //! layers × overhead + rows
 //! + hypot(weight bytes / bandwidth, dense FLOPs / compute)          dense layers and head
-//! + hypot(touched experts × bytes / bandwidth, expert FLOPs / compute)
+//! + hypot(touched experts × bytes / bandwidth, expert FLOPs / compute)  tiles padded
 //! + prefill pairs × FLOPs / compute + prefill KV bytes / bandwidth  prefill attention
 //! + decode KV bytes / bandwidth                                     decode attention
 //! + activation traffic + all-reduces
 //! ```
 //!
+//! Without a CUDA graph the host launches kernel by kernel, and the step ends no earlier than its launch.
 //! A roofline's corner is rounded by `hypot`: real kernels reach neither limit where both bind. All terms
 //! are non-negative and grow with each count in the shape.
 
@@ -20,6 +21,7 @@ use super::{StepCost, StepShape, StepTime};
 use crate::engine::EngineConfig;
 use crate::hardware::{Hardware, Vendor};
 use crate::model::Model;
+use crate::scenario::EngineKind;
 
 /// Step times of one launch; everything that does not depend on the batch is computed once.
 #[derive(Debug, Clone)]
@@ -38,6 +40,9 @@ pub struct Physical {
     expert: f64,
     expert_token: f64,
     experts: f64,
+    top_k: f64,
+    /// Data-parallel ranks whose tokens meet in the experts.
+    expert_ranks: f64,
     /// ln(1 - k/E)
     ln_miss: f64,
     /// ns by (query, context) pair in full layers, and in local layers.
@@ -52,6 +57,8 @@ pub struct Physical {
     comm_token: f64,
     /// Host ns of launching a step without a graph.
     eager: f64,
+    /// How much more of that a step with prompts costs.
+    prompt_launch: f64,
     host_step: f64,
     host_row: f64,
     frontend_request: f64,
@@ -112,7 +119,9 @@ impl Physical {
             head_weights: f.head_bytes / tp / weight_rate,
             dense_token: 2.0 * f.dense_params / tp / (dense_peak * c.dense_compute),
             head_row: 2.0 * f.head_params / tp / (bf16_peak * c.dense_compute),
-            expert: f.expert_bytes * f.moe_layers / tp / (bandwidth * c.expert_bandwidth),
+            expert: f.expert_bytes * f.moe_layers
+                / (tp * f.expert_ranks(config))
+                / (bandwidth * c.expert_bandwidth),
             expert_token: 2.0 * f.expert_params * f.top_k * f.moe_layers
                 / tp
                 / (expert_peak * c.expert_compute),
@@ -122,10 +131,14 @@ impl Physical {
             pair_local: f.attn_flops * f.local_layers / tp / attention_rate,
             kv_full: f.kv_bytes_layer * f.full_layers / kv_split / kv_rate,
             kv_local: f.kv_bytes_layer * f.local_layers / kv_split / kv_rate,
-            token: c.activation_passes * f.hidden * 2.0 * f.layers / tp.sqrt() / (bandwidth * 0.8),
+            token: c.activation_passes * (f.layers + 0.25 * f.top_k * f.moe_layers) * f.hidden * 2.0
+                / (bandwidth * 0.8),
+            top_k: f.top_k,
+            expert_ranks: f.expert_ranks(config),
             comm_step,
             comm_token,
             eager: c.eager_launch * 1e3 * f.layers * eager_factor(hw, config),
+            prompt_launch: prompt_launch(config),
             host_step: c.host_step * 1e3 * host_ranks(config),
             host_row: c.host_row * 1e3,
             frontend_request: c.frontend_request * 1e3 / f64::from(config.frontends),
@@ -147,9 +160,9 @@ impl Physical {
         &self.coefficients
     }
 
-    /// Tokens computed (padding included) and whether a graph is replayed.
+    /// Tokens that a batch computes (padding included) and whether a graph is replayed.
     fn padded(&self, s: &StepShape) -> (f64, bool) {
-        let tokens = s.tokens();
+        let tokens = (f64::from(s.tokens()) * self.micro).ceil() as u32;
         let covered = s.prefill_rows == 0 || self.graph.covers_prefill;
         if !covered || tokens > self.graph.max {
             return (f64::from(tokens), false);
@@ -161,21 +174,31 @@ impl Physical {
         (f64::from(size.min(self.graph.max.max(tokens))), true)
     }
 
+    /// Tokens' worth of arithmetic that grouped kernels spend on the unfilled part of each expert's last tile.
+    fn tile_waste(&self, tokens: f64, touched: f64) -> f64 {
+        if touched <= 0.0 {
+            return 0.0;
+        }
+        let tile = (tokens * self.expert_ranks * self.top_k / touched).clamp(16.0, 128.0);
+        touched * tile / 2.0 / self.top_k / self.expert_ranks
+    }
+
     /// The step's time by component.
     pub fn breakdown(&self, s: &StepShape) -> Breakdown {
-        let (padded, graph) = self.padded(s);
-        let tokens = padded * self.micro;
-        let rows = f64::from(s.rows()) * self.micro;
+        let (tokens, graph) = self.padded(s);
+        // The last stage alone samples, and it sets the pace: its part counts once for each batch in flight.
+        let rows = f64::from(s.rows());
+        let stages = 1.0 / self.micro;
         // Padded rows repeat one token and reach no further expert.
         let real = f64::from(s.tokens()) * self.micro;
-        let touched = self.experts * (1.0 - (real * self.ln_miss).exp());
+        let touched = self.experts * (1.0 - (real * self.expert_ranks * self.ln_miss).exp());
         let mut b = Breakdown {
             overhead: self.fixed,
             rows: self.row * rows,
-            weight_stream: self.weights + self.head_weights,
+            weight_stream: self.weights + self.head_weights * stages,
             dense_compute: self.dense_token * tokens + self.head_row * rows,
             expert_stream: self.expert * touched,
-            expert_compute: self.expert_token * tokens,
+            expert_compute: self.expert_token * (tokens + self.tile_waste(tokens, touched)),
             prefill_attention: (self.pair_full * s.prefill_ctx as f64
                 + self.pair_local * s.prefill_ctx_window as f64)
                 * self.micro
@@ -188,9 +211,14 @@ impl Physical {
             host: self.host_step + self.host_row * f64::from(s.rows()),
         };
         if !graph {
-            b.eager_launch = (self.eager - b.device()).max(0.0);
+            b.eager_launch = (self.launch(s) - b.device()).max(0.0);
         }
         b
+    }
+
+    /// Host time of launching a step without a graph, nanoseconds.
+    fn launch(&self, s: &StepShape) -> f64 {
+        if s.prefill_rows > 0 { self.eager * self.prompt_launch } else { self.eager }
     }
 
     /// Time of the step if nothing but bytes and FLOPs at the device's peaks counted, nanoseconds.
@@ -238,7 +266,9 @@ impl Breakdown {
 impl StepTime for Physical {
     fn step(&self, shape: &StepShape) -> StepCost {
         let b = self.breakdown(shape);
-        StepCost { device: b.device() as u64, host: b.host as u64 }
+        let alone = b.device() - b.eager_launch;
+        let launch = if self.padded(shape).1 { 0.0 } else { self.launch(shape) };
+        StepCost { device: alone as u64, host: b.host as u64, launch: launch as u64 }
     }
     fn frontend(&self, input_tokens: u32) -> u64 {
         (self.frontend_request + self.frontend_token * f64::from(input_tokens)) as u64
@@ -275,17 +305,27 @@ fn eager_factor(hw: &Hardware, config: &EngineConfig) -> f64 {
     }
 }
 
-/// Attention kernels reach less of the peak with narrow heads.
-fn head_dim_factor(head_dim: f64) -> f64 {
-    (head_dim / 128.0).clamp(0.25, 1.0).powf(0.5)
+/// TensorRT-LLM launches the kernels of prompts and of decode rows one after the other.
+fn prompt_launch(config: &EngineConfig) -> f64 {
+    if config.engine == EngineKind::Trtllm { 2.0 } else { 1.0 }
 }
 
-/// Ranks are driven by more work on the host: one broadcast and gather more with tensor parallelism.
+/// Attention kernels reach less of the peak with narrow heads: FlashAttention 3 about a sixth less at 64.
+fn head_dim_factor(head_dim: f64) -> f64 {
+    (head_dim / 128.0).clamp(0.25, 1.0).powf(0.25)
+}
+
+/// Ranks are driven by more work on the host: one broadcast and gather more with tensor parallelism, but
+/// where each rank schedules for itself.
 fn host_ranks(config: &EngineConfig) -> f64 {
+    if config.shared_frontend {
+        return 1.0;
+    }
     1.0 + 0.1 * f64::from(config.tensor_parallel.max(1)).log2()
 }
 
-/// (ns a step, ns a token) of all-reduces under tensor parallelism and hand-overs between stages.
+/// (ns a step, ns a token) of all-reduces under tensor parallelism, exchanges between data-parallel ranks and
+/// hand-overs between stages.
 fn communication(hw: &Hardware, f: &Footprint, config: &EngineConfig, c: &Coefficients) -> (f64, f64) {
     let tp = f64::from(config.tensor_parallel.max(1));
     let pp = f64::from(config.pipeline_parallel.max(1));
@@ -299,6 +339,12 @@ fn communication(hw: &Hardware, f: &Footprint, config: &EngineConfig, c: &Coeffi
         let reduces = 2.0 * f.layers + 1.0;
         step += reduces * c.comm_latency * 1e3 * slow_link * (1.0 + 0.25 * (tp.log2() - 1.0));
         token += reduces * message * 2.0 * (tp - 1.0) / tp / link;
+    }
+    let ranks = f.expert_ranks(config);
+    if ranks > 1.0 {
+        // All tokens are gathered before the experts of each layer, and their results scattered after.
+        step += 2.0 * f.moe_layers * c.comm_latency * 1e3 * slow_link * (1.0 + 0.25 * (ranks.log2() - 1.0));
+        token += 2.0 * f.moe_layers * message * (ranks - 1.0) / link;
     }
     if pp > 1.0 {
         step += (pp - 1.0) * c.comm_latency * 1e3 * 4.0 * slow_link;
@@ -354,7 +400,7 @@ mod tests {
         let config = EngineConfig { max_graph_size: 0, ..EngineConfig::default() };
         let c = Coefficients { eager_launch: 400.0, ..Coefficients::default() };
         let p = Physical::new(&testing::a100(), &testing::gpt_oss_20b(), &config, &c);
-        assert!(p.step(&decode(1, 10)).device >= 400_000 * 24);
+        assert!(p.step(&decode(1, 10)).launch >= 400_000 * 24);
         assert!(p.breakdown(&decode(1, 10)).eager_launch > 0.0);
     }
 

@@ -4,6 +4,7 @@
 //! the model's own error and its correction from nearby observations, the scatter from run to run, and, close
 //! to saturation, the spread that comes from the knee moving.
 
+use super::Footprint;
 use super::coefficients::Coefficients;
 use super::discrepancy::{self, Family, Place};
 use super::prior::{self, Belief};
@@ -176,6 +177,15 @@ fn notes(setup: &Setup, run: &SimResult) -> Vec<String> {
     let mut out = setup.memory.refusals.clone();
     if !setup.config.unmodelled.is_empty() {
         out.push(format!("flags without a model, taken as neutral: {}", setup.config.unmodelled.join(" ")));
+    }
+    if setup.config.data_parallel > 1
+        && Footprint::new(&setup.model, &setup.config).expert_ranks(&setup.config) > 1.0
+    {
+        out.push(
+            "data-parallel ranks of a mixture-of-experts model step together; they are taken as equally loaded, \
+             so waits for the busiest rank are left out"
+                .to_owned(),
+        );
     }
     let sent_over = setup.requests.last().map_or(0.0, |r| r.arrival.secs());
     let took = run.metrics.get(Key::Duration).unwrap_or(0.0);

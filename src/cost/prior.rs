@@ -11,6 +11,7 @@ use crate::model::Precision;
 pub fn coefficients(setup: &Setup) -> Coefficients {
     let mut c = Coefficients::default();
     let (hw, model) = (&setup.hardware, &setup.model);
+    c.row *= f64::from(model.vocab) / 200e3;
     let ampere = hw.sm.is_some_and(|sm| sm < 89);
     if model.attention_sinks && ampere {
         // Sinks rule out FlashAttention there; the Triton kernels that remain reach about a quarter.
@@ -24,10 +25,14 @@ pub fn coefficients(setup: &Setup) -> Coefficients {
         // at about 9,000 tokens/s and 36 requests/s, whatever the number of devices.
         c.frontend_request = 5000.0;
         c.frontend_token = 3.3;
-        c.emit_token = 85.0;
-        // Steps with prompts run without a graph there and take 7 to 10 ms whatever their size.
-        c.eager_launch = 220.0;
-        c.dense_compute *= 1.15;
+        c.emit_token = 95.0;
+        // Each rank is one Python process that schedules, launches, and handles every row's answer: closed
+        // loops on one to eight devices agree on 2 ms and 60 us a row, and on 13 to 20 ms for a step with a
+        // prompt, which runs without a graph, however short the prompt (32 layers).
+        c.eager_launch = 210.0;
+        c.host_step = 2000.0;
+        c.host_row = 58.0;
+        c.dense_compute *= 1.3;
         c.kv_bandwidth *= 1.25;
     }
     if setup.config.weights.unwrap_or(model.precision) == Precision::Mxfp4 {

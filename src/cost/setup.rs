@@ -9,7 +9,7 @@ use crate::hardware::{self, Hardware};
 use crate::model::{self, Model};
 use crate::scenario::{EngineKind, Key, Record};
 use crate::sim::scheduler::SimRequest;
-use crate::sim::{Arrival, KvLayout, SimOptions, SimResult, policy, simulate};
+use crate::sim::{Arrival, KvLayout, SimOptions, SimResult, policy, simulate, simulate_replicas};
 use crate::units::Nanos;
 use crate::workload::{Dataset, RequestRate, RequestShape, WorkloadSpec, shapes};
 use std::path::Path;
@@ -151,7 +151,8 @@ impl Setup {
         if self.burst {
             let tokens: f64 = self.requests.iter().map(|r| f64::from(r.input_tokens)).sum();
             let us = c.burst_request * self.requests.len() as f64 + c.burst_token * tokens;
-            options.frontend_from = Nanos((us * 1e3 / f64::from(self.config.frontends)) as u64);
+            let frontends = self.config.frontends * self.config.data_parallel.max(1);
+            options.frontend_from = Nanos((us * 1e3 / f64::from(frontends)) as u64);
             (c.frontend_request, c.frontend_token) = (0.0, 0.0);
         }
         let mut config = self.config.clone();
@@ -159,10 +160,20 @@ impl Setup {
             // In a closed loop its executor takes up a request only with the next completion: one of those
             // in flight always waits (Little's law on the published closed-loop runs gives 1.0).
             config.max_num_seqs = config.max_num_seqs.min(n.saturating_sub(1).max(1));
+            // Such loops are run with batches padded up to a graph; their step times show no eager decode.
+            config.graph_padding = true;
         }
-        let time = self.physical(&c);
-        let mut scheduler = policy::build(&config, &self.layout(self.kv_blocks(&c)), time.window());
-        let mut run = simulate(self.arrivals(), scheduler.as_mut(), &time, &options);
+        // Each batch on its way through the stages has a budget of its own.
+        config.max_num_batched_tokens *= config.pipeline_parallel.max(1);
+        let time = Physical::new(&self.hardware, &self.model, &config, &c);
+        let layout = self.layout(self.kv_blocks(&c));
+        let scheduler = || policy::build(&config, &layout, time.window());
+        let mut run = if config.data_parallel > 1 {
+            let arrivals: Vec<Arrival> = self.arrivals().collect();
+            simulate_replicas(&arrivals, config.data_parallel, &scheduler, &time, &options)
+        } else {
+            simulate(self.arrivals(), scheduler().as_mut(), &time, &options)
+        };
         if self.warm > 0.0 {
             self.count_cached(&mut run);
         }

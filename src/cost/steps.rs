@@ -105,12 +105,13 @@ impl StepCase {
 
 /// What the engine would tell of a step with these costs; `None` where it tells nothing of use.
 fn duration_ms(cost: StepCost, span: Span, overlap: bool) -> Option<f64> {
-    let (device, host) = (cost.device as f64 / 1e6, cost.host as f64 / 1e6);
-    let period = if overlap { device.max(host) } else { device + host };
+    let ms = |ns: u64| ns as f64 / 1e6;
+    let (device, launching) = (ms(cost.device.max(cost.launch)), ms(cost.host + cost.launch));
+    let period = if overlap { device.max(launching) } else { device + ms(cost.host) };
     match (span, overlap) {
         (Span::Device, false) => Some(device),
         // The engine composes the next step first, and waits for what is left.
-        (Span::Device, true) => Some(device - host).filter(|ms| *ms > TOLD * device),
+        (Span::Device, true) => Some(device - launching).filter(|ms| *ms > TOLD * device),
         (Span::Period, _) | (Span::Latency, false) => Some(period),
         (Span::Latency, true) => Some(2.0 * period),
     }
@@ -392,7 +393,10 @@ mod tests {
         let rows: Vec<StepRow> = shapes(&setup, &rows)
             .into_iter()
             .zip(&rows)
-            .map(|((shape, _), r)| StepRow { duration_ms: time.step(&shape).device as f64 / 1e6, ..*r })
+            .map(|((shape, _), r)| {
+                let cost = time.step(&shape);
+                StepRow { duration_ms: cost.device.max(cost.launch) as f64 / 1e6, ..*r }
+            })
             .collect();
         let log = StepLog { launch: launch(""), rows };
         let profile = fit::fit_with_steps(&[], &[log], &catalogs).unwrap();
@@ -417,12 +421,12 @@ mod tests {
 
     #[test]
     fn waits_under_overlap_are_the_device_less_the_host() {
-        let cost = StepCost { device: 10_000_000, host: 4_000_000 };
+        let cost = StepCost { device: 10_000_000, host: 4_000_000, launch: 0 };
         assert_eq!(duration_ms(cost, Span::Device, true), Some(6.0));
         assert_eq!(duration_ms(cost, Span::Device, false), Some(10.0));
         assert_eq!(duration_ms(cost, Span::Period, false), Some(14.0));
         assert_eq!(duration_ms(cost, Span::Latency, true), Some(20.0));
-        let bound = StepCost { device: 4_000_000, host: 10_000_000 };
+        let bound = StepCost { device: 4_000_000, host: 10_000_000, launch: 0 };
         assert_eq!(duration_ms(bound, Span::Device, true), None);
     }
 }

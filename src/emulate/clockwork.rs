@@ -220,8 +220,9 @@ impl Clockwork {
         let factor = self.noise.next_factor();
         let host = scale(cost.host, factor);
         let device = scale(cost.device, factor);
-        self.host_free = start + host;
-        let end = self.host_free.max(self.device_free) + device;
+        let begin = (start + host).max(self.device_free);
+        self.host_free = start + host + scale(cost.launch, factor);
+        let end = (begin + device).max(self.host_free);
         self.device_free = end;
         self.flights.push_back(Flight { step, end });
     }
@@ -250,7 +251,11 @@ pub(crate) mod tests {
 
     impl StepTime for Linear {
         fn step(&self, s: &StepShape) -> StepCost {
-            StepCost { host: self.host, device: self.base + self.per_token * u64::from(s.tokens()) }
+            StepCost {
+                host: self.host,
+                device: self.base + self.per_token * u64::from(s.tokens()),
+                launch: 0,
+            }
         }
         fn frontend(&self, _: u32) -> u64 {
             self.front

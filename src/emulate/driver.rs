@@ -212,7 +212,7 @@ impl Core {
     fn take(&mut self, command: Command) {
         match command {
             Command::Add { arrival, request, reply, choice } => {
-                let rank = self.least_loaded();
+                let rank = least_loaded(&self.ranks);
                 self.book.open(rank, arrival, &request, reply, choice);
                 self.ranks[rank].submit(arrival, request);
                 self.admitted += 1;
@@ -233,15 +233,6 @@ impl Core {
         }
     }
 
-    /// vLLM's internal load balancing: a waiting request weighs as much as four running ones.
-    fn least_loaded(&self) -> usize {
-        let score = |r: &Clockwork| {
-            let g = r.gauges();
-            4 * g.waiting + g.running
-        };
-        (0..self.ranks.len()).min_by_key(|i| score(&self.ranks[*i])).unwrap_or(0)
-    }
-
     fn warn_when_behind(&mut self, now: Nanos) {
         let behind = self.next_event().map_or(Nanos::ZERO, |at| now.saturating_sub(at));
         let recently = self.warned_at != Nanos::ZERO && now.saturating_sub(self.warned_at) < WARN_EVERY;
@@ -254,6 +245,15 @@ impl Core {
             ));
         }
     }
+}
+
+/// vLLM's internal load balancing: a waiting request weighs as much as four running ones.
+fn least_loaded(ranks: &[Clockwork]) -> usize {
+    let score = |r: &Clockwork| {
+        let g = r.gauges();
+        4 * g.waiting + g.running
+    };
+    (0..ranks.len()).min_by_key(|i| score(&ranks[*i])).unwrap_or(0)
 }
 
 fn sum(a: Gauges, b: Gauges) -> Gauges {
@@ -361,3 +361,6 @@ mod tests {
         assert!(said.lock().unwrap()[0].contains("EngineDeadError"));
     }
 }
+
+#[cfg(test)]
+mod replicas;

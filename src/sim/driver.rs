@@ -6,11 +6,11 @@
 //! ready joins one step later. Events are taken in the order (time, completion before arrival before
 //! schedule, sequence), all in integer nanoseconds.
 
+use super::ledger::Ledger;
 use super::result::{Account, RequestOutcome, SimResult};
 use super::scheduler::{PlainStretch, Scheduler, SimRequest, Step, TokenEvent, Transition};
-use super::tally::{self, Peaks, Tally};
+use super::tally::{Peaks, Tally};
 use crate::cost::StepTime;
-use crate::scenario::{Key, Metrics};
 use crate::units::Nanos;
 use crate::workload::RequestShape;
 use std::cmp::Reverse;
@@ -83,6 +83,17 @@ impl Default for SimOptions {
 
 /// Runs `requests` (arrivals ascending) through `scheduler` with the step times of `time`.
 pub fn simulate<I, S, T>(requests: I, scheduler: &mut S, time: &T, options: &SimOptions) -> SimResult
+where
+    I: IntoIterator,
+    I::Item: Into<Arrival>,
+    S: Scheduler + ?Sized,
+    T: StepTime + ?Sized,
+{
+    run(requests, scheduler, time, options).result()
+}
+
+/// As [`simulate`], with the sums from which the result is made.
+pub(super) fn run<I, S, T>(requests: I, scheduler: &mut S, time: &T, options: &SimOptions) -> Ledger
 where
     I: IntoIterator,
     I::Item: Into<Arrival>,
@@ -206,7 +217,7 @@ where
         }
     }
 
-    fn run(mut self) -> SimResult {
+    fn run(mut self) -> Ledger {
         let mut truncated = false;
         loop {
             if self.account.steps >= self.options.max_steps {
@@ -333,14 +344,15 @@ where
         let cost = self.time.step(shape);
         self.host += cost.host;
         let start = self.host.max(self.device);
-        let end = start + cost.device;
+        self.host += cost.launch;
+        let end = (start + cost.device).max(self.host);
         let a = &mut self.account;
         a.host += Nanos((start - self.device).saturating_sub(self.jumped));
         self.jumped = 0;
-        a.device += Nanos(cost.device);
-        a.host_bound_steps += u64::from(cost.host > cost.device);
+        a.device += Nanos(end - start);
+        a.host_bound_steps += u64::from(cost.host + cost.launch > cost.device);
         if shape.prefill_rows > 0 {
-            a.prefill_device += Nanos(cost.device);
+            a.prefill_device += Nanos(end - start);
         }
         a.add_shape(shape);
         self.device = end;
@@ -530,7 +542,7 @@ where
         self.host = self.host.max(at);
     }
 
-    fn finish(mut self, truncated: bool) -> SimResult {
+    fn finish(mut self, truncated: bool) -> Ledger {
         let mut account = self.account;
         account.end = Nanos(self.device);
         let g = self.scheduler.gauges();
@@ -539,34 +551,24 @@ where
         account.preemptions = g.preemptions;
         account.prefix_queries = g.prefix_queries;
         account.prefix_hits = g.prefix_hits;
-        // Whatever is still in the house never finished.
-        self.failed += self.in_house;
-        self.outcomes.sort_unstable_by_key(|&(number, _)| number);
-        let requests = self.outcomes.into_iter().map(|(_, o)| o).collect();
         self.peaks.close();
-        let duration = self.last_emission as f64 / 1e9;
-        let mut m = Metrics::default();
-        m.set(Key::Completed, self.completed as f64);
-        m.set(Key::Failed, self.failed as f64);
-        let sent = self.completed + self.failed;
-        if sent > 0 {
-            m.set(Key::RequestLossRate, self.failed as f64 / sent as f64);
+        Ledger {
+            account,
+            ttft: self.ttft,
+            tpot: self.tpot,
+            itl: self.itl,
+            e2el: self.e2el,
+            peak_tokens: self.peaks.tokens,
+            peak_requests: self.peaks.requests,
+            outcomes: self.outcomes,
+            completed: self.completed,
+            // Whatever is still in the house never finished.
+            failed: self.failed + self.in_house,
+            input_tokens: self.input_tokens,
+            output_tokens: self.output_tokens,
+            last_emission: self.last_emission,
+            truncated,
         }
-        m.set(Key::Duration, duration);
-        m.set(Key::TotalInputTokens, self.input_tokens as f64);
-        m.set(Key::TotalOutputTokens, self.output_tokens as f64);
-        if duration > 0.0 {
-            m.set(Key::RequestThroughput, self.completed as f64 / duration);
-            m.set(Key::OutputThroughput, self.output_tokens as f64 / duration);
-            m.set(Key::TotalTokenThroughput, (self.input_tokens + self.output_tokens) as f64 / duration);
-            m.set(Key::MaxOutputTokensPerS, self.peaks.tokens as f64);
-            m.set(Key::MaxConcurrentRequests, self.peaks.requests as f64);
-        }
-        self.ttft.write(tally::TTFT, &mut m);
-        self.tpot.write(tally::TPOT, &mut m);
-        self.itl.write(tally::ITL, &mut m);
-        self.e2el.write(tally::E2EL, &mut m);
-        SimResult { metrics: m, requests, account, truncated }
     }
 }
 

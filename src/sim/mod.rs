@@ -7,7 +7,9 @@
 
 pub mod driver;
 pub mod kv;
+mod ledger;
 pub mod policy;
+pub mod replicas;
 pub mod result;
 pub mod scheduler;
 pub mod screen;
@@ -15,6 +17,7 @@ mod tally;
 
 pub use driver::{Arrival, SimOptions, simulate};
 pub use kv::KvLayout;
+pub use replicas::simulate_replicas;
 pub use result::{Account, RequestOutcome, SimResult};
 pub use scheduler::Scheduler;
 pub use screen::{Demand, Load, Screen, Screened};

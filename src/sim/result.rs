@@ -43,7 +43,7 @@ impl RequestOutcome {
     }
 }
 
-/// Where the time of a run went. `device`, `host`, `frontend` and `idle` add up to the time until the last
+/// Where the time of a run went; of data-parallel replicas the mean times and the sums of the counts. `device`, `host`, `frontend` and `idle` add up to the time until the last
 /// step's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Account {
@@ -95,6 +95,50 @@ impl Account {
         self.decode_ctx += s.decode_ctx;
     }
 
+    /// Adds another replica's account: times become those of all replicas together, up to the later end.
+    pub(super) fn merge(&mut self, o: &Account) {
+        let end = self.end.max(o.end);
+        self.idle += end.saturating_sub(self.end) + end.saturating_sub(o.end) + o.idle;
+        self.end = end;
+        self.device += o.device;
+        self.host += o.host;
+        self.frontend += o.frontend;
+        self.prefill_device += o.prefill_device;
+        self.frontend_busy += o.frontend_busy;
+        self.host_bound_steps += o.host_bound_steps;
+        self.steps += o.steps;
+        self.decode_only_steps += o.decode_only_steps;
+        self.prefill_tokens += o.prefill_tokens;
+        self.prefill_rows += o.prefill_rows;
+        self.decode_rows += o.decode_rows;
+        self.decode_ctx += o.decode_ctx;
+        self.seats_full_steps += o.seats_full_steps;
+        self.kv_full_steps += o.kv_full_steps;
+        self.budget_full_steps += o.budget_full_steps;
+        self.preemptions += o.preemptions;
+        self.peak_running += o.peak_running;
+        self.peak_waiting += o.peak_waiting;
+        self.peak_kv_blocks += o.peak_kv_blocks;
+        self.kv_blocks_total += o.kv_blocks_total;
+        self.prefix_queries += o.prefix_queries;
+        self.prefix_hits += o.prefix_hits;
+    }
+
+    /// Times as the mean of `replicas` that were added together; counts stay sums.
+    pub(super) fn average(&mut self, replicas: u64) {
+        let each = [
+            &mut self.device,
+            &mut self.host,
+            &mut self.frontend,
+            &mut self.idle,
+            &mut self.prefill_device,
+            &mut self.frontend_busy,
+        ];
+        for time in each {
+            time.0 /= replicas.max(1);
+        }
+    }
+
     pub(super) fn note_blocked(&mut self, blocked: Option<Blocked>) {
         match blocked {
             Some(Blocked::Seats) => self.seats_full_steps += 1,
@@ -111,7 +155,7 @@ impl Account {
 }
 
 /// The outcome of [`simulate`](super::simulate).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct SimResult {
     /// The result keys (contract), over completed requests.
     pub metrics: Metrics,

@@ -148,7 +148,11 @@ impl<'a, T: StepTime + ?Sized> Screen<'a, T> {
 
     fn period(&self, shape: &StepShape) -> f64 {
         let c = self.time.step(shape);
-        if self.overlap { c.device.max(c.host) as f64 } else { (c.device + c.host) as f64 }
+        if self.overlap {
+            c.device.max(c.host + c.launch) as f64
+        } else {
+            (c.device.max(c.launch) + c.host) as f64
+        }
     }
 
     fn shape(&self, rows: f64, prompt: f64) -> StepShape {

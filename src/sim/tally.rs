@@ -61,6 +61,22 @@ impl Tally {
         }
     }
 
+    /// Adds the values of another tally of the same kind.
+    pub(super) fn merge(&mut self, other: Tally) {
+        self.count += other.count;
+        self.sum += other.sum;
+        self.squares += other.squares;
+        match (&mut self.samples, other.samples) {
+            (Samples::Exact(all), Samples::Exact(more)) => all.extend(more),
+            (Samples::Histogram(h), Samples::Histogram(more)) => {
+                // Both have the same resolution and grow as needed.
+                let _ = h.add(more);
+            }
+            // Runs with the same options keep samples of the same kind.
+            _ => debug_assert!(false, "tallies of two kinds"),
+        }
+    }
+
     fn mean(&self) -> f64 {
         self.sum as f64 / self.count as f64
     }

@@ -2,6 +2,7 @@ use super::*;
 use crate::cost::{StepCost, StepShape};
 use crate::engine::EngineConfig;
 use crate::scenario::EngineKind;
+use crate::scenario::Key;
 use crate::sim::kv::KvLayout;
 use crate::sim::policy;
 use proptest::prelude::*;
@@ -19,7 +20,11 @@ impl StepTime for Affine {
             + s.decode_ctx_window * 7
             + s.prefill_ctx / 5
             + s.prefill_kv;
-        StepCost { device, host: 400_009 + u64::from(s.rows()) * 20_011 }
+        StepCost {
+            device,
+            host: 400_009 + u64::from(s.rows()) * 20_011,
+            launch: 50_003 * u64::from(s.prefill_rows),
+        }
     }
     fn frontend(&self, input_tokens: u32) -> u64 {
         300_007 + u64::from(input_tokens) * 101

@@ -20,7 +20,7 @@ impl StepTime for Gpu {
         let compute = f64::from(s.tokens()) * 80_000.0;
         let attention = s.decode_ctx as f64 * 70.0 + s.prefill_ctx as f64 * 2.0 + s.prefill_kv as f64 * 70.0;
         let device = 1_500_000.0 + stream.hypot(compute) + attention;
-        StepCost { device: device as u64, host: 1_500_000 + u64::from(s.rows()) * 15_000 }
+        StepCost { device: device as u64, host: 1_500_000 + u64::from(s.rows()) * 15_000, launch: 0 }
     }
     fn frontend(&self, input_tokens: u32) -> u64 {
         self.frontend + u64::from(input_tokens) * 500

@@ -1,0 +1,73 @@
+//! What a run adds up, and the result made of it; runs of replicas are added together.
+
+use super::result::{Account, RequestOutcome, SimResult};
+use super::tally::{self, Tally};
+use crate::scenario::{Key, Metrics};
+
+/// Sums of one run, or of several replicas that ran side by side.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub(super) account: Account,
+    pub(super) ttft: Tally,
+    pub(super) tpot: Tally,
+    pub(super) itl: Tally,
+    pub(super) e2el: Tally,
+    pub(super) peak_tokens: u64,
+    pub(super) peak_requests: u64,
+    /// By the number of the request.
+    pub(super) outcomes: Vec<(usize, RequestOutcome)>,
+    pub(super) completed: u64,
+    pub(super) failed: u64,
+    pub(super) input_tokens: u64,
+    pub(super) output_tokens: u64,
+    pub(super) last_emission: u64,
+    pub(super) truncated: bool,
+}
+
+impl Ledger {
+    /// Adds another replica's run. Peaks are taken to fall together, so theirs are upper bounds.
+    pub(super) fn merge(&mut self, o: Ledger) {
+        self.account.merge(&o.account);
+        self.ttft.merge(o.ttft);
+        self.tpot.merge(o.tpot);
+        self.itl.merge(o.itl);
+        self.e2el.merge(o.e2el);
+        self.peak_tokens += o.peak_tokens;
+        self.peak_requests += o.peak_requests;
+        self.outcomes.extend(o.outcomes);
+        self.completed += o.completed;
+        self.failed += o.failed;
+        self.input_tokens += o.input_tokens;
+        self.output_tokens += o.output_tokens;
+        self.last_emission = self.last_emission.max(o.last_emission);
+        self.truncated |= o.truncated;
+    }
+
+    pub(super) fn result(mut self) -> SimResult {
+        self.outcomes.sort_unstable_by_key(|&(number, _)| number);
+        let requests = self.outcomes.into_iter().map(|(_, o)| o).collect();
+        let duration = self.last_emission as f64 / 1e9;
+        let mut m = Metrics::default();
+        m.set(Key::Completed, self.completed as f64);
+        m.set(Key::Failed, self.failed as f64);
+        let sent = self.completed + self.failed;
+        if sent > 0 {
+            m.set(Key::RequestLossRate, self.failed as f64 / sent as f64);
+        }
+        m.set(Key::Duration, duration);
+        m.set(Key::TotalInputTokens, self.input_tokens as f64);
+        m.set(Key::TotalOutputTokens, self.output_tokens as f64);
+        if duration > 0.0 {
+            m.set(Key::RequestThroughput, self.completed as f64 / duration);
+            m.set(Key::OutputThroughput, self.output_tokens as f64 / duration);
+            m.set(Key::TotalTokenThroughput, (self.input_tokens + self.output_tokens) as f64 / duration);
+            m.set(Key::MaxOutputTokensPerS, self.peak_tokens as f64);
+            m.set(Key::MaxConcurrentRequests, self.peak_requests as f64);
+        }
+        self.ttft.write(tally::TTFT, &mut m);
+        self.tpot.write(tally::TPOT, &mut m);
+        self.itl.write(tally::ITL, &mut m);
+        self.e2el.write(tally::E2EL, &mut m);
+        SimResult { metrics: m, requests, account: self.account, truncated: self.truncated }
+    }
+}
