@@ -367,4 +367,33 @@ mod tests {
         assert_eq!(quoted("it's"), r"'it'\''s'");
         assert_eq!(quoted(""), "''");
     }
+
+    #[test]
+    fn a_late_client_spoils_a_run_only_for_figures_that_decide() {
+        let text = r#"{"id":"001","candidate":{"engine":"emulated"},"model":"m","hardware":"cpu","workloads":[],
+                       "ready_timeout_s":1,"run_timeout_s":1,"dir":"d","figures":["output_throughput"]}"#;
+        let mut spec: TrialSpec = serde_json::from_str(text).unwrap();
+        let late = |untrusted: Vec<Key>| LoadResult {
+            metrics: crate::scenario::Metrics::default(),
+            rows: Vec::new(),
+            errors: std::collections::BTreeMap::new(),
+            health: load::ClientHealth::default(),
+            invalid: Vec::new(),
+            distortion: load::Distortion { reasons: vec!["late".into()], untrusted, doubts: vec!["busy".into()] },
+            cancelled: false,
+        };
+        let of = |spec: &TrialSpec, untrusted: Vec<Key>| {
+            let mut result = late(untrusted);
+            let verdict = judged(spec, &mut result, None, &WorkloadSpec::random(8, 2, 1, 0));
+            let said = |key: &str| result.metrics.extra.get(key).map_or(0, |v| v.as_array().unwrap().len());
+            assert_eq!((verdict.0.len(), verdict.1.len()), (said("invalid"), said("doubts")));
+            verdict.0
+        };
+        assert_eq!(of(&spec, vec![Key::P99ItlMs]), Vec::<String>::new());
+        assert_eq!(of(&spec, vec![Key::P99ItlMs, Key::OutputThroughput]), ["late"]);
+        // Starved, but the kernel's stamps kept every figure.
+        assert_eq!(of(&spec, Vec::new()), Vec::<String>::new());
+        spec.figures.clear();
+        assert_eq!(of(&spec, vec![Key::P99ItlMs]), ["late"]);
+    }
 }

@@ -20,11 +20,19 @@ struct Fake {
     launches: Vec<String>,
     cancel: Cancel,
     broken: bool,
+    /// Whether the client of this launch (its number, from 0) of a candidate is starved.
+    starved: fn(usize, &Candidate) -> bool,
 }
 
 impl Fake {
     fn new() -> Fake {
-        Fake { stop_after: usize::MAX, launches: Vec::new(), cancel: Cancel::default(), broken: false }
+        Fake {
+            stop_after: usize::MAX,
+            launches: Vec::new(),
+            cancel: Cancel::default(),
+            broken: false,
+            starved: |_, _| false,
+        }
     }
 }
 
@@ -67,8 +75,16 @@ impl Launcher for Fake {
             let runs = spec.workloads.iter().flat_map(|w| {
                 (spec.first_repeat..spec.first_repeat + spec.repeats).map(|r| measured(spec, w, r))
             });
+            let mut runs: Vec<Measured> = runs.collect();
+            if (self.starved)(self.launches.len() - 1, &spec.candidate) {
+                for run in &mut runs {
+                    run.invalid.push("the client read late".into());
+                    // What must not be used would decide everything.
+                    run.observation.result.as_mut().unwrap().set(Key::TotalTokenThroughput, 1e9);
+                }
+            }
             let facts = LaunchFacts { version: Some("0.11.0".into()), ..LaunchFacts::default() };
-            Outcome::Measured { facts, runs: runs.collect() }
+            Outcome::Measured { facts, runs }
         };
         Ok(TrialResult {
             spec: spec.clone(),
@@ -236,6 +252,38 @@ fn engines_that_fail_are_passed_over_and_when_all_do_it_says_why() {
     assert!(trials.len() > 1, "flags that may mend it are tried");
     let classes = campaign::failures_by_class(&trials, &plan());
     assert_eq!(classes[0].0, "out-of-memory-weights");
+}
+
+#[test]
+fn an_invalid_run_is_measured_again_and_never_used() {
+    // Every third launch is spoilt: the same is found as without.
+    let dir = tempfile::tempdir().unwrap();
+    let mut fake = Fake { starved: |launch, _| launch % 3 == 2, ..Fake::new() };
+    let v = finished(campaign(dir.path(), &plan(), &mut fake));
+    let c = v.compared.unwrap();
+    assert_eq!(c.winner.label(), "--async-scheduling --max-num-seqs 512");
+    let improvement = c.improvement.unwrap();
+    assert!((improvement.interval.value - 0.25_f64.exp_m1()).abs() < 0.02, "{improvement:?}");
+    assert!(fake.launches.len() > read_journal(dir.path()).unwrap().trials.len() / 2);
+
+    // A candidate that is never measured fails, with the reason, after a second try.
+    let dir = tempfile::tempdir().unwrap();
+    let never = |_: usize, c: &Candidate| c.flags.get("max-num-seqs") == Some(&FlagValue::Int(512));
+    let mut fake = Fake { starved: never, ..Fake::new() };
+    let v = finished(campaign(dir.path(), &plan(), &mut fake));
+    assert_eq!(v.compared.unwrap().winner.label(), "--async-scheduling");
+    let failed = v.tried.iter().filter_map(|t| t.failure.as_ref()).find(|f| f.class == "no-valid-run").unwrap();
+    assert_eq!(failed.root_cause, "the client read late");
+    let tries = read_journal(dir.path()).unwrap().trials;
+    let tries = tries.iter().filter(|t| t.result.spec.candidate.label() == "--max-num-seqs 512").count();
+    assert_eq!(tries, 2);
+
+    // Not even the defaults: nothing is feasible, and it says why.
+    let dir = tempfile::tempdir().unwrap();
+    let mut fake = Fake { starved: |_, _| true, ..Fake::new() };
+    assert!(matches!(campaign(dir.path(), &plan(), &mut fake), Ended::Infeasible(_)));
+    let trials = read_journal(dir.path()).unwrap().trials;
+    assert_eq!(campaign::failures_by_class(&trials, &plan())[0].0, "no-valid-run");
 }
 
 #[test]
