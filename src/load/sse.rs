@@ -23,6 +23,9 @@ impl SseParser {
 
     /// Consumes one read; `event` gets the data of each event completed by it.
     pub fn push(&mut self, bytes: &[u8], mut event: impl FnMut(&[u8])) {
+        if bytes.is_empty() {
+            return;
+        }
         let mut rest = bytes;
         if self.after_cr {
             self.after_cr = false;
@@ -116,6 +119,8 @@ mod tests {
         assert_eq!(parse(&[b": ping\n\nevent: x\nid: 3\ndata: a\ndata: b\n\n"]), ["a\nb"]);
         assert_eq!(parse(&[b"data:\n\ndata: last"]), ["", "last"]);
         assert_eq!(parse(&[b"data: a\n", b"data: b\n\n"]), ["a\nb"]);
+        // A read of nothing between the two halves of a line end.
+        assert_eq!(parse(&[b"data: a\r", b"", b"\ndata: b\r\n\r\n"]), ["a\nb"]);
     }
 
     proptest! {

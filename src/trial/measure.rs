@@ -379,7 +379,11 @@ mod tests {
             errors: std::collections::BTreeMap::new(),
             health: load::ClientHealth::default(),
             invalid: Vec::new(),
-            distortion: load::Distortion { reasons: vec!["late".into()], untrusted, doubts: vec!["busy".into()] },
+            distortion: load::Distortion {
+                reasons: vec!["late".into()],
+                untrusted,
+                doubts: vec!["busy".into()],
+            },
             cancelled: false,
         };
         let of = |spec: &TrialSpec, untrusted: Vec<Key>| {

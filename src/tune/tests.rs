@@ -272,7 +272,8 @@ fn an_invalid_run_is_measured_again_and_never_used() {
     let mut fake = Fake { starved: never, ..Fake::new() };
     let v = finished(campaign(dir.path(), &plan(), &mut fake));
     assert_eq!(v.compared.unwrap().winner.label(), "--async-scheduling");
-    let failed = v.tried.iter().filter_map(|t| t.failure.as_ref()).find(|f| f.class == "no-valid-run").unwrap();
+    let failed =
+        v.tried.iter().filter_map(|t| t.failure.as_ref()).find(|f| f.class == "no-valid-run").unwrap();
     assert_eq!(failed.root_cause, "the client read late");
     let tries = read_journal(dir.path()).unwrap().trials;
     let tries = tries.iter().filter(|t| t.result.spec.candidate.label() == "--max-num-seqs 512").count();
