@@ -36,11 +36,11 @@ impl Place {
             kind / 1.5,
             f64::from(c.max_num_batched_tokens).ln() / 2.5,
             f64::from(u8::from(c.overlap)) / 2.0,
-            f64::from(c.tensor_parallel).ln() / 1.2,
+            f64::from(c.tensor_parallel).ln() / 0.7,
             f64::from(c.pipeline_parallel).ln() / 0.7,
             f64::from(c.max_num_seqs).ln() / 4.0,
             f64::from(u8::from(c.max_graph_size > 0)) / 0.7,
-            f64::from(c.data_parallel.max(1)).ln() / 1.2,
+            f64::from(c.data_parallel.max(1)).ln() / 0.7,
         ])
     }
 
