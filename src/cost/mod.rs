@@ -8,6 +8,7 @@ pub mod fit;
 pub mod footprint;
 pub mod levenberg;
 pub mod memory;
+pub mod noise;
 pub mod physical;
 pub mod predict;
 pub mod prior;
@@ -76,9 +77,18 @@ pub struct StepCost {
 /// calls it once a simulated step.
 pub trait StepTime: Send + Sync {
     fn step(&self, shape: &StepShape) -> StepCost;
+    /// The part of the step's host time that comes after the device has ended and before the next step is composed:
+    /// what becomes ready in it still joins that step. Nanoseconds; only where nothing overlaps.
+    fn update(&self, _shape: &StepShape) -> u64 {
+        0
+    }
     /// Serial front-end service time of one request (HTTP, tokenize, hand-over), nanoseconds: a queue of
     /// its own before the scheduler.
     fn frontend(&self, input_tokens: u32) -> u64;
+    /// Requests share the front end instead of passing it one after the other.
+    fn shares_frontend(&self) -> bool {
+        false
+    }
     /// Delay from the end of a step until its `rows` tokens have left the server, nanoseconds.
     fn emit(&self, rows: u32) -> u64;
     /// Time for which sending `rows` tokens keeps the front end from other work, nanoseconds.

@@ -61,11 +61,15 @@ pub struct Physical {
     prompt_launch: f64,
     host_step: f64,
     host_row: f64,
+    /// Share of the host time that comes after the device's, without overlap.
+    update: f64,
     frontend_request: f64,
     frontend_token: f64,
     emit_delay: f64,
     emit_token: f64,
     shared_frontend: bool,
+    /// The engine's processes have no cores but these.
+    on_cpu: bool,
     graph: Graph,
     window: Option<u32>,
     /// Batches in flight over pipeline stages: each sees this share of the rows.
@@ -141,11 +145,13 @@ impl Physical {
             prompt_launch: prompt_launch(config),
             host_step: c.host_step * 1e3 * host_ranks(config),
             host_row: c.host_row * 1e3,
+            update: if hw.vendor == Vendor::Cpu && !config.overlap { CPU_UPDATE } else { 0.0 },
             frontend_request: c.frontend_request * 1e3 / f64::from(config.frontends),
             frontend_token: c.frontend_token * 1e3 / f64::from(config.frontends),
             emit_delay: c.emit_delay * 1e3,
             emit_token: c.emit_token * 1e3 / f64::from(config.frontends * config.stream_interval),
             shared_frontend: config.shared_frontend,
+            on_cpu: hw.vendor == Vendor::Cpu,
             graph: Graph {
                 max: config.max_graph_size,
                 covers_prefill: config.graph_prefill,
@@ -270,8 +276,14 @@ impl StepTime for Physical {
         let launch = if self.padded(shape).1 { 0.0 } else { self.launch(shape) };
         StepCost { device: alone as u64, host: b.host as u64, launch: launch as u64 }
     }
+    fn update(&self, shape: &StepShape) -> u64 {
+        (self.update * self.breakdown(shape).host) as u64
+    }
     fn frontend(&self, input_tokens: u32) -> u64 {
         (self.frontend_request + self.frontend_token * f64::from(input_tokens)) as u64
+    }
+    fn shares_frontend(&self) -> bool {
+        self.on_cpu
     }
     fn emit(&self, rows: u32) -> u64 {
         let sending = if self.shared_frontend { 0.0 } else { self.emit_token * f64::from(rows) };
@@ -284,6 +296,9 @@ impl StepTime for Physical {
         self.window
     }
 }
+
+/// On a CPU most of the loop's time is handing out tokens while the front end, on the same core, sends those before.
+const CPU_UPDATE: f64 = 0.75;
 
 /// Captured sizes: 1, 2, 4, then every 8 to 256, then every 16.
 fn capture_size(tokens: u32) -> u32 {

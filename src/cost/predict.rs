@@ -1,8 +1,9 @@
 //! Predicting scenarios: a simulation with the believed coefficients, and honest intervals around it.
 //!
 //! An interval has four parts: the spread of the coefficients (draws from their posterior, each simulated),
-//! the model's own error and its correction from nearby observations, the scatter from run to run, and, close
-//! to saturation, the spread that comes from the knee moving.
+//! the model's own error and its correction from nearby observations, the scatter from run to run (with what
+//! repeated runs of this machine showed beyond the usual), and, close to saturation, the spread that comes from the
+//! knee moving.
 
 use super::Footprint;
 use super::coefficients::Coefficients;
@@ -99,7 +100,8 @@ impl<'a> Predictor<'a> {
         let mut values = BTreeMap::new();
         for (&key, &value) in &simulated.metrics.known {
             let (shift, own) = discrepancy::correction(key, &place, residuals);
-            let sd = own.hypot(spread.get(&key).copied().unwrap_or(0.0));
+            let noise = exact.and_then(|g| g.noise.get(key.name())).copied().unwrap_or(0.0);
+            let sd = own.hypot(noise).hypot(spread.get(&key).copied().unwrap_or(0.0));
             let value = if Family::of(key).is_some() { value * shift.exp() } else { value };
             let (p05, p95) = (value * (-Z90 * sd).exp(), value * (Z90 * sd).exp());
             values.insert(key, Interval { value, p05, p95 });

@@ -57,14 +57,14 @@ pub fn coefficients(setup: &Setup) -> Coefficients {
 
 /// Engine core, front end and device are processes on the same cores there: a decode step of a tiny model takes
 /// 1.3 ms and the engine's loop around it 0.4 ms (two AVX-512 cores, 2026), and each token that the front end sends
-/// takes about 40 us from the loop.
+/// takes about 28 us from the loop.
 fn on_a_cpu(c: &mut Coefficients) {
     c.layer_overhead = 150.0;
     c.host_step = 400.0;
-    c.host_row = 40.0;
+    c.host_row = 28.0;
     c.row = 10.0;
-    c.frontend_request = 1500.0;
-    c.frontend_token = 1.0;
+    c.frontend_request = 800.0;
+    c.frontend_token = 0.2;
     c.burst_request = 1500.0;
     c.burst_token = 1.0;
     c.emit_delay = 1000.0;

@@ -7,6 +7,7 @@ use super::solve::Matrix;
 use super::steps::StepResidual;
 use crate::error::{Error, Problem, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What `dyno fit` writes and `dyno predict --profile` reads (TOML).
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -46,6 +47,9 @@ pub struct GroupFit {
     pub warm: Vec<Warm>,
     #[serde(default, rename = "residual")]
     pub residuals: Vec<Residual>,
+    /// Scatter of repeated runs beyond what any machine shows, as standard deviation of the logarithm by result key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub noise: BTreeMap<String, f64>,
     /// Steps that the engine told of, by kind, beside what the fitted model says of them.
     #[serde(default, rename = "step", skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepResidual>,

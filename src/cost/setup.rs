@@ -5,7 +5,7 @@ use super::memory::{self, MemoryEstimate};
 use super::{Coefficients, Physical, StepTime};
 use crate::engine::{EngineConfig, ServeCommand, resolve};
 use crate::error::{Error, Result};
-use crate::hardware::{self, Hardware};
+use crate::hardware::{self, Hardware, Vendor};
 use crate::model::{self, Model};
 use crate::scenario::{EngineKind, Key, Record};
 use crate::sim::scheduler::SimRequest;
@@ -148,7 +148,8 @@ impl Setup {
             per_request,
             ..SimOptions::default()
         };
-        if self.burst {
+        // Where requests share the front end, a burst needs no rule of its own.
+        if self.burst && self.hardware.vendor != Vendor::Cpu {
             let tokens: f64 = self.requests.iter().map(|r| f64::from(r.input_tokens)).sum();
             let us = c.burst_request * self.requests.len() as f64 + c.burst_token * tokens;
             let frontends = self.config.frontends * self.config.data_parallel.max(1);

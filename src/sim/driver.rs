@@ -9,6 +9,7 @@
 use super::ledger::Ledger;
 use super::result::{Account, RequestOutcome, SimResult};
 use super::scheduler::{PlainStretch, Scheduler, SimRequest, Step, TokenEvent, Transition};
+use super::shared::Shared;
 use super::tally::{Peaks, Tally};
 use crate::cost::StepTime;
 use crate::units::Nanos;
@@ -148,8 +149,10 @@ struct Run<'a, I: Iterator, S: ?Sized, T: ?Sized> {
     prefill_alone: bool,
     /// Seats of a client with bounded concurrency, by the time at which they came free.
     seats: Option<BinaryHeap<Reverse<u64>>>,
-    /// Requests out of the front end: (time, live index, request).
-    ready: VecDeque<(u64, usize, SimRequest)>,
+    /// The front end, where its requests share it instead of queueing for it.
+    shared: Option<Shared<(usize, SimRequest)>>,
+    /// Requests out of the front end: (time, (live index, request)).
+    ready: VecDeque<(u64, (usize, SimRequest))>,
     flying: VecDeque<Flying>,
     live: Vec<Live>,
     vacant: Vec<usize>,
@@ -195,6 +198,7 @@ where
             decoded: 0,
             prefill_alone,
             seats: options.max_concurrency.map(|n| (0..n.max(1)).map(|_| Reverse(0)).collect()),
+            shared: time.shares_frontend().then(Shared::default),
             ready: VecDeque::new(),
             flying: VecDeque::new(),
             live: Vec::new(),
@@ -231,6 +235,7 @@ where
             if let Some(flying) = self.flying.pop_front() {
                 self.host = self.host.max(flying.end);
                 self.complete(flying.step);
+                self.host += self.update(&flying.step.shape);
                 continue;
             }
             let Some(at) = self.next_ready() else { break };
@@ -251,14 +256,16 @@ where
         }
     }
 
-    /// When the next request leaves the front end.
+    /// When the next request leaves the front end, at the earliest.
     fn next_ready(&mut self) -> Option<u64> {
         if let Some(&(at, ..)) = self.ready.front() {
             return Some(at);
         }
-        let sent = self.next_send()?;
+        let inside = self.shared.as_ref().and_then(Shared::next);
+        let Some(sent) = self.next_send() else { return inside };
         let input = self.next.as_ref()?.request.input_tokens;
-        Some(sent.max(self.frontend) + self.time.frontend(input))
+        let alone = sent.max(self.frontend) + self.time.frontend(input);
+        Some(inside.map_or(alone, |at| at.min(alone)))
     }
 
     /// Sends what is due into the front end.
@@ -269,7 +276,9 @@ where
                 seats.pop();
             }
             let service = self.time.frontend(request.input_tokens);
-            self.frontend = self.frontend.max(at) + service;
+            if self.shared.is_none() {
+                self.frontend = self.frontend.max(at) + service;
+            }
             self.account.frontend_busy += Nanos(service);
             let live = Live {
                 number: self.sent,
@@ -290,7 +299,13 @@ where
                 self.live.len() - 1
             };
             request.id = index as u64;
-            self.ready.push_back((self.frontend, index, request));
+            match &mut self.shared {
+                Some(shared) => shared.push(at, service, (index, request), &mut self.ready),
+                None => self.ready.push_back((self.frontend, (index, request))),
+            }
+        }
+        if let Some(shared) = &mut self.shared {
+            shared.advance(now, &mut self.ready);
         }
     }
 
@@ -298,7 +313,8 @@ where
     fn intake(&mut self) {
         self.send_until(self.host);
         while self.ready.front().is_some_and(|&(at, ..)| at <= self.host) {
-            let Some((at, index, request)) = self.ready.pop_front() else { return };
+            let Some((at, (index, request))) = self.ready.pop_front() else { return };
+            self.live[index].queued = at;
             if self.scheduler.add(request).is_err() {
                 self.lose(index, at);
                 // The client may send its next one at once.
@@ -342,7 +358,7 @@ where
     /// Times one step and books it; (start, end) on the device.
     fn run_step(&mut self, shape: &crate::cost::StepShape) -> (u64, u64) {
         let cost = self.time.step(shape);
-        self.host += cost.host;
+        self.host += cost.host - self.update(shape);
         let start = self.host.max(self.device);
         self.host += cost.launch;
         let end = (start + cost.device).max(self.host);
@@ -357,6 +373,11 @@ where
         a.add_shape(shape);
         self.device = end;
         (start, end)
+    }
+
+    /// Host time after a step, in which requests may still come to the next.
+    fn update(&self, shape: &crate::cost::StepShape) -> u64 {
+        if self.options.overlap { 0 } else { self.time.update(shape) }
     }
 
     fn note_transitions(&mut self) {
@@ -521,6 +542,7 @@ where
             self.peaks.tokens(self.emitted, rows);
             self.itl.add(self.emitted - before, rows);
             self.account.note_blocked(stretch.closed.filter(|_| queue_stands));
+            self.host += self.update(&shape);
             shape.decode_ctx += u64::from(rows);
             shape.decode_ctx_window += u64::from(stretch.window_growth);
             steps += 1;
@@ -532,7 +554,7 @@ where
     fn idle_until(&mut self, at: u64) {
         let now = self.host;
         let sent = match self.ready.front() {
-            Some(&(_, index, _)) => self.live[index].arrival,
+            Some(&(_, (index, _))) => self.live[index].arrival,
             None => self.next_send().unwrap_or(at),
         };
         let idle = sent.min(at).saturating_sub(now);

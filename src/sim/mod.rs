@@ -13,6 +13,7 @@ pub mod replicas;
 pub mod result;
 pub mod scheduler;
 pub mod screen;
+mod shared;
 mod tally;
 
 pub use driver::{Arrival, SimOptions, simulate};

@@ -10,6 +10,8 @@ use proptest::prelude::*;
 /// Affine step times with odd numbers, so that a step left out or counted twice shows.
 struct Affine {
     window: Option<u32>,
+    /// As on a host whose cores serve everything: a front end in rounds, host time after the step.
+    one_host: bool,
 }
 
 impl StepTime for Affine {
@@ -25,6 +27,12 @@ impl StepTime for Affine {
             host: 400_009 + u64::from(s.rows()) * 20_011,
             launch: 50_003 * u64::from(s.prefill_rows),
         }
+    }
+    fn update(&self, s: &StepShape) -> u64 {
+        if self.one_host { 200_003 + u64::from(s.rows()) * 11_003 } else { 0 }
+    }
+    fn shares_frontend(&self) -> bool {
+        self.one_host
     }
     fn frontend(&self, input_tokens: u32) -> u64 {
         300_007 + u64::from(input_tokens) * 101
@@ -48,13 +56,18 @@ fn config() -> EngineConfig {
     }
 }
 
+/// A length limit that marks such a setting.
+const ONE_HOST: u32 = 4095;
+
 fn run(
     requests: &[Arrival],
     config: &EngineConfig,
     layout: &KvLayout,
     options: &SimOptions,
 ) -> (SimResult, crate::sim::scheduler::Gauges) {
-    let time = Affine { window: (layout.sliding_groups > 0).then_some(layout.window) };
+    let window = (layout.sliding_groups > 0).then_some(layout.window);
+    // Some engines of the drawn settings stand for such a host.
+    let time = Affine { window, one_host: config.max_model_len == ONE_HOST };
     let mut scheduler = policy::build(config, layout, time.window());
     let result = simulate(requests.to_vec(), scheduler.as_mut(), &time, options);
     (result, scheduler.gauges())
@@ -152,6 +165,9 @@ fn setting() -> impl Strategy<Value = (EngineConfig, KvLayout, SimOptions)> {
                 c.version = (0, 5, 23);
             }
             c.max_num_batched_tokens = budget;
+            if seqs % 3 == 0 {
+                c.max_model_len = ONE_HOST;
+            }
             c.chunk_tokens = long * 30;
             c.overlap = overlap;
             c.reserve_full_prompt = reserve;

@@ -1,0 +1,103 @@
+//! A front end that works on everything at hand in rounds, as an asynchronous server on one core does.
+//!
+//! Each request passes twice: what has just arrived is taken up first (read, parsed), then each is finished in order of
+//! arrival (checked, handed to the engine). So the first of a burst comes out when half of the burst's work is
+//! done, and the others follow closely; seen on vLLM's front end on a CPU, where 31 requests at once came out 12
+//! to 24 ms later, and a lone one within a millisecond.
+
+use std::collections::VecDeque;
+
+/// What is in the front end; times in nanoseconds.
+#[derive(Debug)]
+pub(super) struct Shared<T> {
+    /// Everything up to here is worked off.
+    clock: u64,
+    /// Not taken up yet: (what is left of taking up, finishing, item).
+    fresh: VecDeque<(u64, u64, T)>,
+    /// (what is left of finishing, item).
+    begun: VecDeque<(u64, T)>,
+}
+
+impl<T> Default for Shared<T> {
+    fn default() -> Shared<T> {
+        Shared { clock: 0, fresh: VecDeque::new(), begun: VecDeque::new() }
+    }
+}
+
+impl<T> Shared<T> {
+    /// A request that needs `service` nanoseconds by itself arrives; what has left before goes to `out`.
+    pub(super) fn push(&mut self, at: u64, service: u64, item: T, out: &mut VecDeque<(u64, T)>) {
+        self.advance(at, out);
+        self.fresh.push_back((service / 2, service - service / 2, item));
+    }
+
+    /// When the next one leaves if none arrives before.
+    pub(super) fn next(&self) -> Option<u64> {
+        let taking_up: u64 = self.fresh.iter().map(|f| f.0).sum();
+        let finishing = self.begun.front().map(|b| b.0).or(self.fresh.front().map(|f| f.1))?;
+        Some(self.clock + taking_up + finishing)
+    }
+
+    /// Works until `to`; what leaves goes to `out` with its time, in order.
+    pub(super) fn advance(&mut self, to: u64, out: &mut VecDeque<(u64, T)>) {
+        loop {
+            let time = to.saturating_sub(self.clock);
+            let Some(left) = self.work() else { break };
+            let done = (*left).min(time);
+            *left -= done;
+            let over = *left == 0;
+            self.clock += done;
+            if !over {
+                return;
+            }
+            if let Some((_, finishing, item)) = self.fresh.pop_front() {
+                self.begun.push_back((finishing, item));
+            } else if let Some((_, item)) = self.begun.pop_front() {
+                out.push_back((self.clock, item));
+            }
+        }
+        self.clock = self.clock.max(to);
+    }
+
+    /// What is left of the piece of work in hand.
+    fn work(&mut self) -> Option<&mut u64> {
+        match self.fresh.front_mut() {
+            Some(f) => Some(&mut f.0),
+            None => self.begun.front_mut().map(|b| &mut b.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_comes_out_late_and_close_together_a_lone_request_at_once() {
+        let (mut s, mut out) = (Shared::default(), VecDeque::new());
+        s.push(1000, 300, 'a', &mut out);
+        assert_eq!(s.next(), Some(1300));
+        s.advance(2000, &mut out);
+        assert_eq!(out, [(1300, 'a')]);
+        out.clear();
+        for c in ['b', 'c', 'd'] {
+            s.push(3000, 300, c, &mut out);
+        }
+        assert_eq!(s.next(), Some(3600));
+        s.advance(10_000, &mut out);
+        assert_eq!(out, [(3600, 'b'), (3750, 'c'), (3900, 'd')]);
+        assert_eq!(s.next(), None);
+    }
+
+    #[test]
+    fn a_later_one_is_taken_up_before_those_inside_are_finished() {
+        let (mut s, mut out) = (Shared::default(), VecDeque::new());
+        s.push(0, 100, 'a', &mut out);
+        s.push(60, 100, 'b', &mut out);
+        // 40 left of a, but b is taken up first.
+        s.advance(120, &mut out);
+        assert!(out.is_empty());
+        s.advance(1000, &mut out);
+        assert_eq!(out, [(150, 'a'), (200, 'b')]);
+    }
+}
