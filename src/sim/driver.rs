@@ -140,8 +140,8 @@ struct Run<'a, I: Iterator, S: ?Sized, T: ?Sized> {
     host: u64,
     device: u64,
     frontend: u64,
-    /// Time of jumps since the latest launch: the device did not wait for the host then.
-    jumped: u64,
+    /// Waits since the latest launch, for the client and for the front end: the device did not wait for the host then.
+    waited: (u64, u64),
     /// Emission of the latest completed step.
     emitted: u64,
     /// Emission of the latest completed step that decode rows took part in.
@@ -193,7 +193,7 @@ where
             host: 0,
             device: 0,
             frontend: options.frontend_from.0,
-            jumped: 0,
+            waited: (0, 0),
             emitted: 0,
             decoded: 0,
             prefill_alone,
@@ -311,14 +311,28 @@ where
 
     /// Hands everything that has left the front end by now to the scheduler.
     fn intake(&mut self) {
-        self.send_until(self.host);
-        while self.ready.front().is_some_and(|&(at, ..)| at <= self.host) {
+        // A lost request lets the client send its next one when it was lost: a front end that requests share must
+        // not have worked beyond that moment.
+        while let Some(at) = self.leaves_shared().filter(|&at| at < self.host) {
+            self.take_in(at);
+        }
+        self.take_in(self.host);
+    }
+
+    /// When the next request leaves a shared front end, at the earliest, if a loss could then bring another one.
+    fn leaves_shared(&mut self) -> Option<u64> {
+        (self.shared.is_some() && self.seats.is_some()).then(|| self.next_ready()).flatten()
+    }
+
+    fn take_in(&mut self, now: u64) {
+        self.send_until(now);
+        while self.ready.front().is_some_and(|&(at, ..)| at <= now) {
             let Some((at, (index, request))) = self.ready.pop_front() else { return };
             self.live[index].queued = at;
             if self.scheduler.add(request).is_err() {
                 self.lose(index, at);
                 // The client may send its next one at once.
-                self.send_until(self.host);
+                self.send_until(now);
             }
             let waiting = self.scheduler.gauges().waiting;
             self.account.peak_waiting = self.account.peak_waiting.max(waiting);
@@ -363,8 +377,10 @@ where
         self.host += cost.launch;
         let end = (start + cost.device).max(self.host);
         let a = &mut self.account;
-        a.host += Nanos((start - self.device).saturating_sub(self.jumped));
-        self.jumped = 0;
+        let (idle, frontend) = std::mem::take(&mut self.waited);
+        a.idle += Nanos(idle);
+        a.frontend += Nanos(frontend);
+        a.host += Nanos((start - self.device).saturating_sub(idle + frontend));
         a.device += Nanos(end - start);
         a.host_bound_steps += u64::from(cost.host + cost.launch > cost.device);
         if shape.prefill_rows > 0 {
@@ -500,14 +516,12 @@ where
         }
         let Some(stretch) = self.scheduler.plain_stretch() else { return false };
         let queue_stands = stretch.closed.is_some() && self.scheduler.gauges().waiting > 0;
-        let until = if self.time.emit_busy(1) > 0 {
-            // Sending and receiving share the front end: their order counts.
-            self.next_send().unwrap_or(u64::MAX)
-        } else if queue_stands {
-            u64::MAX
-        } else {
-            self.next_ready().unwrap_or(u64::MAX)
-        };
+        // What leaves the front end meanwhile changes nothing where the queue stands, unless its loss brings another
+        // request into a front end that all share.
+        let entering = if queue_stands && self.leaves_shared().is_none() { None } else { self.next_ready() };
+        // Where sending and receiving share the front end, their order counts.
+        let sending = if self.time.emit_busy(1) > 0 { self.next_send() } else { None };
+        let until = entering.unwrap_or(u64::MAX).min(sending.unwrap_or(u64::MAX));
         let steps = self.pass(&stretch, until, queue_stands);
         if steps > 0 {
             self.scheduler.advance(steps);
@@ -550,7 +564,7 @@ where
         steps
     }
 
-    /// Nothing runs until `at`: books the wait.
+    /// Nothing runs until `at`: the wait is booked by the step that follows, if one does.
     fn idle_until(&mut self, at: u64) {
         let now = self.host;
         let sent = match self.ready.front() {
@@ -558,9 +572,8 @@ where
             None => self.next_send().unwrap_or(at),
         };
         let idle = sent.min(at).saturating_sub(now);
-        self.account.idle += Nanos(idle);
-        self.account.frontend += Nanos(at.saturating_sub(now) - idle);
-        self.jumped += at.saturating_sub(now);
+        self.waited.0 += idle;
+        self.waited.1 += at.saturating_sub(now) - idle;
         self.host = self.host.max(at);
     }
 

@@ -201,6 +201,12 @@ impl SglangScheduler {
             if chunk == 0 {
                 return Some(Blocked::Budget);
             }
+            // The count of tokens does not see the window that a hit needs anew in the sliding groups.
+            let held = self.batch.layout.held(hit.tokens, hit.tokens + chunk);
+            if held - hit.in_use > self.batch.pool.free() {
+                self.full = self.batch.requests.running > 0;
+                return Some(Blocked::KvBlocks);
+            }
             self.batch.waiting.pop_front();
             self.batch.admit(slot, hit, chunk, record, shape);
             b.total -= idle;
