@@ -143,6 +143,7 @@ fn run(case: &Case, seed: u64, catalogs: &Catalogs) -> Outcome {
             slo: Vec::new(),
             engine: Some((&client, known)),
             forecast: Some(&forecast),
+            real_time: false,
             cancel: Cancel::new(),
         },
         |_| Ok(()),

@@ -47,6 +47,8 @@ pub struct RampPlan<'a> {
     pub engine: Option<(&'a EngineClient, &'a dyn Adapter)>,
     /// The ramp as it was simulated beforehand: chooses the loads, is corrected by each step.
     pub forecast: Option<&'a Forecast>,
+    /// The client reads at real-time priority: the engine computes on this machine's own cores.
+    pub real_time: bool,
     pub cancel: Cancel,
 }
 
@@ -148,6 +150,7 @@ impl RampPlan<'_> {
         let options = RunOptions {
             max_concurrency: workload.max_concurrency,
             warmups: u32::from(before.is_empty()),
+            real_time: self.real_time,
             cancel: self.cancel.clone(),
             ..RunOptions::default()
         };
@@ -263,6 +266,7 @@ mod tests {
             slo: vec![(Key::P99TtftMs, 1.0)],
             engine: None,
             forecast: None,
+            real_time: false,
             cancel: Cancel::new(),
         };
         let mut told = 0;

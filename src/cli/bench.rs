@@ -75,8 +75,8 @@ pub(super) struct BenchArgs {
     #[arg(long)]
     threads: Option<usize>,
     /// Run the client at the lowest real-time priority where the system permits: for a server that computes on this
-    /// machine's CPU and keeps its cores busy while it waits. `dyno trial` and `dyno tune` do so on the hardware
-    /// `cpu`; the result says it under client.real_time
+    /// machine's CPU and keeps its cores busy while it waits. `dyno trial`, `dyno tune` and `dyno ramp` do so on
+    /// the hardware `cpu`; the result says it under client.real_time
     #[arg(long)]
     real_time: bool,
     /// Write the requests, one a line, in the form that custom:FILE reads

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 /// Where the hardware and the model are known, the ramp is simulated before the first step (and saved with its
 /// time in --out). The forecast then says where to measure; each step corrects it, and the next one is put where
 /// it tells most about the breakpoints. Without a forecast the load is doubled until it brings nothing more, and the
-/// brackets of the breakpoints are bisected.
+/// brackets of the breakpoints are bisected. With --hardware cpu the client runs at real-time priority where permitted.
 #[derive(Debug, Args)]
 pub(super) struct RampArgs {
     #[command(flatten)]
@@ -184,6 +184,7 @@ fn ramp(args: &RampArgs, server: &Server, cancel: &Cancel) -> Result<(MeasuredRa
         slo,
         engine: client.as_ref().map(|c| (c, args.server.adapter())),
         forecast: forecast.as_ref(),
+        real_time: args.server.hardware.as_deref() == Some("cpu"),
         cancel: cancel.clone(),
     };
     let mut so_far: Vec<Step> = Vec::new();
