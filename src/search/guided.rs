@@ -204,9 +204,10 @@ fn extends(c: &Candidate, part: &Candidate, base: &Candidate) -> bool {
     changed(part, base).iter().all(|f| c.flags.get(f) == part.flags.get(f))
 }
 
-/// The incumbent without the flags that bring nothing in company. Every flag that stays was shown to help, alone
-/// or by ablation: the candidate without it was launched and is worse beyond the noise. The flag that is
-/// believed to bring least is tried first.
+/// The incumbent without the flags that bring nothing in company. Every flag that stays is likely to help, by
+/// ablation: the candidate without it was launched and is worse by more than a flag must bring. The flag that is
+/// believed to bring least is tried first. Taking out a flag that helps costs as much as keeping one that does not, so
+/// likelihood decides here; the whole is confirmed on fresh data afterwards.
 fn settle(
     ev: &mut dyn Evaluator,
     sweep: &mut Sweep<'_>,
@@ -232,7 +233,7 @@ fn settle(
             sweep.learn(ledger, settings);
         }
         let helps = match ledger.effect(&best, &less, settings) {
-            Some(e) => e.is_gain() && e.gain.value > settings.min_gain,
+            Some(e) => e.likely_gain() && e.gain.value > settings.min_gain,
             // Without the flag it does not run at all.
             None => true,
         };
@@ -245,7 +246,7 @@ fn settle(
 }
 
 /// The incumbent without all the flags that are believed to bring less than a flag must, taken out in one
-/// launch, unless that turns out worse beyond the noise.
+/// launch, unless that is likely to be worse.
 fn stripped(
     ev: &mut dyn Evaluator,
     sweep: &mut Sweep<'_>,
@@ -270,8 +271,9 @@ fn stripped(
         ledger.run(ev, &Ask { stage: Stage::Neighbours, candidate: less.clone(), launch: 0, runs })?;
         sweep.learn(ledger, settings);
     }
-    let needed =
-        ledger.effect(&best, &less, settings).is_none_or(|e| e.is_gain() && e.gain.value > settings.min_gain);
+    let needed = ledger
+        .effect(&best, &less, settings)
+        .is_none_or(|e| e.likely_gain() && e.gain.value > settings.min_gain);
     Ok(if needed { best } else { less })
 }
 

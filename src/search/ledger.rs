@@ -29,6 +29,11 @@ impl Effect {
     pub fn is_gain(&self) -> bool {
         self.gain.low > 0.0
     }
+    /// Better than the reference with a good chance (about seven in eight): above zero by half of the interval's
+    /// half-width.
+    pub fn likely_gain(&self) -> bool {
+        self.gain.value > 0.5 * (self.gain.value - self.gain.low)
+    }
     /// Could still be better by `worth` as far as the noise allows.
     pub fn may_gain(&self, worth: f64) -> bool {
         self.gain.high > worth
