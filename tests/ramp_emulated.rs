@@ -244,7 +244,7 @@ fn seeds() -> Vec<u64> {
 }
 
 #[test]
-#[ignore = "a quarter of an hour on an idle machine"]
+#[ignore = "a quarter of an hour on an idle machine; .ci/run takes two of the seeds"]
 #[expect(clippy::print_stdout, reason = "the table is what this run is for")]
 fn ten_ramps_find_the_simulators_zones() {
     let catalogs = Catalogs::load(None).unwrap();

@@ -223,24 +223,10 @@ fn settle(
         let mut smaller: Vec<_> = smaller.filter(|(_, c)| sweep.space.admits(c)).collect();
         smaller.sort_by(|a, b| sweep.belief(&b.1).mean.total_cmp(&sweep.belief(&a.1).mean));
         let Some((flag, less)) = smaller.into_iter().next() else { return Ok(best) };
-        if !ledger.tried(&less) {
-            if !ev.affordable() {
-                return Ok(best);
-            }
-            ev.expect(Stage::Neighbours, 1);
-            let runs = Runs::primary(0, 1);
-            ledger.run(ev, &Ask { stage: Stage::Neighbours, candidate: less.clone(), launch: 0, runs })?;
-            sweep.learn(ledger, settings);
-        }
-        let helps = match ledger.effect(&best, &less, settings) {
-            Some(e) => e.likely_gain() && e.gain.value > settings.min_gain,
-            // Without the flag it does not run at all.
-            None => true,
-        };
-        if helps {
-            proven.push(flag);
-        } else {
-            best = less;
+        match costs(ev, sweep, ledger, settings, &best, &less)? {
+            None => return Ok(best),
+            Some(true) => proven.push(flag),
+            Some(false) => best = less,
         }
     }
 }
@@ -262,19 +248,31 @@ fn stripped(
     if less == best || !sweep.space.admits(&less) {
         return Ok(best);
     }
-    if !ledger.tried(&less) {
+    let kept = costs(ev, sweep, ledger, settings, &best, &less)?.unwrap_or(true);
+    Ok(if kept { best } else { less })
+}
+
+/// Whether `less`, launched unless it was, is likely to cost more than a flag must bring; `None` when a launch is
+/// not affordable. What does not run without the flags needs them.
+fn costs(
+    ev: &mut dyn Evaluator,
+    sweep: &mut Sweep<'_>,
+    ledger: &mut Ledger,
+    settings: &Settings,
+    best: &Candidate,
+    less: &Candidate,
+) -> Result<Option<bool>, Stop> {
+    if !ledger.tried(less) {
         if !ev.affordable() {
-            return Ok(best);
+            return Ok(None);
         }
         ev.expect(Stage::Neighbours, 1);
         let runs = Runs::primary(0, 1);
         ledger.run(ev, &Ask { stage: Stage::Neighbours, candidate: less.clone(), launch: 0, runs })?;
         sweep.learn(ledger, settings);
     }
-    let needed = ledger
-        .effect(&best, &less, settings)
-        .is_none_or(|e| e.likely_gain() && e.gain.value > settings.min_gain);
-    Ok(if needed { best } else { less })
+    let effect = ledger.effect(best, less, settings);
+    Ok(Some(effect.is_none_or(|e| e.likely_gain() && e.gain.value > settings.min_gain)))
 }
 
 /// `c` with one flag as in the base.
