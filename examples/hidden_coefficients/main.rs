@@ -10,7 +10,14 @@
 //! campaigns a seed, several minutes each. Their records stay under DIR, and a second call goes on where one ended.
 //!
 //! `cargo run --release --example hidden_coefficients -- 10 --served DIR`
+//!
+//! With `--screen` the model-guided search runs twice a seed, with the closed-form screen and without it, on several
+//! loads and on a space of more than 10,000 candidates: what the screen saves, and whether the choice stays the same.
+//! A word after it picks the loads whose name holds it.
+//!
+//! `cargo run --release --example hidden_coefficients -- 20 --screen`
 
+mod screen;
 mod served;
 
 use llm_dyno::cost::{Catalogs, Coefficients, Setup};
@@ -132,16 +139,25 @@ fn hidden_factors(seed: u64) -> (Vec<f64>, ChaCha8Rng) {
     (factors, rng)
 }
 
-fn search(plan: &Plan, catalogs: &Catalogs, space: &dyn Space, seed: u64, model: bool) -> Result<Found> {
+fn stopped(s: Stop) -> llm_dyno::error::Error {
+    match s {
+        Stop::Error(e) => e,
+        Stop::Interrupted => llm_dyno::error::Error::failed("interrupted"),
+    }
+}
+
+/// What a search begins with: a hidden engine whose defaults were launched twice.
+fn begin<'a>(
+    plan: &'a Plan,
+    catalogs: &'a Catalogs,
+    seed: u64,
+    observed: &Observed,
+) -> Result<(Hidden<'a>, Candidate, Ledger)> {
     let (factors, rng) = hidden_factors(seed);
-    let forecaster = |observed: &Observed| {
-        SimForecaster::new(plan, EngineKind::Emulated, Some(VERSION.to_owned()), observed.clone())
-    };
-    let observed = Observed::default();
     let mut ev = Hidden {
         plan,
         catalogs,
-        scenarios: forecaster(&Observed::default())?,
+        scenarios: forecaster(plan, &Observed::default())?,
         coefficients: Coefficients::default().shifted(&factors),
         observed: observed.clone(),
         rng,
@@ -149,19 +165,29 @@ fn search(plan: &Plan, catalogs: &Catalogs, space: &dyn Space, seed: u64, model:
     };
     let base = Candidate::baseline("emulated");
     let mut ledger = Ledger::default();
-    let stopped = |s: Stop| match s {
-        Stop::Error(e) => e,
-        Stop::Interrupted => llm_dyno::error::Error::failed("interrupted"),
-    };
     for launch in 0..2 {
         let ask = Ask { stage: Stage::Baseline, candidate: base.clone(), launch, runs: Runs::primary(0, 3) };
         ledger.run(&mut ev, &ask).map_err(stopped)?;
     }
     ev.launches = 0;
+    Ok((ev, base, ledger))
+}
+
+fn forecaster(plan: &Plan, observed: &Observed) -> Result<SimForecaster> {
+    SimForecaster::new(plan, EngineKind::Emulated, Some(VERSION.to_owned()), observed.clone())
+}
+
+fn calibrate(ev: &mut Hidden<'_>, base: &Candidate) -> Result<()> {
+    let ask = Ask { stage: Stage::Calibrate, candidate: base.clone(), launch: 0, runs: Runs::probes() };
+    ev.evaluate(&ask).map(|_| ()).map_err(stopped)
+}
+
+fn search(plan: &Plan, catalogs: &Catalogs, space: &dyn Space, seed: u64, model: bool) -> Result<Found> {
+    let observed = Observed::default();
+    let (mut ev, base, mut ledger) = begin(plan, catalogs, seed, &observed)?;
     let winner = if model {
-        let ask = Ask { stage: Stage::Calibrate, candidate: base.clone(), launch: 0, runs: Runs::probes() };
-        ev.evaluate(&ask).map_err(stopped)?;
-        let mut f = forecaster(&observed)?;
+        calibrate(&mut ev, &base)?;
+        let mut f = forecaster(plan, &observed)?;
         guided(&mut ev, &mut f, space, &base, &mut ledger, &plan.settings).map_err(stopped)?.0
     } else {
         one_factor(&mut ev, space, &base, &mut ledger, &plan.settings).map_err(stopped)?
@@ -178,6 +204,9 @@ fn main() -> Result<()> {
     if let Some(at) = args.iter().position(|a| a == "--served") {
         let dir = args.get(at + 1).map_or_else(|| "hidden-served".into(), std::path::PathBuf::from);
         return served::main(seeds, &dir);
+    }
+    if let Some(at) = args.iter().position(|a| a == "--screen") {
+        return screen::main(seeds, args.get(at + 1).map_or("", String::as_str));
     }
     let plan = plan("sharegpt,n=200")?;
     let catalogs = Catalogs::load(None)?;

@@ -14,7 +14,7 @@ use super::setup::{Catalogs, Setup};
 use super::solve::cholesky;
 use crate::error::{Error, Result};
 use crate::scenario::{Key, Metrics, Record};
-use crate::sim::SimResult;
+use crate::sim::{Demand, SimResult};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -81,9 +81,7 @@ impl<'a> Predictor<'a> {
 
     /// As [`Predictor::predict`], of a record already made ready.
     pub fn predict_setup(&self, setup: &Setup, per_request: bool) -> Result<Prediction> {
-        if let Some(why) =
-            setup.memory.refusals.iter().find(|r| r.starts_with("weights need") || r.starts_with("no room"))
-        {
+        if let Some(why) = setup.refused() {
             return Err(Error::infeasible(format!("this launch would not start: {why}")));
         }
         let belief = prior::belief(setup, self.profile);
@@ -114,6 +112,29 @@ impl<'a> Predictor<'a> {
             values,
             simulated,
         })
+    }
+
+    /// The closed-form screen in the simulator's place, corrected from nearby observations as a prediction is: values
+    /// of the keys that it covers, without intervals; `None` when it does not cover the load. Whether memory refuses
+    /// the launch is for the caller to see.
+    pub fn screen(&self, setup: &Setup, demand: &Demand) -> Option<Metrics> {
+        let belief = prior::belief(setup, self.profile);
+        let mut m = setup.screen(&belief.coefficients, demand)?;
+        let residuals =
+            self.profile.and_then(|p| p.exact(&GroupKey::of(setup))).map_or(&[][..], |g| &g.residuals);
+        if !residuals.is_empty() {
+            let place = Place::of(setup);
+            // The throughputs move together, as in a prediction, by what the total one shows.
+            let total = discrepancy::correction(Key::TotalTokenThroughput, &place, residuals).0;
+            for (key, value) in &mut m.known {
+                *value *= match Family::of(*key) {
+                    Some(Family::Throughput) if *key == Key::Duration => (-total).exp(),
+                    Some(Family::Throughput) => total.exp(),
+                    _ => discrepancy::correction(*key, &place, residuals).0.exp(),
+                };
+            }
+        }
+        Some(m)
     }
 
     /// What is believed of a launch's coefficients, and equally likely draws from it (none when `draws` is 0).

@@ -1,5 +1,8 @@
 //! From a record to everything that a simulation of it needs, coefficients apart.
 
+mod screened;
+
+use self::screened::Prepared;
 use super::footprint::Footprint;
 use super::memory::{self, MemoryEstimate};
 use super::{Coefficients, Physical, StepTime};
@@ -141,11 +144,29 @@ impl Setup {
 
     /// A simulated run with these coefficients; `per_request` keeps every outcome.
     pub fn simulate(&self, c: &Coefficients, per_request: bool) -> SimResult {
+        let Prepared { coefficients: c, config, mut options } = self.prepared(c);
+        options.per_request = per_request;
+        let time = Physical::new(&self.hardware, &self.model, &config, &c);
+        let layout = self.layout(self.kv_blocks(&c));
+        let scheduler = || policy::build(&config, &layout, time.window());
+        let mut run = if config.data_parallel > 1 {
+            let arrivals: Vec<Arrival> = self.arrivals().collect();
+            simulate_replicas(&arrivals, config.data_parallel, &scheduler, &time, &options)
+        } else {
+            simulate(self.arrivals(), scheduler().as_mut(), &time, &options)
+        };
+        if self.warm > 0.0 {
+            self.count_cached(&mut run);
+        }
+        run
+    }
+
+    /// What a run of this launch is made of, for the simulator and for the screen.
+    fn prepared(&self, c: &Coefficients) -> Prepared {
         let mut c = *c;
         let mut options = SimOptions {
             max_concurrency: self.concurrency,
             overlap: self.config.overlap,
-            per_request,
             ..SimOptions::default()
         };
         // Where requests share the front end, a burst needs no rule of its own.
@@ -166,19 +187,7 @@ impl Setup {
         }
         // Each batch on its way through the stages has a budget of its own.
         config.max_num_batched_tokens *= config.pipeline_parallel.max(1);
-        let time = Physical::new(&self.hardware, &self.model, &config, &c);
-        let layout = self.layout(self.kv_blocks(&c));
-        let scheduler = || policy::build(&config, &layout, time.window());
-        let mut run = if config.data_parallel > 1 {
-            let arrivals: Vec<Arrival> = self.arrivals().collect();
-            simulate_replicas(&arrivals, config.data_parallel, &scheduler, &time, &options)
-        } else {
-            simulate(self.arrivals(), scheduler().as_mut(), &time, &options)
-        };
-        if self.warm > 0.0 {
-            self.count_cached(&mut run);
-        }
-        run
+        Prepared { coefficients: c, config, options }
     }
 
     /// How many requests find their prompt in the cache.

@@ -206,12 +206,13 @@ fn confirmation(s: &Subject<'_>) -> String {
 fn ruled(s: &Subject<'_>) -> String {
     let Some(r) = &s.verdict.ruled else { return String::new() };
     let mut out = format!(
-        "## Candidates: considered, simulated, launched, dropped\n\n{} considered{}, {} simulated, {} launched, {} dropped \
+        "## Candidates: considered, simulated, launched, dropped\n\n{} considered{}, {} simulated, {}{} launched, {} dropped \
          (their optimistic bound lay below the incumbent's pessimistic one), {} left (the expected gain was not worth a \
          launch). {}\n",
         r.considered,
         if r.cut { " (the space holds more; combinations of many flags were cut)" } else { "" },
         r.simulated,
+        screened(r),
         r.launched,
         r.dropped,
         r.left,
@@ -226,6 +227,19 @@ fn ruled(s: &Subject<'_>) -> String {
         }
     }
     out
+}
+
+/// What the closed-form screen spared the simulator; records of before it hold none.
+fn screened(r: &crate::store::Ruled) -> String {
+    if r.screened_out == 0 {
+        return String::new();
+    }
+    format!(
+        "{} screened out (refused by memory arithmetic, or {:.1} % above their closed-form forecast still below the \
+         best simulated), ",
+        r.screened_out,
+        100.0 * r.screen_band
+    )
 }
 
 fn failures(s: &Subject<'_>) -> String {

@@ -1,5 +1,6 @@
 //! The dangerous thing behind a small trait: something that launches a candidate and scores it.
 
+use super::sweep::Covered;
 use crate::error::Error;
 use crate::space::Candidate;
 use serde::{Deserialize, Serialize};
@@ -140,6 +141,9 @@ pub trait Evaluator {
 
     /// A stage begins that will take about this many launches: for progress and the ETA.
     fn expect(&mut self, _stage: Stage, _launches: usize) {}
+
+    /// How many of so many candidates were simulated before the first launch, and by what band the others were not.
+    fn covered(&mut self, _considered: usize, _covered: &Covered) {}
 
     /// The best candidate so far and its log gain over the baseline.
     fn incumbent(&mut self, _candidate: &Candidate, _gain: f64) {}

@@ -1,29 +1,16 @@
-//! Model-guided search: the whole space is forecast, launched in the order of expected gain, and what cannot
-//! win any more is dropped.
+//! Model-guided search: the whole space is screened, simulated where the screen leaves a chance, launched in the
+//! order of expected gain, and what cannot win any more is dropped.
 
 use super::evaluator::{Ask, Evaluator, Runs, Stage, Stop};
 use super::ledger::Ledger;
 use super::one_factor::changed;
 use super::settings::Settings;
 use super::space::{Space, cross_product, singles};
-use super::surrogate::{Belief, Doubt, Surrogate};
+use super::sweep::{Covered, FLAG_PRICE, Forecaster, Sweep};
 use crate::space::Candidate;
-use std::collections::BTreeMap;
-
-/// Something that forecasts a launch without one: a simulator on a fitted cost model.
-pub trait Forecaster {
-    /// Score (log objective, larger is better) that a launch would give; `None` when it cannot be forecast or
-    /// would not start.
-    fn score(&mut self, candidate: &Candidate) -> Option<f64>;
-    /// Takes up what was measured so far (a refit); true when forecasts have changed.
-    fn learn(&mut self) -> bool;
-}
 
 /// Most combinations considered; of a larger space those of many flags are left out.
-const MOST_CONSIDERED: usize = 3000;
-
-/// What a flag more must promise (log scale): equal candidates are tried with fewest flags.
-const FLAG_PRICE: f64 = 0.003;
+const MOST_CONSIDERED: usize = 20_000;
 
 /// Bounds at two standard deviations decide what is dropped.
 const BOUND: f64 = 2.0;
@@ -49,91 +36,10 @@ pub struct Foreseen {
 pub struct Swept {
     pub considered: usize,
     pub cut: bool,
-    pub simulated: usize,
+    pub covered: Covered,
     pub dropped: usize,
     pub left: usize,
     pub launches: Vec<Foreseen>,
-}
-
-/// The candidates with their forecasts and beliefs.
-struct Sweep<'a> {
-    base: &'a Candidate,
-    space: &'a dyn Space,
-    pool: Vec<Candidate>,
-    /// Forecast log gain by candidate id.
-    forecast: BTreeMap<String, f64>,
-    surrogate: Surrogate,
-}
-
-impl Sweep<'_> {
-    /// Forecasts every candidate of the pool against the base.
-    fn simulate(&mut self, forecaster: &mut dyn Forecaster) -> usize {
-        let level = forecaster.score(self.base);
-        let mut count = 0;
-        let mut singles_known = BTreeMap::new();
-        self.pool.retain(|c| {
-            // A launch that the model cannot forecast is judged by its flags alone; the base gains nothing.
-            let score = forecaster.score(c);
-            count += usize::from(score.is_some());
-            let gain = score.zip(level).map(|(s, l)| s - l);
-            if let [(flag, value)] = &changes(c, self.base)[..] {
-                let modelled = self.space.knobs().iter().any(|k| k.flag == *flag && k.modelled);
-                if let Some(g) = gain.filter(|_| modelled) {
-                    singles_known.insert((flag.clone(), value.clone()), g);
-                }
-            }
-            // Refused by the memory arithmetic, while the base is not: it would fail.
-            let hopeless = level.is_some() && score.is_none();
-            self.forecast.insert(c.id(), gain.unwrap_or(0.0));
-            !hopeless || c == self.base
-        });
-        let values =
-            self.space.knobs().iter().flat_map(|k| k.values.iter().map(|v| (k.flag.clone(), v.clone())));
-        let known =
-            |f: &str, v: &crate::space::FlagValue| singles_known.get(&(f.to_owned(), v.to_string())).copied();
-        self.surrogate = Surrogate::new(values, known, Doubt::default());
-        count
-    }
-
-    fn forecast(&self, c: &Candidate) -> f64 {
-        self.forecast.get(&c.id()).copied().unwrap_or(0.0)
-    }
-
-    fn belief(&self, c: &Candidate) -> Belief {
-        self.surrogate.belief(c, self.forecast(c))
-    }
-
-    /// Conditions the beliefs on every launch in the ledger.
-    fn learn(&mut self, ledger: &Ledger, settings: &Settings) {
-        let sigma = ledger.noise(settings).sigma().unwrap_or(settings.noise_floor);
-        let launches: Vec<_> = ledger
-            .entries()
-            .filter(|e| e.candidate != *self.base && e.candidate.engine == self.base.engine)
-            .filter_map(|e| {
-                let effect = ledger.effect(&e.candidate, self.base, settings)?;
-                let noise = sigma * sigma * (1.0 / effect.runs as f64 + 0.5);
-                Some((e.candidate.clone(), self.forecast(&e.candidate), effect.gain.value, noise))
-            })
-            .collect();
-        self.surrogate.condition(launches.into_iter());
-    }
-
-    /// Best belief among what was launched and did not fail, the base (gain 0) included.
-    fn incumbent(&self, ledger: &Ledger) -> (Candidate, Belief) {
-        let launched = ledger
-            .entries()
-            .filter(|e| e.failure.is_none() && e.candidate.engine == self.base.engine)
-            .map(|e| (e.candidate.clone(), self.belief(&e.candidate)));
-        let price = |c: &Candidate| FLAG_PRICE * changed(c, self.base).len() as f64;
-        launched
-            .max_by(|a, b| (a.1.mean - price(&a.0)).total_cmp(&(b.1.mean - price(&b.0))))
-            .unwrap_or_else(|| (self.base.clone(), Belief { mean: 0.0, sd: 0.0 }))
-    }
-}
-
-/// Flags and values in which `c` differs from `base`.
-fn changes(c: &Candidate, base: &Candidate) -> Vec<(String, String)> {
-    changed(c, base).into_iter().map(|f| (f.clone(), c.flags[&f].to_string())).collect()
 }
 
 /// Searches from `base`, which `ledger` already holds; returns the incumbent and what became of the space.
@@ -147,16 +53,21 @@ pub fn guided(
 ) -> Result<(Candidate, Swept), Stop> {
     let (pool, cut) = cross_product(space, base, MOST_CONSIDERED);
     let mut swept = Swept { considered: pool.len(), cut, ..Swept::default() };
-    let mut sweep = Sweep { base, space, pool, forecast: BTreeMap::new(), surrogate: Surrogate::default() };
-    swept.simulated = sweep.simulate(forecaster);
-    sweep.learn(ledger, settings);
+    let mut sweep = Sweep::new(base, space, forecaster, pool);
+    sweep.forecast_all(ledger);
+    sweep.condition(ledger, settings);
     let most = singles(space, base).len().max(4);
     let mut idle = 0;
     while swept.launches.len() < most && idle < PATIENCE {
         let (best, held) = sweep.incumbent(ledger);
         let level = held.mean - FLAG_PRICE * changed(&best, base).len() as f64;
-        let Some((next, belief, promise)) = promising(&sweep, ledger, level) else { break };
-        if promise < settings.min_gain / 2.0 || !ev.affordable() {
+        let least = settings.min_gain / 2.0;
+        let chosen = sweep.promising(ledger, level, least);
+        if swept.launches.is_empty() {
+            ev.covered(swept.considered, &sweep.covered());
+        }
+        let Some((next, belief, promise)) = chosen else { break };
+        if promise < least || !ev.affordable() {
             break;
         }
         ev.expect(Stage::Search, 1);
@@ -171,11 +82,7 @@ pub fn guided(
             measured,
         });
         if measured.is_none() {
-            // What fails with these flags fails with more of them.
-            sweep.pool.retain(|c| !extends(c, &next, base));
-        }
-        if forecaster.learn() {
-            sweep.simulate(forecaster);
+            sweep.rule_out(&next);
         }
         sweep.learn(ledger, settings);
         let (best, now) = sweep.incumbent(ledger);
@@ -183,25 +90,10 @@ pub fn guided(
         idle = if now.mean > held.mean + settings.min_gain { 0 } else { idle + 1 };
     }
     let winner = settle(ev, &mut sweep, ledger, settings)?;
-    sweep.learn(ledger, settings);
-    count_rest(&sweep, ledger, &mut swept);
+    sweep.condition(ledger, settings);
+    (swept.dropped, swept.left) = sweep.rest(ledger, BOUND);
+    swept.covered = sweep.covered();
     Ok((winner, swept))
-}
-
-/// The candidate with the largest expected gain over `level`, after the price of its flags.
-fn promising(sweep: &Sweep<'_>, ledger: &Ledger, level: f64) -> Option<(Candidate, Belief, f64)> {
-    let untried = sweep.pool.iter().filter(|c| !ledger.tried(c));
-    let scored = untried.map(|c| {
-        let b = sweep.belief(c);
-        let price = FLAG_PRICE * changed(c, sweep.base).len() as f64;
-        (c, b, Belief { mean: b.mean - price, sd: b.sd }.expected_gain(level))
-    });
-    scored.max_by(|a, b| a.2.total_cmp(&b.2)).map(|(c, b, promise)| (c.clone(), b, promise))
-}
-
-/// True when `c` sets everything that `part` sets beyond the base, and more.
-fn extends(c: &Candidate, part: &Candidate, base: &Candidate) -> bool {
-    changed(part, base).iter().all(|f| c.flags.get(f) == part.flags.get(f))
 }
 
 /// The incumbent without the flags that bring nothing in company. Every flag that stays is likely to help, by
@@ -220,9 +112,10 @@ fn settle(
         let flags = changed(&best, sweep.base);
         let open: Vec<&String> = flags.iter().filter(|f| !proven.contains(f)).collect();
         let smaller = open.into_iter().map(|f| (f.clone(), without(&best, f, sweep.base)));
-        let mut smaller: Vec<_> = smaller.filter(|(_, c)| sweep.space.admits(c)).collect();
-        smaller.sort_by(|a, b| sweep.belief(&b.1).mean.total_cmp(&sweep.belief(&a.1).mean));
-        let Some((flag, less)) = smaller.into_iter().next() else { return Ok(best) };
+        let smaller: Vec<_> = smaller.filter(|(_, c)| sweep.space.admits(c)).collect();
+        let mut smaller: Vec<_> = smaller.into_iter().map(|(f, c)| (f, sweep.belief_of(&c), c)).collect();
+        smaller.sort_by(|a, b| b.1.mean.total_cmp(&a.1.mean));
+        let Some((flag, _, less)) = smaller.into_iter().next() else { return Ok(best) };
         match costs(ev, sweep, ledger, settings, &best, &less)? {
             None => return Ok(best),
             Some(true) => proven.push(flag),
@@ -240,11 +133,12 @@ fn stripped(
     settings: &Settings,
 ) -> Result<Candidate, Stop> {
     let (best, held) = sweep.incumbent(ledger);
-    let idle = changed(&best, sweep.base).into_iter().filter(|f| {
-        let brings = held.mean - sweep.belief(&without(&best, f, sweep.base)).mean;
+    let base = sweep.base;
+    let idle = changed(&best, base).into_iter().filter(|f| {
+        let brings = held.mean - sweep.belief_of(&without(&best, f, sweep.base)).mean;
         brings < settings.min_gain
     });
-    let less = idle.fold(best.clone(), |c, f| without(&c, &f, sweep.base));
+    let less = idle.fold(best.clone(), |c, f| without(&c, &f, base));
     if less == best || !sweep.space.admits(&less) {
         return Ok(best);
     }
@@ -269,7 +163,8 @@ fn costs(
         ev.expect(Stage::Neighbours, 1);
         let runs = Runs::primary(0, 1);
         ledger.run(ev, &Ask { stage: Stage::Neighbours, candidate: less.clone(), launch: 0, runs })?;
-        sweep.learn(ledger, settings);
+        sweep.belief_of(less);
+        sweep.condition(ledger, settings);
     }
     let effect = ledger.effect(best, less, settings);
     Ok(Some(effect.is_none_or(|e| e.likely_gain() && e.gain.value > settings.min_gain)))
@@ -283,17 +178,6 @@ pub fn without(c: &Candidate, flag: &str, base: &Candidate) -> Candidate {
         None => less.flags.remove(flag),
     };
     less
-}
-
-/// Of what was not launched: dropped (optimistic bound below the incumbent's pessimistic one) or left.
-fn count_rest(sweep: &Sweep<'_>, ledger: &Ledger, swept: &mut Swept) {
-    let (_, held) = sweep.incumbent(ledger);
-    let pessimistic = held.mean - BOUND * held.sd;
-    let untried = sweep.pool.iter().filter(|c| !ledger.tried(c));
-    let beliefs: Vec<Belief> = untried.map(|c| sweep.belief(c)).collect();
-    let refused = swept.considered - sweep.pool.len();
-    swept.dropped = refused + beliefs.iter().filter(|b| b.mean + BOUND * b.sd < pessimistic).count();
-    swept.left = beliefs.len() + refused - swept.dropped;
 }
 
 #[cfg(test)]

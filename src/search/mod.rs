@@ -14,15 +14,17 @@ pub mod one_factor;
 pub mod settings;
 pub mod space;
 pub mod surrogate;
+pub mod sweep;
 
 #[cfg(test)]
 pub(crate) mod fake;
 
 pub use confirm::{Comparison, confirm};
 pub use evaluator::{Answer, Ask, Evaluator, FailedLaunch, Runs, Sample, Scope, Stage, Stop};
-pub use guided::{Forecaster, Foreseen, Swept, guided};
+pub use guided::{Foreseen, Swept, guided};
 pub use ledger::{Effect, Ledger};
 pub use objective::{Objective, Slo};
 pub use one_factor::one_factor;
 pub use settings::Settings;
 pub use space::{Knob, Space, cross_product, singles};
+pub use sweep::{Covered, Forecaster, Screening};

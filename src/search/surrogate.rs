@@ -62,7 +62,7 @@ struct Seen {
 #[derive(Debug, Clone, Default)]
 pub struct Surrogate {
     /// τ² by flag value; flags that differ from the baseline only.
-    variance: BTreeMap<(String, String), f64>,
+    variance: BTreeMap<String, Vec<(FlagValue, f64)>>,
     seen: Vec<Seen>,
     /// K⁻¹ (measured - forecast), and the Cholesky factor of K.
     weights: Vec<f64>,
@@ -80,11 +80,12 @@ impl Surrogate {
             Some(gain) => doubt.floor.hypot(doubt.share * gain),
             None => doubt.unknown,
         };
-        let variance = values.map(|(f, v)| (tau(&f, &v).powi(2), f, v));
-        Surrogate {
-            variance: variance.map(|(t, f, v)| ((f, v.to_string()), t)).collect(),
-            ..Surrogate::default()
+        let mut variance: BTreeMap<String, Vec<(FlagValue, f64)>> = BTreeMap::new();
+        for (flag, value) in values {
+            let squared = tau(&flag, &value).powi(2);
+            variance.entry(flag).or_default().push((value, squared));
         }
+        Surrogate { variance, ..Surrogate::default() }
     }
 
     /// Conditions on every launch: candidate, forecast then, measured log gain and its variance.
@@ -119,7 +120,9 @@ impl Surrogate {
     /// Σ τ² over the flag values that both set.
     fn shared(&self, a: &Candidate, b: &Candidate) -> f64 {
         let both = a.flags.iter().filter(|(f, v)| b.flags.get(*f) == Some(v));
-        both.filter_map(|(f, v)| self.variance.get(&(f.clone(), v.to_string()))).sum()
+        both.filter_map(|(f, v)| self.variance.get(f)?.iter().find(|(value, _)| value == v))
+            .map(|(_, t)| t)
+            .sum()
     }
 }
 

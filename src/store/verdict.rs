@@ -118,6 +118,13 @@ pub struct Ruled {
     /// The product of all values was larger than the limit.
     pub cut: bool,
     pub simulated: u32,
+    /// Not simulated: refused by memory arithmetic, or the closed-form screen's optimistic bound lay below the best
+    /// simulated.
+    #[serde(default)]
+    pub screened_out: u32,
+    /// How far above the screened value that bound lay (relative).
+    #[serde(default)]
+    pub screen_band: f64,
     pub launched: u32,
     /// Dropped because their optimistic bound lay below the incumbent's pessimistic one.
     pub dropped: u32,

@@ -72,7 +72,9 @@ pub(super) fn ruled(plan: &Plan, swept: &Swept, model: String) -> Ruled {
     Ruled {
         considered: swept.considered as u32,
         cut: swept.cut,
-        simulated: swept.simulated as u32,
+        simulated: swept.covered.simulated as u32,
+        screened_out: swept.covered.screened_out as u32,
+        screen_band: swept.covered.band.exp_m1(),
         launched: swept.launches.len() as u32,
         dropped: swept.dropped as u32,
         left: swept.left as u32,

@@ -1,14 +1,16 @@
-//! Forecasts of launches: the simulator on a cost model that is fitted to this campaign's own observations.
+//! Forecasts of launches: the closed-form screen and the simulator on a cost model that is fitted to this campaign's
+//! own observations.
 
 use super::runner::fixed_args;
 use crate::cost::fit::fit_with_steps;
 use crate::cost::steps::StepLog;
 use crate::cost::{Catalogs, Predictor, Profile, Setup};
-use crate::engine::LaunchRequest;
 use crate::engine::adapter::adapter;
+use crate::engine::{LaunchRequest, resolve};
 use crate::error::Result;
 use crate::scenario::{EngineKind, Record, RequestRow};
-use crate::search::{Forecaster, Objective};
+use crate::search::{Forecaster, Objective, Screening, Slo};
+use crate::sim::Demand;
 use crate::space::Candidate;
 use crate::store::Plan;
 use crate::workload::WorkloadSpec;
@@ -77,8 +79,17 @@ pub struct SimForecaster {
     profile: Option<Profile>,
     /// Number of observations behind the profile.
     fitted_on: usize,
-    /// Scores by resolved configuration: flags that change nothing of it cost no simulation.
-    known: HashMap<String, Option<f64>>,
+    /// By resolved configuration: flags that change nothing of it cost no simulation.
+    known: HashMap<String, Option<Scored>>,
+    /// A launch of this campaign made ready, from which others take over the load, and the moments of its requests.
+    first: Option<(Setup, Demand)>,
+}
+
+/// A simulated score, and the same if no promise were broken.
+#[derive(Debug, Clone, Copy)]
+struct Scored {
+    score: f64,
+    unpunished: f64,
 }
 
 impl SimForecaster {
@@ -99,6 +110,7 @@ impl SimForecaster {
             profile: None,
             fitted_on: 0,
             known: HashMap::new(),
+            first: None,
         };
         f.learn();
         Ok(f)
@@ -154,7 +166,23 @@ impl SimForecaster {
         }
     }
 
-    fn simulated(&self, setup: &Setup) -> Option<f64> {
+    /// The candidate on the first workload, made ready.
+    fn setup(&mut self, candidate: &Candidate) -> Option<Setup> {
+        let record = self.scenario(candidate, &self.plan.primary().spec);
+        if let Some((first, _)) = &self.first {
+            let config = resolve(&record, &first.hardware, &first.model).ok()?;
+            if let Some(setup) = first.with_config(config) {
+                return Some(setup);
+            }
+        }
+        let setup = Setup::new(&record, &self.catalogs).ok()?;
+        if self.first.is_none() {
+            self.first = Some((setup.clone(), Demand::of(&setup.requests)));
+        }
+        Some(setup)
+    }
+
+    fn simulated(&self, setup: &Setup) -> Option<Scored> {
         let goodput = self.plan.objective == Objective::Goodput;
         let predictor = Predictor { draws: 0, ..Predictor::new(&self.catalogs, self.profile.as_ref()) };
         let p = predictor.predict_setup(setup, goodput).ok()?;
@@ -171,21 +199,52 @@ impl SimForecaster {
             result: Some(p.metrics()),
             ..Record::default()
         };
-        self.plan.objective.score(&observation, &self.plan.slo)
+        let score = |slo: &Slo| self.plan.objective.score(&observation, slo);
+        let kept = score(&self.plan.slo)?;
+        // Goodput counts broken promises, it is not punished for them.
+        Some(Scored { score: kept, unpunished: if goodput { kept } else { score(&Slo::default())? } })
+    }
+
+    fn scored(&mut self, candidate: &Candidate) -> Option<Scored> {
+        let setup = self.setup(candidate)?;
+        let key = format!("{:?}", setup.config);
+        if let Some(scored) = self.known.get(&key) {
+            return *scored;
+        }
+        let scored = self.simulated(&setup);
+        self.known.insert(key, scored);
+        scored
+    }
+
+    /// The screen's log objective; `None` where it does not cover the load or the objective. Goodput counts single
+    /// requests, of which it knows nothing.
+    fn screened(&self, setup: &Setup) -> Option<f64> {
+        let (first, demand) = self.first.as_ref()?;
+        let own =
+            (setup.config.max_model_len != first.config.max_model_len).then(|| Demand::of(&setup.requests));
+        let predictor = Predictor { draws: 0, ..Predictor::new(&self.catalogs, self.profile.as_ref()) };
+        let result = predictor.screen(setup, own.as_ref().unwrap_or(demand))?;
+        let observation = Record { result: Some(result), ..Record::default() };
+        let objective = self.plan.objective;
+        (objective != Objective::Goodput).then(|| objective.score(&observation, &Slo::default()))?
     }
 }
 
 impl Forecaster for SimForecaster {
     fn score(&mut self, candidate: &Candidate) -> Option<f64> {
-        let workload = &self.plan.primary().spec;
-        let setup = Setup::new(&self.scenario(candidate, workload), &self.catalogs).ok()?;
-        let key = format!("{:?}", setup.config);
-        if let Some(score) = self.known.get(&key) {
-            return *score;
+        self.scored(candidate).map(|s| s.score)
+    }
+
+    fn unpunished(&mut self, candidate: &Candidate) -> Option<f64> {
+        self.scored(candidate).map(|s| s.unpunished)
+    }
+
+    fn screen(&mut self, candidate: &Candidate) -> Screening {
+        match self.setup(candidate) {
+            None => Screening::Refused,
+            Some(setup) if setup.refused().is_some() => Screening::Refused,
+            Some(setup) => self.screened(&setup).map_or(Screening::Uncovered, Screening::Value),
         }
-        let score = self.simulated(&setup);
-        self.known.insert(key, score);
-        score
     }
 
     fn learn(&mut self) -> bool {
@@ -207,8 +266,13 @@ impl Forecaster for SimForecaster {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{PlannedSpaces, Spaces};
     use super::*;
+    use crate::cost::Coefficients;
+    use crate::search::{Answer, Ask, Evaluator, Ledger, Sample, Stop, guided};
     use crate::space::FlagValue;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
 
     fn forecaster() -> SimForecaster {
         let mut plan = super::super::tests::plan();
@@ -225,6 +289,91 @@ mod tests {
         assert!(overlapped > defaults + 0.01, "{defaults} {overlapped}");
         assert_eq!(f.score(&base), Some(defaults));
         assert!(!f.learn(), "nothing was observed");
+    }
+
+    /// Takes down the first launch that a search asks for, and ends it.
+    struct First(Option<Candidate>);
+    impl Evaluator for First {
+        fn evaluate(&mut self, ask: &Ask) -> std::result::Result<Answer, Stop> {
+            self.0 = Some(ask.candidate.clone());
+            Err(Stop::Interrupted)
+        }
+        fn affordable(&self) -> bool {
+            true
+        }
+    }
+
+    struct Unscreened(SimForecaster);
+    impl Forecaster for Unscreened {
+        fn score(&mut self, c: &Candidate) -> Option<f64> {
+            self.0.score(c)
+        }
+        fn learn(&mut self) -> bool {
+            false
+        }
+    }
+
+    /// The launch that a search from the defaults asks for first: the forecasts' best.
+    fn first_choice(f: &mut dyn Forecaster, plan: &Plan) -> Candidate {
+        let space = PlannedSpaces::new(plan).unwrap().space(EngineKind::Emulated, Some("0.11.0")).unwrap();
+        let base = Candidate::baseline("emulated");
+        let mut ledger = Ledger::default();
+        let samples = (0..3).map(|repeat| Sample { repeat, score: 1.0 }).collect();
+        ledger.book(&base, &Answer { samples, failure: None });
+        let mut first = First(None);
+        let ended = guided(&mut first, f, space.as_ref(), &base, &mut ledger, &plan.settings);
+        assert!(ended.is_err() == first.0.is_some());
+        first.0.unwrap_or(base)
+    }
+
+    #[test]
+    fn the_screen_does_not_change_the_choice_on_hidden_engines() {
+        for (seed, workload, objective) in [
+            (1, "random:300/80,n=60", "total"),
+            (2, "random:1500/40,n=60", "output"),
+            (3, "random:200/60,n=80,concurrency=32", "total"),
+            (4, "random:300/60,n=60,rate=20", "ttft"),
+            (5, "random:300/80,n=60", "tpot"),
+            (6, "random:300/80,n=60", "ttft.p99"),
+        ] {
+            let mut plan = super::super::tests::plan();
+            plan.workloads[0].spec = workload.parse().unwrap();
+            plan.objective = objective.parse().unwrap();
+            let make = || {
+                let version = Some("0.11.0".into());
+                SimForecaster::new(&plan, EngineKind::Emulated, version, Observed::default()).unwrap()
+            };
+            let scenario = make().scenario(&Candidate::baseline("emulated"), &plan.workloads[0].spec);
+            let catalogs = Catalogs::load(None).unwrap();
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let shifts: Vec<f64> =
+                Coefficients::default().to_vec().iter().map(|_| rng.random_range(-0.35..0.35)).collect();
+            let hidden = Coefficients::default().shifted(&shifts);
+            let result = Setup::new(&scenario, &catalogs).unwrap().simulate(&hidden, false).metrics;
+            let profile =
+                fit_with_steps(&[Record { result: Some(result), ..scenario }], &[], &catalogs).unwrap();
+            let (mut screened, mut full) = (make(), Unscreened(make()));
+            screened.profile = Some(profile.clone());
+            full.0.profile = Some(profile);
+            let (a, b) = (first_choice(&mut screened, &plan), first_choice(&mut full, &plan));
+            assert_eq!(a.label(), b.label(), "{workload} {objective}");
+        }
+    }
+
+    #[test]
+    fn percentiles_and_goodput_are_not_screened_and_promises_are_left_to_the_simulator() {
+        let base = Candidate::baseline("emulated");
+        let mut f = forecaster();
+        let Screening::Value(rough) = f.screen(&base) else { panic!("a batch sent at once is covered") };
+        assert!((rough - f.unpunished(&base).unwrap()).abs() < 0.15);
+        f.plan.slo = "ttft.p99=1ms".parse().unwrap();
+        f.known.clear();
+        assert!(f.score(&base).unwrap() < f.unpunished(&base).unwrap() - 1.0);
+        assert_eq!(f.screen(&base), Screening::Value(rough));
+        for uncovered in ["goodput", "ttft.p99", "itl"] {
+            f.plan.objective = uncovered.parse().unwrap();
+            assert_eq!(f.screen(&base), Screening::Uncovered, "{uncovered}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::forecaster::{Observed, probes};
 use crate::cost::steps::StepLog;
 use crate::engine::steps;
 use crate::error::Result;
-use crate::search::{Answer, Ask, Evaluator, FailedLaunch, Sample, Scope, Stage, Stop};
+use crate::search::{Answer, Ask, Covered, Evaluator, FailedLaunch, Sample, Scope, Stage, Stop};
 use crate::space::Candidate;
 use crate::store::{Journal, Line, Plan, TrialLine, Verdict};
 use crate::trial::{Measured, Outcome, TrialResult, TrialSpec};
@@ -249,6 +249,17 @@ impl Evaluator for Runner<'_> {
         if launches > 0 {
             self.watcher.event(&Event::Stage { stage, launches });
         }
+    }
+
+    fn covered(&mut self, considered: usize, c: &Covered) {
+        let text = format!(
+            "{considered} candidates: {} simulated, {} screened out ({:.1} % above the closed-form screen, they would \
+             still be behind)",
+            c.simulated,
+            c.screened_out,
+            100.0 * c.band.exp_m1()
+        );
+        self.watcher.event(&Event::Note(&text));
     }
 
     fn incumbent(&mut self, candidate: &Candidate, gain: f64) {
