@@ -60,7 +60,7 @@ impl Tally {
             .map(|(k, v)| {
                 let mut v = v.clone();
                 v.sort_by(f64::total_cmp);
-                format!("{k} {:.1}% (n={})", v[v.len() / 2], v.len())
+                format!("{k} {:.1}% (n={})", quantile_sorted(&v, 0.5), v.len())
             })
             .collect();
         println!(

@@ -76,8 +76,21 @@ pub struct Step {
     pub engine: EngineView,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
+    /// Figures that the ramp stands on may be the client's own: such a step is made once more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub invalid: bool,
+    /// The try before this one, when its client was starved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spoilt: Option<Spoilt>,
     #[serde(skip)]
     draws: Draws,
+}
+
+/// A try of a step that a starved client spoilt.
+#[derive(Debug, Clone, Serialize)]
+pub struct Spoilt {
+    pub result: Metrics,
+    pub doubts: Vec<String>,
 }
 
 /// Steps of this ramp, and of ladders that would have told as much.
@@ -122,12 +135,11 @@ impl MeasuredRamp {
     }
 }
 
-/// Measures step by step; `seen` is told of each.
+/// Measures step by step; `seen` is told of each try, of a repeated step twice with the same `order`.
 pub fn measure(plan: &RampPlan<'_>, mut seen: impl FnMut(&Step) -> Result<()>) -> Result<MeasuredRamp> {
     let mut steps: Vec<Step> = Vec::new();
     let (_, end) = climb(&plan.ladder, plan.forecast, |load| {
-        let Some(step) = plan.step(load, &steps)? else { return Ok(None) };
-        seen(&step)?;
+        let Some(step) = settled(|attempt| plan.step(load, &steps, attempt), &mut seen)? else { return Ok(None) };
         let draws = step.draws.clone();
         steps.push(step);
         Ok(Some(draws))
@@ -136,8 +148,26 @@ pub fn measure(plan: &RampPlan<'_>, mut seen: impl FnMut(&Step) -> Result<()>) -
     Ok(MeasuredRamp { axis: plan.axis, steps, end })
 }
 
+/// A step, made once more when a starved client spoilt it: the zones would be drawn through the client's figures. Both
+/// tries are told, the first as soon as it is known. A second one that is no better stands, marked; one that was
+/// stopped leaves the first.
+fn settled(
+    mut make: impl FnMut(u64) -> Result<Option<Step>>,
+    seen: &mut impl FnMut(&Step) -> Result<()>,
+) -> Result<Option<Step>> {
+    let Some(first) = make(0)? else { return Ok(None) };
+    seen(&first)?;
+    if !first.invalid {
+        return Ok(Some(first));
+    }
+    let Some(mut again) = make(1)? else { return Ok(Some(first)) };
+    again.spoilt = Some(Spoilt { result: first.result, doubts: first.doubts });
+    seen(&again)?;
+    Ok(Some(again))
+}
+
 impl RampPlan<'_> {
-    fn step(&self, load: f64, before: &[Step]) -> Result<Option<Step>> {
+    fn step(&self, load: f64, before: &[Step], attempt: u64) -> Result<Option<Step>> {
         let mut workload = self.workload.clone();
         let expected = self.expected(load, before);
         workload.num_prompts = Some(self.requests(load, before, expected.as_ref()));
@@ -145,11 +175,12 @@ impl RampPlan<'_> {
             Axis::Concurrency => workload.max_concurrency = Some(load as u32),
             Axis::Rate => workload.request_rate = RequestRate::PerSecond(load),
         }
-        // Other prompts in every step: none is found in the prefix cache.
-        let requests = generate_run(&workload, self.vocab, before.len() as u64 + 1)?;
+        // Other prompts in every try: none is found in the prefix cache.
+        let content = (before.len() as u64 + 1) * 2 + attempt;
+        let requests = generate_run(&workload, self.vocab, content)?;
         let options = RunOptions {
             max_concurrency: workload.max_concurrency,
-            warmups: u32::from(before.is_empty()),
+            warmups: u32::from(before.is_empty() && attempt == 0),
             real_time: self.real_time,
             cancel: self.cancel.clone(),
             ..RunOptions::default()
@@ -191,7 +222,15 @@ impl RampPlan<'_> {
             .chain(&result.distortion.doubts)
             .cloned()
             .collect();
-        Step { order, point: draws[0], expected, result: result.metrics, engine, doubts, draws }
+        let invalid = result.distortion.untrusted.iter().any(|k| self.stands_on(*k));
+        let (point, result) = (draws[0], result.metrics);
+        Step { order, point, expected, result, engine, doubts, invalid, spoilt: None, draws }
+    }
+
+    /// Whether breakpoints are drawn by this figure.
+    fn stands_on(&self, key: Key) -> bool {
+        const BASES: [Key; 3] = [Key::RequestThroughput, Key::MeanTtftMs, Key::MeanE2elMs];
+        BASES.contains(&key) || self.slo.iter().any(|(k, _)| *k == key)
     }
 
     fn expected(&self, load: f64, before: &[Step]) -> Option<Expected> {
@@ -250,6 +289,44 @@ mod tests {
     use super::*;
     use crate::load::paced::{Pace, PacedServer};
     use crate::workload::parse;
+
+    fn step(invalid: bool, doubt: &str) -> Step {
+        Step {
+            order: 1,
+            point: LoadPoint::default(),
+            expected: None,
+            result: Metrics::default(),
+            engine: EngineView::default(),
+            doubts: vec![doubt.into()],
+            invalid,
+            spoilt: None,
+            draws: Draws::default(),
+        }
+    }
+
+    /// The tries that were told, and the step that stands.
+    fn settle(tries: &[Option<bool>]) -> (Vec<String>, Step) {
+        let mut told = Vec::new();
+        let make = |attempt: u64| Ok(tries[attempt as usize].map(|bad| step(bad, &attempt.to_string())));
+        let stands = settled(make, &mut |s: &Step| {
+            told.push(s.doubts[0].clone());
+            Ok(())
+        });
+        (told, stands.unwrap().unwrap())
+    }
+
+    #[test]
+    fn a_step_of_a_starved_client_is_made_once_more_and_both_tries_are_kept() {
+        let (told, well) = settle(&[Some(false)]);
+        assert_eq!((told.len(), well.spoilt.is_none()), (1, true));
+        let (told, again) = settle(&[Some(true), Some(false)]);
+        assert_eq!((told, again.invalid), (vec!["0".to_owned(), "1".to_owned()], false));
+        assert_eq!(again.spoilt.unwrap().doubts, ["0"]);
+        let (_, no_better) = settle(&[Some(true), Some(true)]);
+        assert!(no_better.invalid && no_better.spoilt.is_some());
+        let (told, stopped) = settle(&[Some(true), None]);
+        assert_eq!((told.len(), stopped.invalid, stopped.spoilt.is_none()), (1, true, true));
+    }
 
     #[test]
     fn a_ramp_on_a_server_without_limits_finds_no_knee() {

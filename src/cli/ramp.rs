@@ -190,6 +190,8 @@ fn ramp(args: &RampArgs, server: &Server, cancel: &Cancel) -> Result<(MeasuredRa
     let mut so_far: Vec<Step> = Vec::new();
     let ramp = measure(&plan, |step| {
         note(&text::line(step));
+        // A repeated step carries its first try.
+        so_far.retain(|s| s.order != step.order);
         so_far.push(step.clone());
         record.write(&record.to_json_of(&so_far, None, forecast.as_ref()))
     })?;

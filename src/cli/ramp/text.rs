@@ -12,8 +12,13 @@ pub(super) fn line(step: &Step) -> String {
     let expected = step.expected.map_or(String::new(), |e| {
         format!(" (expected after the steps before: {:.2})", e.corrected_throughput)
     });
+    let spoilt = match (step.invalid, &step.spoilt) {
+        (true, None) => ": the client was starved, once more",
+        (true, Some(_)) => ": the client was starved again, INVALID",
+        (false, _) => "",
+    };
     format!(
-        "load {:>7.1}: {:>8.2} req/s{expected}, e2e {:.3} s, waiting {:.3} s, lost {:.2} %",
+        "load {:>7.1}: {:>8.2} req/s{expected}, e2e {:.3} s, waiting {:.3} s, lost {:.2} %{spoilt}",
         p.load,
         p.throughput,
         p.e2e_s,
@@ -59,7 +64,8 @@ pub(super) fn report(
         s.steps, s.doubling, s.fixed, ladder.resolution
     );
     for step in ramp.steps.iter().filter(|s| !s.doubts.is_empty()) {
-        let _ = writeln!(out, "doubtful at load {:.0}: {}", step.point.load, step.doubts.join("; "));
+        let what = if step.invalid { "INVALID" } else { "doubtful" };
+        let _ = writeln!(out, "{what} at load {:.0}: {}", step.point.load, step.doubts.join("; "));
     }
     out.pop();
     out
