@@ -4,7 +4,7 @@
 //! the simulator with those coefficients and 0.5 % noise a run; the searches see only what launches give.
 //! Gains are the noise-free ones of what each search chose.
 //!
-//! `cargo run --release --example hidden_coefficients [-- SEEDS]`
+//! `cargo run --release --example hidden_coefficients [-- SEEDS [--noise PERCENT]]`
 //!
 //! With `--served DIR` the engine is the embedded one, started by `dyno tune` itself as a server in real time: two whole
 //! campaigns a seed, several minutes each. Their records stay under DIR, and a second call goes on where one ended.
@@ -48,6 +48,7 @@ struct Hidden<'a> {
     coefficients: Coefficients,
     observed: Observed,
     rng: ChaCha8Rng,
+    noise: f64,
     launches: usize,
 }
 
@@ -88,7 +89,7 @@ impl Evaluator for Hidden<'_> {
         if let Some(r) = self.run(&ask.candidate, &self.plan.primary().spec) {
             self.observed.add(&r);
         }
-        let noise = Normal::new(0.0, NOISE).expect("a positive spread");
+        let noise = Normal::new(0.0, self.noise).expect("a positive spread");
         let repeats = ask.runs.first_repeat..ask.runs.first_repeat + ask.runs.repeats;
         let samples = repeats.map(|repeat| Sample { repeat, score: score + noise.sample(&mut self.rng) });
         Ok(Answer { samples: samples.collect(), failure: None })
@@ -146,14 +147,21 @@ fn stopped(s: Stop) -> llm_dyno::error::Error {
     }
 }
 
+/// Which engine is hidden, and the spread of its runs.
+#[derive(Clone, Copy)]
+struct Draw {
+    seed: u64,
+    noise: f64,
+}
+
 /// What a search begins with: a hidden engine whose defaults were launched twice.
 fn begin<'a>(
     plan: &'a Plan,
     catalogs: &'a Catalogs,
-    seed: u64,
+    draw: Draw,
     observed: &Observed,
 ) -> Result<(Hidden<'a>, Candidate, Ledger)> {
-    let (factors, rng) = hidden_factors(seed);
+    let (factors, rng) = hidden_factors(draw.seed);
     let mut ev = Hidden {
         plan,
         catalogs,
@@ -161,6 +169,7 @@ fn begin<'a>(
         coefficients: Coefficients::default().shifted(&factors),
         observed: observed.clone(),
         rng,
+        noise: draw.noise,
         launches: 0,
     };
     let base = Candidate::baseline("emulated");
@@ -182,9 +191,9 @@ fn calibrate(ev: &mut Hidden<'_>, base: &Candidate) -> Result<()> {
     ev.evaluate(&ask).map(|_| ()).map_err(stopped)
 }
 
-fn search(plan: &Plan, catalogs: &Catalogs, space: &dyn Space, seed: u64, model: bool) -> Result<Found> {
+fn search(plan: &Plan, catalogs: &Catalogs, space: &dyn Space, draw: Draw, model: bool) -> Result<Found> {
     let observed = Observed::default();
-    let (mut ev, base, mut ledger) = begin(plan, catalogs, seed, &observed)?;
+    let (mut ev, base, mut ledger) = begin(plan, catalogs, draw, &observed)?;
     let winner = if model {
         calibrate(&mut ev, &base)?;
         let mut f = forecaster(plan, &observed)?;
@@ -211,12 +220,15 @@ fn main() -> Result<()> {
     let plan = plan("sharegpt,n=200")?;
     let catalogs = Catalogs::load(None)?;
     let space = PlannedSpaces::new(&plan)?.space(EngineKind::Emulated, Some(VERSION))?;
+    let noise = args.iter().position(|a| a == "--noise").and_then(|at| args.get(at + 1)?.parse::<f64>().ok());
+    let noise = noise.map_or(NOISE, |percent| percent / 100.0);
     println!("| Seed | One factor: launches | true gain | Model-guided: launches | true gain | its choice |");
     println!("|--:|--:|--:|--:|--:|---|");
     let (mut as_good, mut half) = (0, 0);
     for seed in 0..seeds {
-        let a = search(&plan, &catalogs, space.as_ref(), seed, false)?;
-        let b = search(&plan, &catalogs, space.as_ref(), seed, true)?;
+        let draw = Draw { seed, noise };
+        let a = search(&plan, &catalogs, space.as_ref(), draw, false)?;
+        let b = search(&plan, &catalogs, space.as_ref(), draw, true)?;
         // Below the noise of one run nobody could tell them apart.
         as_good += u64::from(b.gain >= a.gain - NOISE);
         half += u64::from(2 * b.launches <= a.launches);

@@ -1,6 +1,6 @@
 //! The search with the closed-form screen beside the search without it.
 
-use super::{Hidden, NOISE, VERSION, begin, calibrate, forecaster, plan, stopped};
+use super::{Draw, Hidden, NOISE, VERSION, begin, calibrate, forecaster, plan, stopped};
 use llm_dyno::cost::Catalogs;
 use llm_dyno::error::Result;
 use llm_dyno::scenario::EngineKind;
@@ -91,7 +91,7 @@ struct Run {
 
 fn run(plan: &Plan, catalogs: &Catalogs, space: &dyn Space, seed: u64, screens: bool) -> Result<Run> {
     let observed = Observed::default();
-    let (mut ev, base, mut ledger) = begin(plan, catalogs, seed, &observed)?;
+    let (mut ev, base, mut ledger) = begin(plan, catalogs, Draw { seed, noise: NOISE }, &observed)?;
     calibrate(&mut ev, &base)?;
     ev.launches = 0;
     let mut f = Timed { inner: forecaster(plan, &observed)?, screens, fits: Duration::ZERO };

@@ -159,6 +159,7 @@ fn true_gain(plan: &Plan, seed: u64, winner: &Candidate) -> Result<f64> {
         coefficients: Coefficients::default().shifted(&factors),
         observed,
         rng,
+        noise: NOISE,
         launches: 0,
     };
     let score = |c: &Candidate| engine.truth(c).unwrap_or(f64::NEG_INFINITY);

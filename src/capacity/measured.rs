@@ -139,7 +139,9 @@ impl MeasuredRamp {
 pub fn measure(plan: &RampPlan<'_>, mut seen: impl FnMut(&Step) -> Result<()>) -> Result<MeasuredRamp> {
     let mut steps: Vec<Step> = Vec::new();
     let (_, end) = climb(&plan.ladder, plan.forecast, |load| {
-        let Some(step) = settled(|attempt| plan.step(load, &steps, attempt), &mut seen)? else { return Ok(None) };
+        let Some(step) = settled(|attempt| plan.step(load, &steps, attempt), &mut seen)? else {
+            return Ok(None);
+        };
         let draws = step.draws.clone();
         steps.push(step);
         Ok(Some(draws))

@@ -2,7 +2,7 @@
 //! order of expected gain, and what cannot win any more is dropped.
 
 use super::evaluator::{Ask, Evaluator, Runs, Stage, Stop};
-use super::ledger::Ledger;
+use super::ledger::{Effect, Ledger};
 use super::one_factor::changed;
 use super::settings::Settings;
 use super::space::{Space, cross_product, singles};
@@ -147,7 +147,8 @@ fn stripped(
 }
 
 /// Whether `less`, launched unless it was, is likely to cost more than a flag must bring; `None` when a launch is
-/// not affordable. What does not run without the flags needs them.
+/// not affordable. What does not run without the flags needs them. One run against one seldom proves a difference of
+/// the size of the noise: the forecast, corrected by all launches, is the second witness.
 fn costs(
     ev: &mut dyn Evaluator,
     sweep: &mut Sweep<'_>,
@@ -166,8 +167,10 @@ fn costs(
         sweep.belief_of(less);
         sweep.condition(ledger, settings);
     }
-    let effect = ledger.effect(best, less, settings);
-    Ok(Some(effect.is_none_or(|e| e.likely_gain() && e.gain.value > settings.min_gain)))
+    let foreseen = sweep.belief(best).mean - sweep.belief(less).mean;
+    let worth =
+        |e: Effect| e.gain.value > settings.min_gain && (e.likely_gain() || foreseen > settings.min_gain);
+    Ok(Some(ledger.effect(best, less, settings).is_none_or(worth)))
 }
 
 /// `c` with one flag as in the base.
