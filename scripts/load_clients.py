@@ -212,7 +212,7 @@ def genai_bench(a, url, n, c, chat, scratch):
          "--api-key", "none", "--task", "text-to-text", "--api-model-name", "paced", "--model-tokenizer", a.tokenizer,
          "--num-concurrency", str(c), "--traffic-scenario", f"D(128,{TOKENS})", "--max-time-per-run", "10",
          "--max-requests-per-run", str(n), "--additional-request-params", '{"ignore_eos": true}',
-         "--experiment-base-dir", scratch, "--experiment-folder-name", "out"], a.timeout, {"HF_HUB_OFFLINE": "1"})
+         "--log-dir", scratch, "--experiment-base-dir", scratch, "--experiment-folder-name", "out"], a.timeout, {"HF_HUB_OFFLINE": "1"})
     found = glob.glob(os.path.join(scratch, "out", "D*_time_*.json"))
     r = loaded(found[0] if found else "", text)["aggregated_metrics"]
     ms = lambda key, stat: r["stats"][key][stat] * 1e3
