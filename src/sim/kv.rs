@@ -216,6 +216,24 @@ impl BlockPool {
         (hit, idle)
     }
 
+    /// The number of a cached block's segment while nobody uses it.
+    pub(super) fn idle(&self, hash: u64) -> Option<u64> {
+        self.cached.get(&hash).filter(|c| c.users == 0).map(|c| c.segment)
+    }
+
+    /// Blocks that are reused before this segment, counted no further than `enough`.
+    pub(super) fn ahead(&self, number: u64, enough: u64) -> u64 {
+        let at = usize::try_from(number.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        let mut ahead = 0;
+        for segment in self.segments.iter().take(at) {
+            ahead += segment.blocks;
+            if ahead >= enough {
+                break;
+            }
+        }
+        ahead
+    }
+
     /// A request uses this cached block.
     pub(super) fn hold(&mut self, hash: u64) {
         let Some(c) = self.cached.get_mut(&hash) else { return };

@@ -22,3 +22,9 @@ pub use replicas::simulate_replicas;
 pub use result::{Account, RequestOutcome, SimResult};
 pub use scheduler::Scheduler;
 pub use screen::{Demand, Load, Screen, Screened};
+
+/// How many cases the simulator's properties draw: `few`, or `PROPTEST_CASES` for a long search.
+#[cfg(test)]
+fn drawn_cases(few: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(few)
+}

@@ -4,7 +4,7 @@ use crate::engine::EngineConfig;
 use crate::scenario::EngineKind;
 use crate::scenario::Key;
 use crate::sim::kv::KvLayout;
-use crate::sim::policy;
+use crate::sim::{drawn_cases, policy};
 use proptest::prelude::*;
 
 /// Affine step times with odd numbers, so that a step left out or counted twice shows.
@@ -152,11 +152,17 @@ fn workload() -> impl Strategy<Value = Vec<Arrival>> {
 fn setting() -> impl Strategy<Value = (EngineConfig, KvLayout, SimOptions)> {
     let engine_kind = prop::sample::select(EngineKind::ALL.to_vec());
     let engine = (1u32..40, 40u32..200, prop::bool::ANY, prop::bool::ANY, prop::bool::ANY);
-    let more = (0u32..2, 30u64..400, 0u32..3, 20u32..200, prop::option::of(1u32..30));
+    let more =
+        (0u32..2, 30u64..400, 0u32..3, 20u32..200, prop::option::of(1u32..30), prop::bool::weighted(0.8));
     (engine_kind, engine, more).prop_map(
-        |(kind, (seqs, budget, overlap, reserve, caching), (long, blocks, groups, window, clients))| {
+        |(
+            kind,
+            (seqs, budget, overlap, reserve, caching),
+            (long, blocks, groups, window, clients, chunked),
+        )| {
             let mut c = config();
             c.engine = kind;
+            c.chunked_prefill = chunked;
             c.max_num_seqs = seqs;
             // Kinds of their own: chunk size and mixing (SGLang), reservation (TensorRT-LLM).
             c.mixed_chunk = long > 0;
@@ -200,8 +206,52 @@ fn a_shared_prefix_is_computed_once() {
     assert_eq!(r.account.prefill_tokens, 256);
 }
 
+/// A request that waits for blocks and would find some idle ones in the cache; a decode row reuses those one by one.
+fn waiting_on_idle_prefix() -> Vec<Arrival> {
+    let mut leaves_prefix = shape(0, 64, 1);
+    leaves_prefix.request.block_hashes = prompt(1, 1, 64);
+    let mut waits = shape(10_000, 130, 1);
+    waits.request.block_hashes = prompt(1, 2, 130);
+    vec![shape(0, 1, 80), leaves_prefix, shape(0, 64, 1), waits]
+}
+
+/// The same by jumping and by stepping.
+fn either_way(c: &EngineConfig, layout: &KvLayout) -> SimResult {
+    let options = SimOptions { per_request: true, ..SimOptions::default() };
+    let jumped = run(&waiting_on_idle_prefix(), c, layout, &options).0;
+    let stepping = SimOptions { fast_forward: false, ..options };
+    assert_eq!(jumped, run(&waiting_on_idle_prefix(), c, layout, &stepping).0);
+    jumped
+}
+
+#[test]
+fn a_jump_ends_where_a_lost_prefix_block_shortens_the_chunk_of_a_waiting_request() {
+    let mut c = config();
+    c.engine = EngineKind::Trtllm;
+    c.max_num_batched_tokens = 70;
+    let r = either_way(&c, &KvLayout::dense(16, 9));
+    // Of 8 free blocks it asks for 9 (4 of the cache, 5 for its last 66 tokens); of 7 for 7 (3 of the cache, 4
+    // for the next 64 tokens, as 82 are more than a step has).
+    assert!(r.requests[3].scheduled < r.requests[0].finished);
+    // Then a decode row needs its last block.
+    assert_eq!((r.requests[3].preemptions, r.account.preemptions), (1, 1));
+}
+
+#[test]
+fn a_jump_ends_where_a_lost_prefix_makes_an_uncut_prompt_too_long_for_the_step() {
+    for engine in [EngineKind::Vllm, EngineKind::Trtllm] {
+        let mut c = config();
+        c.engine = engine;
+        c.chunked_prefill = false;
+        c.max_num_batched_tokens = 130;
+        let r = either_way(&c, &KvLayout::dense(16, 9));
+        // Without its prefix it needs the whole step, of which the decode row has a token.
+        assert!(r.account.kv_full_steps > 0 && r.account.budget_full_steps > 0, "{engine:?}");
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: drawn_cases(120), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn jumping_equals_stepping_to_the_nanosecond(requests in workload(), (c, layout, options) in setting()) {

@@ -325,7 +325,7 @@ impl Scheduler for SglangScheduler {
 
     fn plain_stretch(&mut self) -> Option<PlainStretch> {
         let closed = self.full && !self.batch.eased;
-        self.batch.stretch(closed.then(|| self.obstacle()))
+        self.batch.stretch(closed.then(|| self.obstacle()), None)
     }
 
     fn advance(&mut self, steps: u32) {

@@ -1,6 +1,7 @@
 //! Properties of every policy, checked step by step.
 
 use super::*;
+use crate::sim::drawn_cases;
 use crate::sim::scheduler::{SimRequest, TokenEvent, Transition};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
@@ -131,7 +132,7 @@ fn drive(case: &Case, notable: bool) -> BTreeMap<u64, u32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: drawn_cases(100), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_policy_keeps_its_promises(case in cases()) {

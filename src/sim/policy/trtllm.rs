@@ -107,8 +107,15 @@ impl TrtllmScheduler {
         None
     }
 
+    /// How the next one's chunk is cut if what it finds in the cache decides on whether it fits. Reservations do not
+    /// depend on that.
+    fn by_hit(&self, closed: Option<Blocked>) -> Option<Chunking> {
+        (closed == Some(Blocked::KvBlocks) && !self.reserve_output).then(|| self.chunking())
+    }
+
     fn chunking(&self) -> Chunking {
-        Chunking { budget: self.budget, cap: u32::MAX, unit: self.batch.layout.block_size }
+        let unit = if self.chunked { self.batch.layout.block_size } else { u32::MAX };
+        Chunking { budget: self.budget, cap: u32::MAX, unit }
     }
 }
 
@@ -148,7 +155,7 @@ impl Scheduler for TrtllmScheduler {
             let scarce = self.batch.blocked == Some(Blocked::KvBlocks) && !self.batch.eased;
             (scarce && self.batch.layout.sliding_groups == 0).then_some(Blocked::KvBlocks)
         };
-        self.batch.stretch(closed)
+        self.batch.stretch(closed, self.by_hit(closed))
     }
 
     fn advance(&mut self, steps: u32) {

@@ -78,7 +78,15 @@ impl VllmScheduler {
     fn chunking(&self) -> Chunking {
         let several = self.batch.requests.running as usize + self.batch.waiting.len() > 1;
         let cap = if self.long_prefill > 0 && several { self.long_prefill } else { u32::MAX };
-        Chunking { budget: self.budget, cap, unit: 1 }
+        let unit = if self.chunked { 1 } else { u32::MAX };
+        Chunking { budget: self.budget, cap, unit }
+    }
+
+    /// How the next one's chunk is cut if what it finds in the cache decides on whether it fits. The full-prompt gate
+    /// asks for as many blocks whatever is in the cache.
+    fn by_hit(&self, closed: Option<Blocked>) -> Option<Chunking> {
+        let gated = self.reserve_full_prompt && self.chunked;
+        (closed == Some(Blocked::KvBlocks) && !gated).then(|| self.chunking())
     }
 
     /// Admits what fits; says what the next one waits for.
@@ -152,7 +160,7 @@ impl Scheduler for VllmScheduler {
             let scarce = self.batch.blocked == Some(Blocked::KvBlocks) && !self.batch.eased;
             (scarce && self.batch.layout.sliding_groups == 0).then_some(Blocked::KvBlocks)
         };
-        self.batch.stretch(closed)
+        self.batch.stretch(closed, self.by_hit(closed))
     }
 
     fn advance(&mut self, steps: u32) {

@@ -294,8 +294,12 @@ impl Batch {
     }
 
     /// Steps ahead in which every row just decodes. `closed` says that nothing waiting can be admitted before
-    /// a request leaves, and why.
-    pub(in crate::sim::policy) fn stretch(&mut self, closed: Option<Blocked>) -> Option<PlainStretch> {
+    /// a request leaves, and why; `by_hit` that what it finds in the cache has a part in that, with chunks so cut.
+    pub(in crate::sim::policy) fn stretch(
+        &mut self,
+        closed: Option<Blocked>,
+        by_hit: Option<Chunking>,
+    ) -> Option<PlainStretch> {
         if self.decode.rows == 0
             || self.wasting > 0
             || !(closed.is_some() || self.waiting.is_empty())
@@ -308,9 +312,10 @@ impl Batch {
         let next = self.next_change()?;
         let mut steps = 0;
         let mut wanted = 0;
+        let room = self.room(next, by_hit);
         while self.step + steps < next {
             wanted += self.decode.wanted(steps);
-            if wanted > self.pool.free() {
+            if wanted > room {
                 break;
             }
             steps += 1;

@@ -1,7 +1,7 @@
 //! Admission of a request and what it finds of itself in the prefix cache.
 
 use super::requests::Phase;
-use super::{Batch, InFlight};
+use super::{Batch, Chunking, InFlight};
 use crate::cost::StepShape;
 use crate::sim::scheduler::{Slot, Transition};
 
@@ -39,6 +39,35 @@ impl Batch {
             tokens: blocks * self.layout.block_size,
             in_use: u64::from(named) * unit - idle,
         }
+    }
+
+    /// The segment of free blocks whose reuse could let the request at the front of the queue in, which found too
+    /// few free blocks in the latest step.
+    ///
+    /// Decode rows reuse what it would find in the cache. A block lost from the tail of its hit makes it ask for one
+    /// less of the free blocks, and there is one less; so it goes on waiting, unless its chunk gets shorter with
+    /// that. A block lost from the middle takes the tail with it: it asks for several less.
+    fn first_loss(&self, chunking: &Chunking) -> Option<u64> {
+        let &slot = self.waiting.front()?;
+        let hit = self.prefix_hit(slot);
+        let r = &self.requests[slot];
+        let named = r.hashes[..hit.named as usize].iter().filter_map(|&hash| self.pool.idle(hash));
+        let idle = || named.clone().chain(r.left_behind.filter(|_| hit.own > 0));
+        let tail_first = idle().is_sorted_by(|head, tail| head > tail);
+        let left = chunking.budget - self.decode.rows;
+        let known = r.known();
+        let same_chunk = chunking.unit == 1 || known <= left || known - hit.tokens > left;
+        if tail_first && same_chunk { None } else { idle().min() }
+    }
+
+    /// Free blocks that decode rows may take before step `next`.
+    pub(super) fn room(&self, next: u64, by_hit: Option<Chunking>) -> u64 {
+        let free = self.pool.free();
+        let Some(number) = by_hit.and_then(|chunking| self.first_loss(&chunking)) else { return free };
+        let blocks_a_row = next.saturating_sub(self.step) / u64::from(self.layout.block_size) + 1;
+        let groups = u64::from(self.layout.full_groups + self.layout.sliding_groups);
+        let most = u64::from(self.decode.rows) * blocks_a_row * groups;
+        free.min(self.pool.ahead(number, most))
     }
 
     fn adopt_prefix(&mut self, slot: Slot, hit: Hit) {
@@ -90,5 +119,48 @@ impl Batch {
         if self.requests[slot].first_step == u64::MAX {
             self.prefilling.push(slot);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::kv::KvLayout;
+    use crate::sim::scheduler::SimRequest;
+
+    /// A waiting request of 80 tokens, whose first three blocks are idle in the cache and were freed in this order.
+    fn waiting(freed: [u64; 3]) -> Batch {
+        let mut batch = Batch::new(&KvLayout::dense(16, 20), None, true, 0);
+        batch.pool.take(20);
+        for hash in freed {
+            batch.pool.publish(hash);
+        }
+        batch.pool.give(1);
+        for hash in freed {
+            batch.pool.release(hash);
+        }
+        batch.enqueue(SimRequest {
+            input_tokens: 80,
+            output_tokens: 1,
+            max_tokens: 1,
+            block_hashes: vec![1, 2, 3, 4],
+            ..SimRequest::default()
+        });
+        batch
+    }
+
+    #[test]
+    fn a_loss_lets_nobody_in_unless_it_shortens_the_chunk_or_takes_the_tail_along() {
+        let chunking = |budget, unit| Chunking { budget, cap: u32::MAX, unit };
+        let tail_first = waiting([3, 2, 1]);
+        let lost =
+            |batch: &Batch, c: Chunking| batch.first_loss(&c).map(|number| batch.pool.ahead(number, 9));
+        assert_eq!(lost(&tail_first, chunking(40, 1)), None);
+        // Of the 32 tokens after the hit each step takes 16 anyway; or all 80 fit.
+        assert_eq!(lost(&tail_first, chunking(31, 16)), None);
+        assert_eq!(lost(&tail_first, chunking(80, 16)), None);
+        assert_eq!(lost(&tail_first, chunking(40, 16)), Some(1));
+        assert_eq!(lost(&waiting([1, 3, 2]), chunking(40, 1)), Some(1));
+        assert_eq!(lost(&waiting([2, 1, 3]), chunking(40, 1)), Some(1));
     }
 }

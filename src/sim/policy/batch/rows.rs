@@ -20,7 +20,7 @@ pub(in crate::sim::policy) struct Chunking {
     pub(in crate::sim::policy) budget: u32,
     /// The longest chunk of one request.
     pub(in crate::sim::policy) cap: u32,
-    /// A chunk cut short by the budget is a multiple of this.
+    /// A chunk cut short by the budget is a multiple of this; `u32::MAX` where prompts are not cut.
     pub(in crate::sim::policy) unit: u32,
 }
 
