@@ -463,8 +463,10 @@ where
     /// Closes the seconds before `time`; tokens still to come are later.
     fn close_peaks(&mut self, time: u64) {
         if self.peaks.stale(time) {
-            self.send_until(self.host);
-            self.peaks.close_before(time);
+            // What leaves a shared front end may be lost, and what the client sends then goes into it at that moment.
+            let to = self.leaves_shared().map_or(self.host, |at| at.min(self.host));
+            self.send_until(to);
+            self.peaks.close_before(time.min(to));
         }
     }
 

@@ -206,6 +206,21 @@ fn a_shared_prefix_is_computed_once() {
     assert_eq!(r.account.prefill_tokens, 256);
 }
 
+#[test]
+fn a_loss_in_a_shared_front_end_at_the_turn_of_a_second_is_the_same_by_jumping() {
+    let c = EngineConfig { max_model_len: ONE_HOST, ..config() };
+    let options = SimOptions { max_concurrency: Some(2), per_request: true, ..SimOptions::default() };
+    let stepping = SimOptions { fast_forward: false, ..options.clone() };
+    for at in (990_000..1_004_000).step_by(100) {
+        // The second is too long, and the third is sent when that is found out.
+        let requests = [shape(0, 1, 900), shape(at, 5000, 1), shape(at, 1, 1)];
+        let jumped = run(&requests, &c, &KvLayout::dense(16, 100), &options).0;
+        assert_eq!(jumped, run(&requests, &c, &KvLayout::dense(16, 100), &stepping).0);
+        let third = &jumped.requests[2];
+        assert_eq!((third.queued - third.arrival).0, 300_108, "it has the front end to itself");
+    }
+}
+
 /// A request that waits for blocks and would find some idle ones in the cache; a decode row reuses those one by one.
 fn waiting_on_idle_prefix() -> Vec<Arrival> {
     let mut leaves_prefix = shape(0, 64, 1);

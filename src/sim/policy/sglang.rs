@@ -161,8 +161,9 @@ impl SglangScheduler {
         let Some(&slot) = self.batch.prefilling.first() else { return };
         let r = &self.batch.requests[slot];
         let (rest, max_tokens) = (r.rest(), r.max_tokens);
-        let page = self.batch.layout.block_size;
-        let room = (self.batch.pool.free() as f64 * f64::from(page) / self.groups()) as i64;
+        // Every group needs its own pages.
+        let pages = (self.batch.pool.free() as f64 / self.groups()) as i64;
+        let room = pages * i64::from(b.page);
         let chunk = b.cut(rest, b.chunk.min(room));
         self.batch.allocate_chunk(slot, chunk);
         self.batch.note_chunks(record, shape);

@@ -172,6 +172,31 @@ proptest! {
     }
 }
 
+#[test]
+fn the_last_chunk_of_a_prompt_waits_for_a_page_in_every_group() {
+    let request = |id, input_tokens, output_tokens, block_hashes| {
+        let max_tokens = output_tokens;
+        SimRequest { id, input_tokens, output_tokens, max_tokens, block_hashes, priority: 0 }
+    };
+    let config = EngineConfig {
+        engine: EngineKind::Sglang,
+        max_num_seqs: 2,
+        max_num_batched_tokens: 20,
+        chunk_tokens: 20,
+        prefix_caching: true,
+        ..EngineConfig::default()
+    };
+    let layout = KvLayout { block_size: 16, blocks: 31, full_groups: 1, sliding_groups: 2, window: 82 };
+    let requests = [
+        request(0, 1, 1, vec![]),
+        request(1, 65, 2, vec![1, 2, 3, 4]),
+        request(2, 97, 1, vec![1, 2, 3, 4, 5, 6]),
+    ];
+    // The last request has one prompt token left when two blocks are free: no page for each of the three groups.
+    let tokens = drive(&Case { config, layout, requests: requests.map(|r| (0, r)).to_vec() }, false);
+    assert_eq!(tokens, BTreeMap::from([(0, 1), (1, 2), (2, 1)]));
+}
+
 /// What vLLM's own scheduler did, by `scripts/record-vllm-schedule`.
 #[derive(serde::Deserialize)]
 struct Recording {
