@@ -466,7 +466,9 @@ where
             // What leaves a shared front end may be lost, and what the client sends then goes into it at that moment.
             let to = self.leaves_shared().map_or(self.host, |at| at.min(self.host));
             self.send_until(to);
-            self.peaks.close_before(time.min(to));
+            // A loss is noted when its request leaves the front end.
+            let leaves = self.next_ready().unwrap_or(u64::MAX);
+            self.peaks.close_before(time.min(to).min(leaves));
         }
     }
 

@@ -221,6 +221,21 @@ fn a_loss_in_a_shared_front_end_at_the_turn_of_a_second_is_the_same_by_jumping()
     }
 }
 
+#[test]
+fn a_loss_before_the_turn_of_a_second_counts_in_that_second_by_jumping() {
+    let c = EngineConfig { max_num_seqs: 1, ..config() };
+    let options = SimOptions { max_concurrency: Some(3), per_request: true, ..SimOptions::default() };
+    let stepping = SimOptions { fast_forward: false, ..options.clone() };
+    // While the second waits for the only seat, the third is lost, then the fourth, which is sent for it.
+    let mut requests =
+        vec![shape(0, 1, 1500), shape(0, 1, 1), shape(900_000, 5000, 1), shape(900_000, 5000, 1)];
+    // The first runs for 2.1 s; the last comes in the same second in which it ends.
+    requests.push(shape(2_300_000, 1, 1));
+    let jumped = run(&requests, &c, &KvLayout::dense(16, 100), &options).0;
+    assert_eq!(jumped, run(&requests, &c, &KvLayout::dense(16, 100), &stepping).0);
+    assert_eq!(jumped.metrics.get(Key::MaxConcurrentRequests), Some(4.0));
+}
+
 /// A request that waits for blocks and would find some idle ones in the cache; a decode row reuses those one by one.
 fn waiting_on_idle_prefix() -> Vec<Arrival> {
     let mut leaves_prefix = shape(0, 64, 1);
