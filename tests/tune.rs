@@ -110,14 +110,15 @@ fn a_campaign_ends_in_a_report_that_the_record_gives_again() {
         assert!(headings.contains(&part), "{part} is missing in {headings:?}");
     }
     assert!(report.find("```sh").unwrap() < report.find("## Objective").unwrap(), "the command comes first");
-    if let Some(line) = report.lines().find(|l| l.contains(" considered")) {
-        // The first number before each word.
-        let count = |word: &str| {
-            let part = line.split(", ").find(|p| p.contains(word)).unwrap_or("0");
-            part.split_whitespace().find_map(|w| w.parse::<u32>().ok()).unwrap_or(0)
-        };
-        assert_eq!(count(" considered"), count(" simulated") + count(" screened out"), "{line}");
-    }
+    let counts = |l: &&str| l.contains(" considered") && l.starts_with(|c: char| c.is_ascii_digit());
+    let line = report.lines().find(counts).expect("what became of the space");
+    // The number that begins the part with the word.
+    let count = |word: &str| {
+        let part = line.split(", ").find(|p| p.contains(word)).unwrap_or("0");
+        part.split_whitespace().find_map(|w| w.parse::<u32>().ok()).unwrap_or(0)
+    };
+    assert!(count(" considered") > 0, "{line}");
+    assert_eq!(count(" considered"), count(" simulated") + count(" screened out"), "{line}");
     assert!(dir.join("profile.toml").exists());
     assert!(dir.join("trials/001-emulated-67268548a2/engine.log").exists());
 

@@ -170,13 +170,14 @@ pub(super) fn main(seeds: u64, only: &str) -> Result<()> {
         if let Some(o) = objective {
             plan.objective = o.parse::<Objective>().map_err(llm_dyno::error::Error::usage)?;
         }
-        let name = format!("{workload}, {}", plan.objective);
-        if !name.contains(only) {
-            continue;
-        }
         let own = PlannedSpaces::new(&plan)?.space(EngineKind::Emulated, Some(VERSION))?;
-        compare(&name, &plan, own.as_ref(), seeds)?;
-        compare(&name, &plan, &Grid::new(), seeds)?;
+        let spaces: [(&str, &dyn Space); 2] = [("own space", own.as_ref()), ("fine grid", &Grid::new())];
+        for (kind, space) in spaces {
+            let name = format!("{workload}, {}, {kind}", plan.objective);
+            if name.contains(only) {
+                compare(&name, &plan, space, seeds)?;
+            }
+        }
     }
     Ok(())
 }

@@ -9,6 +9,12 @@
 //! are always simulated, and what the screen missed of each is added to the combinations that hold it: so a flag that
 //! the screen cannot see is seen. Then a sample spread over the space is simulated, and by how much the worst of it
 //! exceeds its corrected screen, times [`CAUTION`], is the band; every further simulation may widen it.
+//!
+//! On the embedded engine with hidden coefficients (`reports/hidden-coefficients.md`) the choice was the same in all
+//! of 140 searches. On spaces of 120 to 540 candidates the band is mostly 0.5 % (the least), 2 to 4 % for mean TTFT and
+//! TPOT, but 30 to 98 % are simulated: pairs and sample are much of so small a space. Of 19,200 candidates 7 to 9 %
+//! are simulated at best, a third on a batch of 200 ShareGPT requests, where the corrected screen misses by up to 10 %,
+//! two in five where the objective hardly differs (an open load below capacity).
 
 use super::ledger::Ledger;
 use super::one_factor::changed;

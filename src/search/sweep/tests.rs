@@ -52,7 +52,7 @@ impl Model {
         let each: Vec<f64> = set.map(|(f, v)| self.effects[(f * 4 + v) % 16]).collect();
         let sum: f64 = each.iter().sum();
         let squares: f64 = each.iter().map(|e| e * e).sum();
-        let triple = if each.len() > 2 { each.iter().product::<f64>() } else { 0.0 };
+        let triple = if each.len() > 2 { each.iter().fold(1.0, |p, e| p * e) } else { 0.0 };
         sum + self.interactions * (sum * sum - squares + triple)
     }
 }
