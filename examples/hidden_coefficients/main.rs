@@ -9,7 +9,7 @@
 //! With `--served DIR` the engine is the embedded one, started by `dyno tune` itself as a server in real time: two whole
 //! campaigns a seed, several minutes each. Their records stay under DIR, and a second call goes on where one ended.
 //!
-//! `cargo run --release --example hidden_coefficients -- 10 --served DIR`
+//! `cargo run --release --example hidden_coefficients -- 10 --served DIR [--jobs CAMPAIGNS_AT_A_TIME]`
 //!
 //! With `--screen` the model-guided search runs twice a seed, with the closed-form screen and without it, on several
 //! loads and on a space of more than 10,000 candidates: what the screen saves, and whether the choice stays the same.
@@ -210,9 +210,10 @@ fn search(plan: &Plan, catalogs: &Catalogs, space: &dyn Space, draw: Draw, model
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let seeds: u64 = args.first().and_then(|a| a.parse().ok()).unwrap_or(10);
-    if let Some(at) = args.iter().position(|a| a == "--served") {
-        let dir = args.get(at + 1).map_or_else(|| "hidden-served".into(), std::path::PathBuf::from);
-        return served::main(seeds, &dir);
+    let after = |flag: &str| Some(args.get(args.iter().position(|a| a == flag)? + 1)?.as_str());
+    if args.iter().any(|a| a == "--served") {
+        let dir = std::path::Path::new(after("--served").unwrap_or("hidden-served"));
+        return served::main(seeds, dir, after("--jobs").and_then(|j| j.parse().ok()).unwrap_or(2));
     }
     if let Some(at) = args.iter().position(|a| a == "--screen") {
         return screen::main(seeds, args.get(at + 1).map_or("", String::as_str));
@@ -220,7 +221,7 @@ fn main() -> Result<()> {
     let plan = plan("sharegpt,n=200")?;
     let catalogs = Catalogs::load(None)?;
     let space = PlannedSpaces::new(&plan)?.space(EngineKind::Emulated, Some(VERSION))?;
-    let noise = args.iter().position(|a| a == "--noise").and_then(|at| args.get(at + 1)?.parse::<f64>().ok());
+    let noise = after("--noise").and_then(|n| n.parse::<f64>().ok());
     let noise = noise.map_or(NOISE, |percent| percent / 100.0);
     println!("| Seed | One factor: launches | true gain | Model-guided: launches | true gain | its choice |");
     println!("|--:|--:|--:|--:|--:|---|");

@@ -9,9 +9,12 @@ use llm_dyno::space::{Candidate, FlagValue};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Sixty conversations at once: 10 s a run, long enough for the full batch to rule.
 const WORKLOAD: &str = "sharegpt,n=60";
+
+const STRATEGIES: [&str; 2] = ["one-factor", "model"];
 
 /// What one campaign came to.
 struct Campaign {
@@ -25,7 +28,7 @@ struct Campaign {
 }
 
 #[expect(clippy::print_stdout, reason = "the table is what this program is for")]
-pub(super) fn main(seeds: u64, dir: &Path) -> Result<()> {
+pub(super) fn main(seeds: u64, dir: &Path, jobs: usize) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(|e| Error::failed(format!("cannot make {}: {e}", dir.display())))?;
     let plan = plan(WORKLOAD)?;
     println!(
@@ -33,14 +36,9 @@ pub(super) fn main(seeds: u64, dir: &Path) -> Result<()> {
     );
     println!("|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|");
     let (mut as_good, mut half) = (0, 0);
+    run_all(seeds, dir, jobs)?;
     for seed in 0..seeds {
-        let factors = dir.join(format!("{seed}.toml"));
-        write_factors(&factors, seed)?;
-        let (a, b) = std::thread::scope(|s| {
-            let one = s.spawn(|| campaign(dir, seed, "one-factor", &factors));
-            let model = campaign(dir, seed, "model", &factors);
-            (one.join().unwrap_or_else(|_| Err(Error::failed("a campaign panicked"))), model)
-        });
+        let [a, b] = STRATEGIES.map(|strategy| campaign(dir, seed, strategy));
         let (a, b) = (a?, b?);
         let (gain_a, gain_b) = (true_gain(&plan, seed, &a.winner)?, true_gain(&plan, seed, &b.winner)?);
         as_good += u64::from(gain_b >= gain_a - NOISE);
@@ -67,6 +65,28 @@ pub(super) fn main(seeds: u64, dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Runs the campaigns, so many at a time: the two of a seed side by side.
+fn run_all(seeds: u64, dir: &Path, jobs: usize) -> Result<()> {
+    for seed in 0..seeds {
+        write_factors(&dir.join(format!("{seed}.toml")), seed)?;
+    }
+    let next = AtomicU64::new(0);
+    let one_after_another = || -> Result<()> {
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= 2 * seeds {
+                return Ok(());
+            }
+            campaign(dir, i / 2, STRATEGIES[(i % 2) as usize])?;
+        }
+    };
+    std::thread::scope(|s| {
+        let threads: Vec<_> = (0..jobs).map(|_| s.spawn(one_after_another)).collect();
+        let panicked = || Err(Error::failed("a campaign panicked"));
+        threads.into_iter().try_for_each(|t| t.join().unwrap_or_else(|_| panicked()))
+    })
+}
+
 fn write_factors(path: &Path, seed: u64) -> Result<()> {
     let (factors, _) = hidden_factors(seed);
     let lines = Coefficients::NAMES.iter().zip(&factors).map(|(name, f)| format!("{name} = {}\n", f.exp()));
@@ -76,7 +96,8 @@ fn write_factors(path: &Path, seed: u64) -> Result<()> {
 
 /// Runs `dyno tune` unless its recommendation is there already; goes on with a record that was cut off.
 #[expect(clippy::disallowed_methods, reason = "a program beside dyno, which starts dyno itself")]
-fn campaign(dir: &Path, seed: u64, strategy: &str, factors: &Path) -> Result<Campaign> {
+fn campaign(dir: &Path, seed: u64, strategy: &str) -> Result<Campaign> {
+    let factors = dir.join(format!("{seed}.toml"));
     let out = dir.join(format!("{seed}-{strategy}"));
     let recommendation = out.join("recommendation.json");
     if !recommendation.exists() {
@@ -94,7 +115,7 @@ fn campaign(dir: &Path, seed: u64, strategy: &str, factors: &Path) -> Result<Cam
                 "a100-sxm-80gb",
             ]);
             command.args(["--workload", WORKLOAD, "--repeats", "2", "--search", strategy, "--out"]).arg(&out);
-            command.args(["--", "--emulate-version", VERSION, "--coefficients"]).arg(factors);
+            command.args(["--", "--emulate-version", VERSION, "--coefficients"]).arg(&factors);
         }
         let log = std::fs::File::create(dir.join(format!("{seed}-{strategy}.log")))
             .map_err(|e| Error::failed(format!("cannot write a log: {e}")))?;
