@@ -71,7 +71,7 @@ pub fn guided(
             break;
         }
         ev.expect(Stage::Search, 1);
-        let runs = Runs::primary(0, 1);
+        let runs = looks(settings);
         ledger.run(ev, &Ask { stage: Stage::Search, candidate: next.clone(), launch: 0, runs })?;
         let sigma = ledger.noise(settings).sigma().unwrap_or(settings.noise_floor);
         let spread = Z90 * belief.sd.hypot(sigma);
@@ -94,6 +94,12 @@ pub fn guided(
     (swept.dropped, swept.left) = sweep.rest(ledger, BOUND);
     swept.covered = sweep.covered();
     Ok((winner, swept))
+}
+
+/// What is measured in a launch of the search. The forecast leaves few candidates, and those are alike: a second run costs
+/// less than another launch, and one alone cannot tell differences of the size of the noise.
+fn looks(settings: &Settings) -> Runs {
+    Runs::primary(0, settings.repeats.clamp(1, 2))
 }
 
 /// The incumbent without the flags that bring nothing in company. Every flag that stays is likely to help, by
@@ -147,7 +153,7 @@ fn stripped(
 }
 
 /// Whether `less`, launched unless it was, is likely to cost more than a flag must bring; `None` when a launch is
-/// not affordable. What does not run without the flags needs them. One run against one seldom proves a difference of
+/// not affordable. What does not run without the flags needs them. Two runs against two seldom prove a difference of
 /// the size of the noise: the forecast, corrected by all launches, is the second witness.
 fn costs(
     ev: &mut dyn Evaluator,
@@ -162,7 +168,7 @@ fn costs(
             return Ok(None);
         }
         ev.expect(Stage::Neighbours, 1);
-        let runs = Runs::primary(0, 1);
+        let runs = looks(settings);
         ledger.run(ev, &Ask { stage: Stage::Neighbours, candidate: less.clone(), launch: 0, runs })?;
         sweep.belief_of(less);
         sweep.condition(ledger, settings);
