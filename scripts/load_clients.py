@@ -190,10 +190,12 @@ def sglang_bench(place, arguments):
 
 
 def inference_perf(a, url, n, c, chat, scratch):
+    if chat:
+        return None  # its random prompts are for completions only
     fixed = lambda v: {"min": v, "max": v, "mean": v, "std_dev": 0, "total_count": n}
     config = {
         "load": {"type": "concurrent", "stages": [{"num_requests": n, "concurrency_level": c}], "worker_max_concurrency": c},
-        "api": {"type": "chat" if chat else "completion", "streaming": True},
+        "api": {"type": "completion", "streaming": True},
         "server": {"type": "vllm", "model_name": "paced", "base_url": url, "ignore_eos": True},
         "tokenizer": {"pretrained_model_name_or_path": a.tokenizer},
         "data": {"type": "random", "input_distribution": fixed(128), "output_distribution": fixed(TOKENS)},
