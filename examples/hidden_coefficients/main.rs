@@ -9,7 +9,7 @@
 //! With `--served DIR` the engine is the embedded one, started by `dyno tune` itself as a server in real time: two whole
 //! campaigns a seed, several minutes each. Their records stay under DIR, and a second call goes on where one ended.
 //!
-//! `cargo run --release --example hidden_coefficients -- 10 --served DIR [--jobs CAMPAIGNS_AT_A_TIME]`
+//! `cargo run --release --example hidden_coefficients -- 10 --served DIR [--jobs CAMPAIGNS_AT_A_TIME] [--requests N]`
 //!
 //! With `--screen` the model-guided search runs twice a seed, with the closed-form screen and without it, on several
 //! loads and on a space of more than 10,000 candidates: what the screen saves, and whether the choice stays the same.
@@ -212,8 +212,13 @@ fn main() -> Result<()> {
     let seeds: u64 = args.first().and_then(|a| a.parse().ok()).unwrap_or(10);
     let after = |flag: &str| Some(args.get(args.iter().position(|a| a == flag)? + 1)?.as_str());
     if args.iter().any(|a| a == "--served") {
-        let dir = std::path::Path::new(after("--served").unwrap_or("hidden-served"));
-        return served::main(seeds, dir, after("--jobs").and_then(|j| j.parse().ok()).unwrap_or(2));
+        let number = |flag: &str| after(flag).and_then(|n| n.parse::<u32>().ok());
+        let served = served::Served {
+            dir: std::path::Path::new(after("--served").unwrap_or("hidden-served")),
+            requests: number("--requests").unwrap_or(60),
+            jobs: number("--jobs").unwrap_or(2) as usize,
+        };
+        return served::main(seeds, served);
     }
     if let Some(at) = args.iter().position(|a| a == "--screen") {
         return screen::main(seeds, args.get(at + 1).map_or("", String::as_str));

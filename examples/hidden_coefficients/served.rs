@@ -11,8 +11,21 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Sixty conversations at once: 10 s a run, long enough for the full batch to rule.
-const WORKLOAD: &str = "sharegpt,n=60";
+/// What is served, how, and where the records go.
+#[derive(Clone, Copy)]
+pub(super) struct Served<'a> {
+    pub dir: &'a Path,
+    /// Conversations at once: 60 take 10 s a run, long enough for the full batch to rule; more scatter less.
+    pub requests: u32,
+    /// Campaigns at a time.
+    pub jobs: usize,
+}
+
+impl Served<'_> {
+    fn workload(self) -> String {
+        format!("sharegpt,n={}", self.requests)
+    }
+}
 
 const STRATEGIES: [&str; 2] = ["one-factor", "model"];
 
@@ -28,17 +41,18 @@ struct Campaign {
 }
 
 #[expect(clippy::print_stdout, reason = "the table is what this program is for")]
-pub(super) fn main(seeds: u64, dir: &Path, jobs: usize) -> Result<()> {
+pub(super) fn main(seeds: u64, served: Served<'_>) -> Result<()> {
+    let dir = served.dir;
     std::fs::create_dir_all(dir).map_err(|e| Error::failed(format!("cannot make {}: {e}", dir.display())))?;
-    let plan = plan(WORKLOAD)?;
+    let plan = plan(&served.workload())?;
     println!(
         "| Seed | One factor: search (all) launches | min | measured | true gain | Model: search (all) launches | min | measured | true gain | its choice |"
     );
     println!("|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|");
     let (mut as_good, mut half) = (0, 0);
-    run_all(seeds, dir, jobs)?;
+    run_all(seeds, served)?;
     for seed in 0..seeds {
-        let [a, b] = STRATEGIES.map(|strategy| campaign(dir, seed, strategy));
+        let [a, b] = STRATEGIES.map(|strategy| campaign(served, seed, strategy));
         let (a, b) = (a?, b?);
         let (gain_a, gain_b) = (true_gain(&plan, seed, &a.winner)?, true_gain(&plan, seed, &b.winner)?);
         as_good += u64::from(gain_b >= gain_a - NOISE);
@@ -66,9 +80,9 @@ pub(super) fn main(seeds: u64, dir: &Path, jobs: usize) -> Result<()> {
 }
 
 /// Runs the campaigns, so many at a time: the two of a seed side by side.
-fn run_all(seeds: u64, dir: &Path, jobs: usize) -> Result<()> {
+fn run_all(seeds: u64, served: Served<'_>) -> Result<()> {
     for seed in 0..seeds {
-        write_factors(&dir.join(format!("{seed}.toml")), seed)?;
+        write_factors(&served.dir.join(format!("{seed}.toml")), seed)?;
     }
     let next = AtomicU64::new(0);
     let one_after_another = || -> Result<()> {
@@ -77,11 +91,11 @@ fn run_all(seeds: u64, dir: &Path, jobs: usize) -> Result<()> {
             if i >= 2 * seeds {
                 return Ok(());
             }
-            campaign(dir, i / 2, STRATEGIES[(i % 2) as usize])?;
+            campaign(served, i / 2, STRATEGIES[(i % 2) as usize])?;
         }
     };
     std::thread::scope(|s| {
-        let threads: Vec<_> = (0..jobs).map(|_| s.spawn(one_after_another)).collect();
+        let threads: Vec<_> = (0..served.jobs).map(|_| s.spawn(one_after_another)).collect();
         let panicked = || Err(Error::failed("a campaign panicked"));
         threads.into_iter().try_for_each(|t| t.join().unwrap_or_else(|_| panicked()))
     })
@@ -96,7 +110,8 @@ fn write_factors(path: &Path, seed: u64) -> Result<()> {
 
 /// Runs `dyno tune` unless its recommendation is there already; goes on with a record that was cut off.
 #[expect(clippy::disallowed_methods, reason = "a program beside dyno, which starts dyno itself")]
-fn campaign(dir: &Path, seed: u64, strategy: &str) -> Result<Campaign> {
+fn campaign(served: Served<'_>, seed: u64, strategy: &str) -> Result<Campaign> {
+    let dir = served.dir;
     let factors = dir.join(format!("{seed}.toml"));
     let out = dir.join(format!("{seed}-{strategy}"));
     let recommendation = out.join("recommendation.json");
@@ -114,7 +129,8 @@ fn campaign(dir: &Path, seed: u64, strategy: &str) -> Result<Campaign> {
                 "--hardware",
                 "a100-sxm-80gb",
             ]);
-            command.args(["--workload", WORKLOAD, "--repeats", "2", "--search", strategy, "--out"]).arg(&out);
+            command.args(["--workload", &served.workload(), "--repeats", "2", "--search", strategy]);
+            command.arg("--out").arg(&out);
             command.args(["--", "--emulate-version", VERSION, "--coefficients"]).arg(&factors);
         }
         let log = std::fs::File::create(dir.join(format!("{seed}-{strategy}.log")))
