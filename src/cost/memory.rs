@@ -94,12 +94,6 @@ pub fn estimate(config: &EngineConfig, hw: &Hardware, model: &Model) -> MemoryEs
     e
 }
 
-/// The configuration with its KV blocks filled in from the estimate when the engine did not say.
-pub fn with_kv_blocks(config: &EngineConfig, hw: &Hardware, model: &Model) -> EngineConfig {
-    let blocks = config.num_kv_blocks.unwrap_or_else(|| estimate(config, hw, model).blocks);
-    EngineConfig { num_kv_blocks: Some(blocks), ..config.clone() }
-}
-
 /// Peak activations of a dummy run at the full token budget, and the logits of a full batch.
 fn activation_bytes(config: &EngineConfig, f: &Footprint) -> f64 {
     let tp = f64::from(config.tensor_parallel.max(1));

@@ -1,7 +1,9 @@
 //! From a record to everything that a simulation of it needs, coefficients apart.
 
+mod room;
 mod screened;
 
+use self::room::Room;
 use self::screened::Prepared;
 use super::footprint::Footprint;
 use super::memory::{self, MemoryEstimate};
@@ -80,15 +82,12 @@ impl Setup {
         model: Model,
         config: EngineConfig,
     ) -> Result<Setup> {
-        let memory = memory::estimate(&config, &hardware, &model);
-        let kv_known = config.num_kv_blocks.is_some();
-        let config = memory::with_kv_blocks(&config, &hardware, &model);
         let load = Load::of(record, &config)?;
         let burst = load.concurrency.is_none()
             && load.requests.len() > 1
             && load.requests.iter().all(|r| r.arrival == Nanos::ZERO);
-        let (_, full, local) = memory::kv_groups(&Footprint::new(&model, &config));
-        let least_blocks = least_blocks(&config, &load.requests, full + local);
+        let Room { config, memory, kv_known, least_blocks } =
+            Room::of(config, &hardware, &model, &load.requests);
         Ok(Setup {
             hardware,
             model,
@@ -219,12 +218,6 @@ impl Setup {
             },
         })
     }
-}
-
-/// Blocks that the longest request needs to run alone.
-fn least_blocks(config: &EngineConfig, requests: &[RequestShape], groups: f64) -> u64 {
-    let longest = requests.iter().map(|r| r.input_tokens.saturating_add(r.output_tokens)).max().unwrap_or(1);
-    ((f64::from(longest.div_ceil(config.block_size.max(1))) + 1.0) * groups.max(1.0) + 2.0) as u64
 }
 
 struct Load {

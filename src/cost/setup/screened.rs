@@ -1,9 +1,7 @@
 //! A launch before the closed-form screen: the same preparation as for the simulator, without its events.
 
-use super::super::footprint::Footprint;
-use super::super::memory;
 use super::super::{Coefficients, Physical};
-use super::{Setup, least_blocks};
+use super::{Room, Setup};
 use crate::engine::EngineConfig;
 use crate::scenario::{Key, Metrics};
 use crate::sim::{Demand, Load, Screen, SimOptions};
@@ -22,12 +20,8 @@ impl Setup {
         if config.max_model_len != self.config.max_model_len {
             return None;
         }
-        let memory = memory::estimate(&config, &self.hardware, &self.model);
-        let kv_known = config.num_kv_blocks.is_some();
-        let blocks = config.num_kv_blocks.unwrap_or(memory.blocks);
-        let config = EngineConfig { num_kv_blocks: Some(blocks), ..config };
-        let (_, full, local) = memory::kv_groups(&Footprint::new(&self.model, &config));
-        let least_blocks = least_blocks(&config, &self.requests, full + local);
+        let Room { config, memory, kv_known, least_blocks } =
+            Room::of(config, &self.hardware, &self.model, &self.requests);
         Some(Setup { config, memory, kv_known, least_blocks, ..self.clone() })
     }
 
