@@ -72,9 +72,11 @@ pub struct Improvement {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricRow {
     pub key: String,
+    /// Geometric mean over the pairs' runs (arithmetic where a value is zero), so that `after / before - 1` is the change.
     pub before: f64,
     pub after: f64,
-    /// Change of the value itself (after / before - 1), not turned; absent when it cannot be formed.
+    /// Change of the value itself (after / before - 1), not turned, at the confirmation's confidence; absent when it
+    /// cannot be formed.
     pub change: Option<Interval>,
     /// The interval excludes no change.
     pub significant: bool,

@@ -204,7 +204,10 @@ fn compared(plan: &Plan, trials: &[TrialLine], found: &Findings) -> (Option<Comp
             None => format!("`{}` was best in the search but was not confirmed.", searched.label()),
         });
     }
-    let workloads = workload_rows(plan, trials, &baseline, &searched);
+    // One level for the whole page: the rows of the table have the confirmation's own confidence, so that the objective's
+    // row and the sentence above it give the same interval.
+    let alpha = found.comparison.as_ref().map_or(plan.settings.alpha, |c| 1.0 - c.confidence);
+    let workloads = workload_rows(plan, trials, (&baseline, &searched), alpha);
     (Some(Compared { baseline, winner, improvement, workloads }), notes)
 }
 
@@ -236,8 +239,8 @@ fn confirmed<'t>(
 fn workload_rows(
     plan: &Plan,
     trials: &[TrialLine],
-    base: &Candidate,
-    winner: &Candidate,
+    (base, winner): (&Candidate, &Candidate),
+    alpha: f64,
 ) -> Vec<WorkloadRow> {
     let mut rows = Vec::new();
     for (i, workload) in plan.workloads.iter().enumerate() {
@@ -251,7 +254,7 @@ fn workload_rows(
         rows.push(WorkloadRow {
             name: workload.name.clone(),
             pairs: pairs.len() as u32,
-            metrics: SHOWN.iter().filter_map(|&k| metric_row(k, &pairs, plan.settings.alpha)).collect(),
+            metrics: SHOWN.iter().filter_map(|&k| metric_row(k, &pairs, alpha)).collect(),
             notes: lost_requests(&pairs),
             keeps_slo: (!plan.slo.0.is_empty()).then(|| pairs.iter().all(|(_, a)| violation(a) == 0.0)),
         });
@@ -270,10 +273,19 @@ fn metric_row(key: Key, pairs: &[(&Measured, &Measured)], alpha: f64) -> Option<
     let change = (logs.len() > 1).then(|| t_interval(&logs, alpha));
     let significant = change.is_some_and(|c| c.excludes(0.0));
     let better = change.is_some_and(|c| (c.value > 0.0) == key.higher_is_better());
+    // The change is a ratio of geometric means, so the levels beside it are geometric means too: after / before - 1 is
+    // the change that is shown. A value of zero has no logarithm; then both are arithmetic means.
+    let level = |v: &[f64]| {
+        if logs.len() == v.len() {
+            mean(&v.iter().map(|x| x.ln()).collect::<Vec<_>>()).exp()
+        } else {
+            mean(v)
+        }
+    };
     Some(MetricRow {
         key: key.name().to_owned(),
-        before: mean(&before),
-        after: mean(&after),
+        before: level(&before),
+        after: level(&after),
         change: change.map(|c| c.map(f64::exp_m1)),
         significant,
         better: significant && better,
