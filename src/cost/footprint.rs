@@ -32,8 +32,21 @@ pub struct Footprint {
     pub kv_bytes_layer: f64,
     /// Ways in which KV heads can be split over devices (1 for MLA).
     pub kv_shards: u32,
-    /// FLOPs for one query token attending to one context token in one layer.
+    /// FLOPs for one query token attending to one context token in one layer, decode form; the mean over layers.
     pub attn_flops: f64,
+    /// FLOPs for one query token and one context token, summed over the (full, local) layers, in the form that
+    /// decode steps take (MLA absorbed) and that prompts take (MLA expanded by head).
+    pub decode_flops_pair: (f64, f64),
+    pub prefill_flops_pair: (f64, f64),
+    /// KV bytes a token of context, summed over the (full, local) layers; indexes of sparse attention included.
+    pub kv_bytes: (f64, f64),
+    /// Layers with a recurrent or convolution state, its bytes a sequence over all of them (read and written by
+    /// every step), and the FLOPs of its update a token beside the projections.
+    pub state_layers: f64,
+    pub state_bytes: f64,
+    pub state_flops_token: f64,
+    /// Most context tokens that a query attends to where attention is sparse (index top-k).
+    pub sparse_top_k: Option<u32>,
     pub head_dim: f64,
     /// Precision of the covered weights.
     pub precision: Precision,
@@ -44,30 +57,43 @@ impl Footprint {
     pub fn new(model: &Model, config: &EngineConfig) -> Footprint {
         let m = &with_precision(model, config);
         let (p, w) = (m.params(), m.weight_parts());
-        let layers = f64::from(m.layers);
-        let local = f64::from(m.sliding_layers());
         let head_is_embedding = p.lm_head == 0;
         let f = |n: u64| n as f64;
         let kv = m.kv_per_token(config.kv_elem_bytes);
+        let (full, local) = (f64::from(m.full_layers()), f64::from(m.sliding_layers()));
+        let attending = (full + local).max(1.0);
+        let decode = m.decode_flop_per_pair();
+        let attention = m.attentions().max_by_key(|(n, a)| n * u32::from(!a.shares_kv)).map(|(_, a)| a);
+        let experts = m.expert_layers().next().map(|(_, e)| e);
         Footprint {
-            layers,
+            layers: f64::from(m.layers),
             moe_layers: f64::from(m.moe_layers()),
-            full_layers: layers - local,
+            full_layers: full,
             local_layers: local,
             window: kv.window,
             hidden: f64::from(m.hidden),
-            dense_params: f(p.attention + p.dense_ffn + p.router + p.shared_experts),
-            dense_bytes: f(w.attention + w.dense_ffn + w.router + w.shared_experts),
+            dense_params: f(p.attention + p.state + p.dense_ffn + p.router + p.shared_experts),
+            dense_bytes: f(w.attention + w.state + w.dense_ffn + w.router + w.shared_experts),
             head_params: f(if head_is_embedding { p.embedding } else { p.lm_head }),
             head_bytes: f(if head_is_embedding { w.embedding } else { w.lm_head }),
             expert_params: f(m.params_per_expert()),
             expert_bytes: m.expert_bytes(),
-            experts: m.moe.as_ref().map_or(0.0, |x| f64::from(x.experts)),
-            top_k: m.moe.as_ref().map_or(0.0, |x| f64::from(x.top_k)),
+            experts: experts.map_or(0.0, |e| f64::from(e.count)),
+            top_k: experts.map_or(0.0, |e| f64::from(e.top_k)),
             weight_bytes: m.weight_bytes() as f64 + padding(m, w.experts),
-            kv_bytes_layer: (kv.full + kv.sliding) / layers.max(1.0),
-            kv_shards: if m.mla.is_some() { 1 } else { m.kv_heads.max(1) },
-            attn_flops: m.attention_flop_per_pair(1),
+            kv_bytes_layer: (kv.full + kv.sliding) / attending,
+            kv_shards: attention.map_or(1, crate::model::Attention::kv_shards),
+            attn_flops: (decode.0 + decode.1) / attending,
+            decode_flops_pair: decode,
+            prefill_flops_pair: m.prefill_flop_per_pair(),
+            kv_bytes: (kv.full, kv.sliding),
+            state_layers: f64::from(m.state_layers()),
+            state_bytes: m.state_bytes(2.0),
+            state_flops_token: m
+                .runs()
+                .map(|(n, l)| f64::from(n) * l.state.map_or(0.0, |s| s.flop_per_token()))
+                .sum(),
+            sparse_top_k: attention.and_then(|a| a.indexer).map(|i| i.top_k),
             head_dim: f64::from(m.head_dim),
             precision: m.precision,
             vocab: f64::from(m.vocab),
@@ -76,7 +102,7 @@ impl Footprint {
 
     /// KV bytes a token of context takes in all layers (windows not applied).
     pub fn kv_bytes_token(&self) -> f64 {
-        self.kv_bytes_layer * self.layers
+        self.kv_bytes.0 + self.kv_bytes.1
     }
 
     /// Data-parallel ranks over which the experts are spread: vLLM's ranks of a mixture-of-experts model each
@@ -114,7 +140,7 @@ fn padding(m: &Model, expert_bytes: u64) -> f64 {
 /// The model at the precision that the launch asks for.
 fn with_precision(model: &Model, config: &EngineConfig) -> Model {
     match config.weights {
-        Some(p) if p != model.precision => Model { precision: p, weights_gb: None, ..model.clone() },
+        Some(p) if p != model.precision => model.clone().at_precision(Some(p)),
         _ => model.clone(),
     }
 }

@@ -37,7 +37,7 @@ pub struct MemoryEstimate {
 /// layers of one kind share block ids within a group of equal size.
 pub fn kv_groups(f: &Footprint) -> (f64, f64, f64) {
     if f.local_layers <= 0.0 || f.full_layers <= 0.0 {
-        return (f.layers, 1.0, 0.0);
+        return (f.full_layers + f.local_layers, 1.0, 0.0);
     }
     let (few, many) = (f.full_layers.min(f.local_layers), f.full_layers.max(f.local_layers));
     let size = if many < 1.5 * few { many } else { few };

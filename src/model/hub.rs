@@ -1,6 +1,6 @@
 //! A model from the hub's `config.json`: a directory, or the hub's cache on this machine.
 
-use super::{Mla, Model, Moe, Precision, Sliding};
+use super::{Mla, Model, Moe, Precision, Quantisation, Rest, Sliding, uniform};
 use crate::data::schema::join;
 use crate::error::{Error, Problem, Result};
 use serde_json::Value;
@@ -77,10 +77,14 @@ fn parse(file: &str, text: &str, id: &str) -> Result<Model, Vec<Problem>> {
         return Err(vec![Problem::new(file, "", "must be a JSON object")]);
     }
     let mut config = Config::new(file, &root);
-    let model = config.model(id);
+    let mut model = config.model(id);
     let mut problems = config.problems;
     if problems.is_empty() {
         problems = super::catalog::meaning(file, &model);
+    }
+    if problems.is_empty() {
+        model.stack = uniform::layers(&model);
+        model.rest = uniform::rest(&model);
     }
     if problems.is_empty() { Ok(model) } else { Err(problems) }
 }
@@ -201,6 +205,10 @@ impl<'a> Config<'a> {
             source: self.file.to_owned(),
             variants: Vec::new(),
             unverified: Vec::new(),
+            stack: Vec::new(),
+            rest: Rest::default(),
+            quantisation: Quantisation::of(self.precision()),
+            caveats: Vec::new(),
         }
     }
 
