@@ -627,4 +627,6 @@ fn outcome(live: Live, finished: Option<u64>) -> RequestOutcome {
 }
 
 #[cfg(test)]
+mod recorded;
+#[cfg(test)]
 mod tests;

@@ -8,10 +8,10 @@ use crate::sim::{drawn_cases, policy};
 use proptest::prelude::*;
 
 /// Affine step times with odd numbers, so that a step left out or counted twice shows.
-struct Affine {
-    window: Option<u32>,
+pub(super) struct Affine {
+    pub(super) window: Option<u32>,
     /// As on a host whose cores serve everything: a front end in rounds, host time after the step.
-    one_host: bool,
+    pub(super) one_host: bool,
 }
 
 impl StepTime for Affine {
