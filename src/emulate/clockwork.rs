@@ -11,8 +11,8 @@
 //! launched before the oldest one's result is looked at, and a host that waits for a result admits nobody.
 
 use super::noise::Noise;
-use crate::cost::{StepShape, StepTime};
 use crate::sim::scheduler::{Gauges, Refusal, Scheduler, SimRequest, Step, TokenEvent, Transition};
+use crate::sim::step::{StepShape, StepTime};
 use crate::units::Nanos;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -235,8 +235,8 @@ fn scale(ns: u64, factor: f64) -> u64 {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::cost::StepCost;
     use crate::engine::EngineConfig;
+    use crate::sim::StepCost;
     use crate::sim::{Arrival, KvLayout, SimOptions, policy, simulate};
     use proptest::prelude::*;
 

@@ -11,7 +11,7 @@ use super::result::{Account, RequestOutcome, SimResult};
 use super::scheduler::{PlainStretch, Scheduler, SimRequest, Step, TokenEvent, Transition};
 use super::shared::Shared;
 use super::tally::{Peaks, Tally};
-use crate::cost::StepTime;
+use crate::sim::step::StepTime;
 use crate::units::Nanos;
 use crate::workload::RequestShape;
 use std::cmp::Reverse;
@@ -370,7 +370,7 @@ where
     }
 
     /// Times one step and books it; (start, end) on the device.
-    fn run_step(&mut self, shape: &crate::cost::StepShape) -> (u64, u64) {
+    fn run_step(&mut self, shape: &crate::sim::step::StepShape) -> (u64, u64) {
         let cost = self.time.step(shape);
         self.host += cost.host - self.update(shape);
         let start = self.host.max(self.device);
@@ -392,7 +392,7 @@ where
     }
 
     /// Host time after a step, in which requests may still come to the next.
-    fn update(&self, shape: &crate::cost::StepShape) -> u64 {
+    fn update(&self, shape: &crate::sim::step::StepShape) -> u64 {
         if self.options.overlap { 0 } else { self.time.update(shape) }
     }
 

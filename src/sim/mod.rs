@@ -1,4 +1,4 @@
-//! Discrete-event simulation of the engines' schedulers on a [`StepTime`](crate::cost::StepTime) model.
+//! Discrete-event simulation of the engines' schedulers on a [`StepTime`](crate::sim::step::StepTime) model.
 //! No I/O, no clock: simulated time is integer nanoseconds.
 //!
 //! A request passes three stages: the **front end** (one server, first come first served), the
@@ -14,6 +14,7 @@ pub mod result;
 pub mod scheduler;
 pub mod screen;
 mod shared;
+pub mod step;
 mod tally;
 
 pub use driver::{Arrival, SimOptions, simulate};
@@ -22,6 +23,7 @@ pub use replicas::simulate_replicas;
 pub use result::{Account, RequestOutcome, SimResult};
 pub use scheduler::Scheduler;
 pub use screen::{Demand, Load, Screen, Screened};
+pub use step::{StepCost, StepShape, StepTime};
 
 /// How many cases the simulator's properties draw: `few`, or `PROPTEST_CASES` for a long search.
 #[cfg(test)]

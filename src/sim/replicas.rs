@@ -8,7 +8,7 @@ use super::driver::{Arrival, SimOptions, run};
 use super::ledger::Ledger;
 use super::result::SimResult;
 use super::scheduler::Scheduler;
-use crate::cost::StepTime;
+use crate::sim::step::StepTime;
 
 /// Runs `requests` (arrivals ascending) through `replicas` engines, each with a scheduler of its own.
 pub fn simulate_replicas<T>(

@@ -1,8 +1,8 @@
 //! What a simulation gives back.
 
 use super::scheduler::Blocked;
-use crate::cost::StepShape;
 use crate::scenario::Metrics;
+use crate::sim::step::StepShape;
 use crate::units::Nanos;
 
 /// Timing of one simulated request; times since the start of the run.

@@ -1,6 +1,6 @@
 //! The scheduler interface shared by the simulator (virtual time) and the embedded engine (real time).
 
-use crate::cost::StepShape;
+use crate::sim::step::StepShape;
 
 /// Index of a request inside one scheduler; slots are reused after the request has left.
 pub type Slot = u32;

@@ -10,9 +10,9 @@
 //! What it leaves out: chance beyond the mean (but for the front end's queue), preemption, prefix caching.
 
 use super::kv::KvLayout;
-use crate::cost::{StepShape, StepTime};
 use crate::engine::EngineConfig;
 use crate::scenario::EngineKind;
+use crate::sim::step::{StepShape, StepTime};
 use crate::workload::RequestShape;
 
 /// Moments of the lengths of a workload's requests, in tokens.

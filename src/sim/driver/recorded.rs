@@ -2,9 +2,9 @@
 
 use super::tests::Affine;
 use super::*;
-use crate::cost::{StepCost, StepShape};
 use crate::engine::EngineConfig;
 use crate::scenario::EngineKind;
+use crate::sim::step::{StepCost, StepShape};
 use crate::sim::{KvLayout, policy};
 use std::fmt::Write;
 
@@ -75,14 +75,16 @@ fn digest(text: &str) -> u64 {
 }
 
 fn one(out: &mut String, name: &str, config: &EngineConfig, sliding: u32, options: &SimOptions) {
-    let layout = KvLayout { block_size: 16, blocks: 150, full_groups: 1, sliding_groups: sliding, window: 64 };
+    let layout =
+        KvLayout { block_size: 16, blocks: 150, full_groups: 1, sliding_groups: sliding, window: 64 };
     let window = (sliding > 0).then_some(64);
     let time = Sending(Affine { window, one_host: options.frontend_from.0 == 1 });
     let mut scheduler = policy::build(config, &layout, window);
     let r = simulate(requests(7), scheduler.as_mut(), &time, options);
     let metrics = serde_json::to_string(&r.metrics).unwrap();
     let outcomes: String = r.requests.iter().map(|o| format!("{:?};", outcome_numbers(o))).collect();
-    writeln!(out, "{name}\n  {metrics}\n  {}\n  outcomes {:016x}", account(&r.account), digest(&outcomes)).unwrap();
+    writeln!(out, "{name}\n  {metrics}\n  {}\n  outcomes {:016x}", account(&r.account), digest(&outcomes))
+        .unwrap();
 }
 
 fn outcome_numbers(o: &RequestOutcome) -> ([u64; 5], [u32; 3], Option<Vec<u64>>, bool) {
@@ -95,10 +97,29 @@ fn account(a: &Account) -> String {
     format!(
         "device {} host {} frontend {} idle {} busy {} end {} steps {} host-bound {} decode-only {} prefill {} \
          {} {} decode {} {} blocked {} {} {} preempted {} peaks {} {} {} prefix {} {}",
-        a.device.0, a.host.0, a.frontend.0, a.idle.0, a.frontend_busy.0, a.end.0, a.steps, a.host_bound_steps,
-        a.decode_only_steps, a.prefill_device.0, a.prefill_tokens, a.prefill_rows, a.decode_rows, a.decode_ctx,
-        a.seats_full_steps, a.kv_full_steps, a.budget_full_steps, a.preemptions, a.peak_running, a.peak_waiting,
-        a.peak_kv_blocks, a.prefix_queries, a.prefix_hits
+        a.device.0,
+        a.host.0,
+        a.frontend.0,
+        a.idle.0,
+        a.frontend_busy.0,
+        a.end.0,
+        a.steps,
+        a.host_bound_steps,
+        a.decode_only_steps,
+        a.prefill_device.0,
+        a.prefill_tokens,
+        a.prefill_rows,
+        a.decode_rows,
+        a.decode_ctx,
+        a.seats_full_steps,
+        a.kv_full_steps,
+        a.budget_full_steps,
+        a.preemptions,
+        a.peak_running,
+        a.peak_waiting,
+        a.peak_kv_blocks,
+        a.prefix_queries,
+        a.prefix_hits
     )
 }
 
@@ -131,7 +152,13 @@ fn recorded_scenarios_give_the_same_to_the_last_bit() {
                         ..SimOptions::default()
                     };
                     let sliding = u32::from(clients.is_some());
-                    one(&mut out, &format!("{engine:?}, {load}, overlap {overlap}, {host}"), &config, sliding, &options);
+                    one(
+                        &mut out,
+                        &format!("{engine:?}, {load}, overlap {overlap}, {host}"),
+                        &config,
+                        sliding,
+                        &options,
+                    );
                 }
             }
         }

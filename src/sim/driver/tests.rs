@@ -1,9 +1,9 @@
 use super::*;
-use crate::cost::{StepCost, StepShape};
 use crate::engine::EngineConfig;
 use crate::scenario::EngineKind;
 use crate::scenario::Key;
 use crate::sim::kv::KvLayout;
+use crate::sim::step::{StepCost, StepShape};
 use crate::sim::{drawn_cases, policy};
 use proptest::prelude::*;
 

@@ -11,7 +11,7 @@ use crate::engine::EngineConfig;
 use crate::scenario::EngineKind;
 
 /// The scheduler of a launch. `window` is the one to which the step-time model's `*_ctx_window` sums are
-/// clipped ([`StepTime::window`](crate::cost::StepTime::window)).
+/// clipped ([`StepTime::window`](crate::sim::step::StepTime::window)).
 pub fn build(config: &EngineConfig, layout: &KvLayout, window: Option<u32>) -> Box<dyn Scheduler> {
     match config.engine {
         EngineKind::Vllm | EngineKind::Emulated => Box::new(vllm::VllmScheduler::new(config, layout, window)),

@@ -9,12 +9,12 @@
 
 use super::batch::requests::Phase;
 use super::batch::{Batch, InFlight, batch_methods};
-use crate::cost::StepShape;
 use crate::engine::EngineConfig;
 use crate::sim::kv::KvLayout;
 use crate::sim::scheduler::{
     Blocked, Gauges, PlainStretch, Refusal, Scheduler, SimRequest, Slot, Step, TokenEvent, Transition,
 };
+use crate::sim::step::StepShape;
 
 /// Output tokens that are reserved for a candidate at most.
 const CLIPPED_MAX_TOKENS: u32 = 4096;

@@ -10,12 +10,12 @@
 //! `max_num_tokens` is refused); with it, a chunk cut short is a multiple of the block size.
 
 use super::batch::{Batch, Chunking, InFlight, batch_methods};
-use crate::cost::StepShape;
 use crate::engine::EngineConfig;
 use crate::sim::kv::KvLayout;
 use crate::sim::scheduler::{
     Blocked, Gauges, PlainStretch, Refusal, Scheduler, SimRequest, Slot, Step, TokenEvent, Transition,
 };
+use crate::sim::step::StepShape;
 
 /// See the module documentation.
 #[derive(Debug, Clone)]

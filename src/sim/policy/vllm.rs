@@ -16,12 +16,12 @@
 //! the step before gave it unless it is the last in order. That is why decode rows can be kept as sums.
 
 use super::batch::{Batch, Chunking, InFlight, batch_methods};
-use crate::cost::StepShape;
 use crate::engine::EngineConfig;
 use crate::sim::kv::KvLayout;
 use crate::sim::scheduler::{
     Blocked, Gauges, PlainStretch, Refusal, Scheduler, SimRequest, Step, TokenEvent, Transition,
 };
+use crate::sim::step::StepShape;
 
 /// See the module documentation.
 #[derive(Debug, Clone)]

@@ -1,8 +1,8 @@
 //! The screen against the simulator, over a grid of lengths, loads and launches.
 
 use super::*;
-use crate::cost::StepCost;
 use crate::scenario::Key;
+use crate::sim::StepCost;
 use crate::sim::{SimOptions, policy, simulate};
 use crate::stats;
 use crate::units::Nanos;

@@ -11,9 +11,9 @@ mod prefix;
 pub(in crate::sim::policy) mod requests;
 mod rows;
 
-use crate::cost::StepShape;
 use crate::sim::kv::{BlockPool, KvLayout};
 use crate::sim::scheduler::{Blocked, Gauges, PlainStretch, SimRequest, Slot, Step, Transition};
+use crate::sim::step::StepShape;
 use decode::DecodeSums;
 use requests::{Phase, Requests};
 pub(in crate::sim::policy) use rows::Chunking;

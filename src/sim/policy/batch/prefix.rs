@@ -2,8 +2,8 @@
 
 use super::requests::Phase;
 use super::{Batch, Chunking, InFlight};
-use crate::cost::StepShape;
 use crate::sim::scheduler::{Slot, Transition};
+use crate::sim::step::StepShape;
 
 /// What of a waiting request is in the cache.
 #[derive(Debug, Clone, Copy)]

@@ -2,8 +2,8 @@
 
 use super::requests::{NONE, Phase};
 use super::{Batch, InFlight, Turn};
-use crate::cost::StepShape;
 use crate::sim::scheduler::{Slot, Transition};
+use crate::sim::step::StepShape;
 use std::cmp::Reverse;
 
 /// Σ over positions `from + 1 ..= from + len` of the position clipped to `clip`.
