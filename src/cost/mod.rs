@@ -1,7 +1,6 @@
 //! Step costs: what one engine step takes, from what is in the batch.
 
 pub mod binding;
-pub mod calibration;
 pub mod coefficients;
 pub mod discrepancy;
 pub mod fit;
@@ -15,6 +14,7 @@ pub mod prior;
 pub mod profile;
 pub mod setup;
 pub mod solve;
+pub mod standing;
 pub mod steps;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -25,5 +25,6 @@ pub use physical::{Breakdown, Physical};
 pub use predict::{Interval, Prediction, Predictor};
 pub use profile::Profile;
 pub use setup::{Catalogs, Setup};
+pub use standing::{ModelKind, Standing};
 
 pub use crate::sim::step::{StepCost, StepShape, StepTime};

@@ -1,0 +1,96 @@
+//! Tables of the scored rows.
+
+use crate::score::{Basis, Row, SCORED};
+use llm_dyno::stats::quantile_sorted;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// Every row as CSV.
+pub(crate) fn csv(rows: &[Row]) -> String {
+    let mut out =
+        "set,seen,blind,group,devices,kind,basis,from,key,measured,value,p05,p95,label\n".to_owned();
+    for r in rows {
+        let _ = writeln!(
+            out,
+            "{},{},{},{},{},{},{},{},{},{},{},{},{},\"{}\"",
+            r.set,
+            r.seen,
+            r.blind,
+            r.group,
+            r.devices,
+            r.kind,
+            r.basis.id(),
+            r.from,
+            r.key,
+            r.measured,
+            r.value,
+            r.p05,
+            r.p95,
+            r.label.replace('"', "'")
+        );
+    }
+    out
+}
+
+fn quantile(mut v: Vec<f64>, q: f64) -> f64 {
+    v.sort_by(f64::total_cmp);
+    quantile_sorted(&v, q)
+}
+
+/// `median / p90 (n)` of the errors, share inside and mean log width, for one key.
+fn cell(rows: &[&Row], key: &str) -> String {
+    let of: Vec<&&Row> = rows.iter().filter(|r| r.key == key).collect();
+    if of.is_empty() {
+        return "- | - | -".to_owned();
+    }
+    let n = of.len() as f64;
+    let errors: Vec<f64> = of.iter().map(|r| r.error()).collect();
+    let inside = of.iter().filter(|r| r.inside()).count() as f64 / n;
+    let width = of.iter().map(|r| r.width()).sum::<f64>() / n;
+    format!(
+        "{:.1} / {:.0} | {:.0} % | {width:.2}",
+        quantile(errors.clone(), 0.5),
+        quantile(errors, 0.9),
+        100.0 * inside
+    )
+}
+
+fn section(out: &mut String, title: &str, rows: &[&Row], name: impl Fn(&Row) -> String) {
+    let mut groups: BTreeMap<String, Vec<&Row>> = BTreeMap::new();
+    for r in rows {
+        groups.entry(name(r)).or_default().push(r);
+    }
+    groups.insert("~ all".into(), rows.to_vec());
+    let _ = writeln!(out, "\n### {title}\n");
+    let heads = SCORED.map(|(_, k)| format!("{k} % | inside | width"));
+    let _ = writeln!(out, "| | runs | {} |\n|---|---:|{}", heads.join(" | "), "---:|".repeat(9));
+    for (name, rows) in groups {
+        let runs = SCORED.iter().map(|(_, k)| rows.iter().filter(|r| r.key == *k).count()).max().unwrap_or(0);
+        let cells = SCORED.map(|(_, k)| cell(&rows, k));
+        let _ = writeln!(out, "| {} | {runs} | {} |", name.trim_start_matches("~ "), cells.join(" | "));
+    }
+}
+
+/// By set, and by model kind, GPU and engine, for every basis; the blind groups apart.
+pub(crate) fn markdown(rows: &[Row]) -> String {
+    let mut out = String::new();
+    for basis in [Basis::SmallFit, Basis::Prior, Basis::Transfer] {
+        for blind in [false, true] {
+            let of: Vec<&Row> = rows.iter().filter(|r| r.basis == basis && r.blind == blind).collect();
+            if of.is_empty() {
+                continue;
+            }
+            let which = if blind { ", blind third" } else { "" };
+            let mark = |r: &Row| if r.seen { " (seen by constants)" } else { "" };
+            section(&mut out, &format!("{}{which}: by set", basis.id()), &of, |r| {
+                format!("{}{}", r.set, mark(r))
+            });
+            section(&mut out, &format!("{}{which}: by kind", basis.id()), &of, |r| {
+                let mut parts = r.group.split('|').skip(1);
+                let (gpu, engine) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+                format!("{} {gpu} {engine}", r.kind)
+            });
+        }
+    }
+    out
+}
