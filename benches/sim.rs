@@ -91,7 +91,7 @@ fn report(name: &str, requests: usize, result: &SimResult, seconds: f64) {
 
 /// Microseconds of one screened scenario, its moments taken before.
 fn screen() {
-    let config = EngineConfig { version: (0, 19, 0), ..EngineConfig::default() };
+    let config = EngineConfig { version: (0, 19, 0).into(), ..EngineConfig::default() };
     let layout = KvLayout::dense(16, 27_000);
     let time = Physical::new(&a100(), &llama(), &config, &Coefficients::default());
     let shapes: Vec<RequestShape> = Stream::new(20.0).take(10_000).collect();
@@ -113,7 +113,8 @@ fn screen() {
 
 fn main() {
     let long = std::env::args().any(|a| a == "--long");
-    let sync = EngineConfig { version: (0, 19, 0), reserve_full_prompt: true, ..EngineConfig::default() };
+    let sync =
+        EngineConfig { version: (0, 19, 0).into(), reserve_full_prompt: true, ..EngineConfig::default() };
     let overlap = EngineConfig { overlap: true, ..sync.clone() };
     println!("streaming statistics, memory flat:");
     let lengths: &[usize] = if long { &[10_000, 100_000, 1_000_000, 10_000_000] } else { &[10_000, 100_000] };

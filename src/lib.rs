@@ -9,6 +9,7 @@ pub mod error;
 pub mod units;
 
 pub mod data;
+pub mod launch;
 
 pub mod stats;
 

@@ -1,7 +1,7 @@
 //! What the search spaces say of an engine's defaults is what the simulator and the cost model assume.
 
-use llm_dyno::engine::resolve_argv;
-use llm_dyno::scenario::EngineKind;
+use llm_dyno::engine::resolve_launch;
+use llm_dyno::launch::{EngineKind, Launch};
 use llm_dyno::space::{Context, FlagValue, Space};
 use llm_dyno::{hardware, model};
 
@@ -29,10 +29,12 @@ fn defaults_of_the_tables_are_those_of_the_resolved_configuration() {
         ),
         (EngineKind::Trtllm, ["1.0.0", "1.2.0", "1.3.0"], &["max_batch_size", "max_num_tokens"][..]),
     ] {
-        let space = Space::load(engine.id(), None).unwrap();
+        let space = Space::load(engine, None).unwrap();
         for part in parts.iter().filter(|h| engine == EngineKind::Vllm || h.is_gpu()) {
             for version in versions {
-                let config = resolve_argv(engine, Some(version), &[], part, &model);
+                let launch =
+                    Launch { engine: Some(engine), version: version.parse().ok(), ..Launch::default() };
+                let config = resolve_launch(&launch, None, part, &model).unwrap();
                 let ctx = Context { version: version.parse().ok(), ..Context::new(part, &model) };
                 for flag in flags {
                     let resolved = match *flag {

@@ -172,7 +172,7 @@ fn begin<'a>(
         noise: draw.noise,
         launches: 0,
     };
-    let base = Candidate::baseline("emulated");
+    let base = Candidate::baseline(EngineKind::Emulated);
     let mut ledger = Ledger::default();
     for launch in 0..2 {
         let ask = Ask { stage: Stage::Baseline, candidate: base.clone(), launch, runs: Runs::primary(0, 3) };

@@ -162,7 +162,7 @@ fn read_campaign(out: &Path) -> Option<Campaign> {
         .filter_map(|l| serde_json::from_str::<Value>(l).ok())
         .filter_map(|l| Some(l.get("stage")?.as_str()?.to_owned()))
         .collect();
-    let mut winner = Candidate::baseline("emulated");
+    let mut winner = Candidate::baseline(EngineKind::Emulated);
     let improvement = recommendation.get("improvement");
     if improvement.and_then(|i| i.get("significant")?.as_bool()) == Some(true) {
         for flag in recommendation.get("flags")?.as_array()? {
@@ -200,5 +200,5 @@ fn true_gain(plan: &Plan, seed: u64, winner: &Candidate) -> Result<f64> {
         launches: 0,
     };
     let score = |c: &Candidate| engine.truth(c).unwrap_or(f64::NEG_INFINITY);
-    Ok(score(winner) - score(&Candidate::baseline("emulated")))
+    Ok(score(winner) - score(&Candidate::baseline(EngineKind::Emulated)))
 }

@@ -272,7 +272,8 @@ fn once(
     let record = Record {
         engine: args.server.engine,
         engine_version: crate::load::server_version(&server.base_url, Duration::from_secs(2)),
-        serve_command: (!command.is_empty()).then(|| redact::argv(command).join(" ")),
+        serve_command: (!command.is_empty())
+            .then(|| crate::launch::Launch::from_argv(&redact::argv(command)).to_text()),
         model: Some(server.model.root.clone().unwrap_or_else(|| server.model.id.clone())),
         hardware: args.server.hardware.clone(),
         workload: Some(plan.workload.clone()),

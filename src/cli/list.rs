@@ -1,7 +1,7 @@
 //! `dyno list hardware|models|engines|spaces`: what is known.
 
 use super::out;
-use crate::engine::adapter::adapter;
+use crate::engine::adapter;
 use crate::error::{Error, Result};
 use crate::hardware;
 use crate::model::{self, Model};
@@ -128,7 +128,7 @@ fn engine_list(dir: Option<&Path>, json: bool) -> Result<()> {
         // A python3 says nothing of the modules it has, and asking it takes seconds: `dyno doctor` does.
         let own = a.programs().iter().filter_map(|p| p.first()).filter(|p| !p.starts_with("python"));
         let program = own.into_iter().find_map(|p| find_program(p));
-        let space = spaces.iter().find(|s| s.engine == kind.id());
+        let space = spaces.iter().find(|s| s.engine == kind);
         rows.push(json!({
             "engine": kind.id(),
             "command": command,
@@ -166,7 +166,7 @@ fn space_list(args: &Args) -> Result<()> {
     let dir = args.data_dir.as_deref();
     let mut spaces = Space::load_all(dir)?;
     if let Some(engine) = args.engine {
-        spaces.retain(|s| s.engine == engine.id());
+        spaces.retain(|s| s.engine == engine);
     }
     if let (Some(h), Some(m)) = (&args.hardware, &args.model) {
         let catalog = hardware::Catalog::load(dir)?;
@@ -178,14 +178,14 @@ fn space_list(args: &Args) -> Result<()> {
         return Ok(());
     }
     if args.json {
-        let all = spaces.iter().flat_map(|s| s.flags.iter().map(|f| flag_json(&s.engine, f)));
+        let all = spaces.iter().flat_map(|s| s.flags.iter().map(|f| flag_json(s.engine.id(), f)));
         print_json(all.collect());
         return Ok(());
     }
     let rows = spaces.iter().flat_map(|s| {
         s.flags.iter().map(|f| {
             vec![
-                s.engine.clone(),
+                s.engine.to_string(),
                 format!("--{}", f.name),
                 f.wants(),
                 releases(f),
@@ -213,7 +213,7 @@ fn axes_list(spaces: &[Space], ctx: &Context<'_>, json: bool) {
     let rows = axes.iter().map(|(s, a)| {
         let values: Vec<String> = a.values.iter().map(ToString::to_string).collect();
         let default = a.default.as_ref().map_or("-".to_owned(), ToString::to_string);
-        vec![s.engine.clone(), format!("--{}", a.flag), default, values.join(" "), a.mechanism.clone()]
+        vec![s.engine.to_string(), format!("--{}", a.flag), default, values.join(" "), a.mechanism.clone()]
     });
     print_table(&["engine", "flag", "default", "values to try", "why it may help"], rows);
 }

@@ -70,14 +70,14 @@ impl Launch {
             self.workload.clone()
         };
         let model = self.model.clone().unwrap_or_default();
-        let program = match self.engine {
-            EngineKind::Vllm => format!("vllm serve {model}"),
-            EngineKind::Sglang => format!("python3 -m sglang.launch_server --model-path {model}"),
-            EngineKind::Trtllm => format!("trtllm-serve {model}"),
-            EngineKind::Emulated => format!("dyno emulate --model {model}"),
+        let program: &[&str] = match self.engine {
+            EngineKind::Vllm => &["vllm", "serve"],
+            EngineKind::Sglang => &["python3", "-m", "sglang.launch_server", "--model-path"],
+            EngineKind::Trtllm => &["trtllm-serve"],
+            EngineKind::Emulated => &["dyno", "emulate", "--model"],
         };
-        let command =
-            std::iter::once(program).chain(self.flags.iter().cloned()).collect::<Vec<_>>().join(" ");
+        let words = program.iter().map(|w| (*w).to_owned()).chain([model]).chain(self.flags.iter().cloned());
+        let command = crate::launch::Launch::from_argv(&words.collect::<Vec<_>>()).to_text();
         workloads
             .into_iter()
             .map(|w| Record {

@@ -230,7 +230,7 @@ impl Recorder<'_> {
             "engine": args.server.engine,
             "hardware": args.server.hardware,
             "serve_command": (!args.server.command.is_empty())
-                .then(|| redact::argv(&args.server.command).join(" ")),
+                .then(|| crate::launch::Launch::from_argv(&redact::argv(&args.server.command)).to_text()),
             "workload": args.workload,
             "by": Axis::from(args.by),
             "climb_ended": ramp.map(|r| r.end),

@@ -80,9 +80,6 @@ fn read_spec(path: &Path) -> Result<TrialSpec> {
 fn problems(spec: &TrialSpec, file: &str) -> Vec<Problem> {
     let mut found = Vec::new();
     let mut bad = |key: &str, message: &str| found.push(Problem::new(file, key, message));
-    if let Err(e) = spec.candidate.engine.parse::<crate::scenario::EngineKind>() {
-        bad("candidate.engine", &e);
-    }
     for (key, value) in [("ready_timeout_s", spec.ready_timeout_s), ("run_timeout_s", spec.run_timeout_s)] {
         if !(value > 0.0 && value.is_finite()) {
             bad(key, "must be a positive number of seconds");

@@ -130,10 +130,10 @@ impl TuneArgs {
             num_gpus: self.num_gpus.or_else(|| old.map(|p| p.num_gpus)).unwrap_or(1),
             data_dir: self.data_dir.clone().or_else(|| old.and_then(|p| p.data_dir.clone())),
             max_model_len: self.max_model_len.or_else(|| old.and_then(|p| p.max_model_len)),
-            engine_command: self
-                .engine_command
-                .clone()
-                .or_else(|| old.and_then(|p| p.engine_command.as_ref()).map(|c| c.join(" "))),
+            engine_command: self.engine_command.clone().or_else(|| {
+                old.and_then(|p| p.engine_command.as_ref())
+                    .map(|c| c.iter().map(|w| crate::launch::quote(w)).collect::<Vec<_>>().join(" "))
+            }),
             repeats: self.repeats.or_else(|| old.map(|p| p.settings.repeats)).unwrap_or(3),
             strategy: match self.search {
                 Some(SearchArg::OneFactor) => Strategy::OneFactor,

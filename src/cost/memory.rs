@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn the_estimate_is_near_what_vllm_reported_on_a_4090() {
         // vLLM 0.19.0, Llama-3.1-8B, RTX 4090, 2,048 tokens, 256 sequences: 2,588 blocks of 16.
-        let config = EngineConfig { version: (0, 19, 0), ..EngineConfig::default() };
+        let config = EngineConfig { version: (0, 19, 0).into(), ..EngineConfig::default() };
         let e = estimate(&config, &testing::rtx_4090(), &testing::llama_8b());
         assert!((e.blocks as f64 / 2588.0 - 1.0).abs() < 0.15, "{} blocks", e.blocks);
         assert!(e.refusals.is_empty(), "{:?}", e.refusals);

@@ -8,7 +8,7 @@ use self::screened::Prepared;
 use super::footprint::Footprint;
 use super::memory::{self, MemoryEstimate};
 use super::{Coefficients, Physical, StepTime};
-use crate::engine::{EngineConfig, ServeCommand, resolve};
+use crate::engine::{EngineConfig, resolve};
 use crate::error::{Error, Result};
 use crate::hardware::{self, Hardware, Vendor};
 use crate::model::{self, Model};
@@ -59,11 +59,10 @@ pub struct Setup {
 impl Setup {
     /// Errors: no model, hardware, engine or workload, or one that is not known.
     pub fn new(record: &Record, catalogs: &Catalogs) -> Result<Setup> {
-        let command = record.serve_command.as_deref().map(ServeCommand::parse).unwrap_or_default();
         let name = record
             .model
             .clone()
-            .or(command.model)
+            .or_else(|| record.launch().model)
             .ok_or_else(|| Error::usage("the scenario names no model").hint("set `model`"))?;
         let hw = record
             .hardware

@@ -12,6 +12,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::Path;
 
+/// The files under `search-spaces/`, compiled in.
+pub const SEARCH_SPACES: &[(&str, &str)] = &[
+    ("vllm.toml", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/search-spaces/vllm.toml"))),
+    ("sglang.toml", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/search-spaces/sglang.toml"))),
+    ("trtllm.toml", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/search-spaces/trtllm.toml"))),
+    ("emulated.toml", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/search-spaces/emulated.toml"))),
+];
+
 /// One data file before it is parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {

@@ -285,8 +285,11 @@ mod tests {
         for row in rows(include_str!("../../search-spaces/vllm.toml")) {
             let name = name(&row);
             let Some(flag) = VLLM.iter().find(|f| f.name() == name) else { continue };
-            let version =
-                |key: &str| row.get(key).and_then(|v| crate::engine::resolve::parse_version(v.as_str()?));
+            let version = |key: &str| {
+                row.get(key)
+                    .and_then(|v| v.as_str()?.parse().ok())
+                    .map(|v: crate::launch::Version| (v.0, v.1, v.2))
+            };
             if let Some(since) = version("since").filter(|v| *v > (0, 11, 0)) {
                 assert_eq!(flag.since, since, "--{name} since");
             }

@@ -4,12 +4,11 @@ use super::coefficients;
 use super::fault::Fault;
 use super::flags::{self, Given, Version};
 use crate::cost::{Coefficients, Footprint, memory};
-use crate::engine::resolve::{assumed_version, parse_version};
-use crate::engine::{EngineConfig, resolve_argv};
+use crate::engine::{EngineConfig, resolve_launch};
 use crate::error::{Error, Problem, Result};
 use crate::hardware::{self, Hardware};
+use crate::launch::{self, EngineKind, Launch, assumed_version};
 use crate::model::{self, Model};
-use crate::scenario::EngineKind;
 use crate::sim::KvLayout;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -125,8 +124,9 @@ fn emulated_version(args: &[String]) -> Result<Version> {
         Some(rest) => rest.strip_prefix('='),
         None => None,
     });
-    let Some(text) = value else { return Ok(assumed_version(EngineKind::Emulated)) };
-    parse_version(text).filter(|v| ((0, 10, 0)..(1, 0, 0)).contains(v)).ok_or_else(|| {
+    let numbers = |v: launch::Version| (v.0, v.1, v.2);
+    let Some(text) = value else { return Ok(numbers(assumed_version(EngineKind::Emulated))) };
+    text.parse().ok().map(numbers).filter(|v| ((0, 10, 0)..(1, 0, 0)).contains(v)).ok_or_else(|| {
         Error::usage(format!("--emulate-version `{text}` is no release of vLLM"))
             .hint("such as 0.11.0, from 0.10 on")
     })
@@ -183,8 +183,12 @@ fn resolve(
     hw: &Hardware,
     model: &Model,
 ) -> (EngineConfig, memory::MemoryEstimate) {
-    let text = format!("{}.{}.{}", version.0, version.1, version.2);
-    let mut config = resolve_argv(EngineKind::Emulated, Some(&text), &given.vllm_words(), hw, model);
+    let launch = Launch {
+        engine: Some(EngineKind::Emulated),
+        version: Some(version.into()),
+        ..Launch::from_argv(&given.vllm_words())
+    };
+    let mut config = resolve_launch(&launch, None, hw, model).expect("the engine is named");
     if let Some(bytes) = given.whole("kv-cache-memory-bytes") {
         let block = memory::estimate(&config, hw, model).block_bytes;
         config.num_kv_blocks = Some((bytes as f64 / block) as u64);

@@ -1,7 +1,7 @@
 //! The resolved scheduling and memory configuration of one launch, whatever engine it is.
 
+use crate::launch::{EngineKind, Version};
 use crate::model::Precision;
-use crate::scenario::EngineKind;
 use serde::{Deserialize, Serialize};
 
 /// What the simulator, the cost model and the emulated engine need to know of a launch after defaults by
@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EngineConfig {
     pub engine: EngineKind,
-    /// Release, such as (0, 11, 0).
-    pub version: (u32, u32, u32),
+    /// Release, such as 0.11.0.
+    pub version: Version,
     pub max_num_seqs: u32,
     /// Token budget of a step (vLLM `max_num_batched_tokens`, TensorRT-LLM `max_num_tokens`, SGLang
     /// `max_prefill_tokens`).
@@ -82,7 +82,7 @@ impl Default for EngineConfig {
     fn default() -> EngineConfig {
         EngineConfig {
             engine: EngineKind::Vllm,
-            version: (0, 11, 0),
+            version: Version(0, 11, 0),
             max_num_seqs: 256,
             max_num_batched_tokens: 2048,
             chunk_tokens: 0,

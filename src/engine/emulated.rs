@@ -1,9 +1,9 @@
 //! The embedded engine: this very program as `dyno emulate`, with vLLM's flags, endpoints and metrics.
 
-use super::adapter::{Adapter, Endpoints, LaunchPlan, LaunchRequest, flag_args};
+use super::adapter::{Adapter, Endpoints};
 use super::metrics::MetricNames;
 use super::vllm_like;
-use crate::scenario::EngineKind;
+use crate::launch::{EngineKind, LaunchPlan, LaunchRequest, flag_args, sets_any};
 use serde_json::{Map, Value};
 
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Adapter for Emulated {
         if let Some(name) = r.served_model_name {
             plan.args.extend(["--served-model-name".to_owned(), name.to_owned()]);
         }
-        if r.num_gpus > 1 && !super::adapter::sets_any(r, &["tensor-parallel-size", "tp"]) {
+        if r.num_gpus > 1 && !sets_any(r, &["tensor-parallel-size", "tp"]) {
             plan.args.extend(["--tensor-parallel-size".to_owned(), r.num_gpus.to_string()]);
         }
         for (name, value) in &r.candidate.flags {

@@ -1,6 +1,6 @@
 //! Reading an engine's own `--help`: the judge of which flags the installed version has.
 
-use super::adapter::canonical_flag;
+use crate::launch::canonical_flag;
 use crate::space::Candidate;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
@@ -116,6 +116,7 @@ fn heads(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::launch::EngineKind;
     use crate::space::FlagValue;
 
     const HELP: &str = "\
@@ -163,7 +164,7 @@ options:
     #[test]
     fn what_the_version_lacks_is_named() {
         let h = HelpFlags::parse(HELP);
-        let c = Candidate::baseline("vllm")
+        let c = Candidate::baseline(EngineKind::Vllm)
             .with("stream-interval", FlagValue::Int(4))
             .with("kv-cache-dtype", FlagValue::Text("fp4".into()))
             .with("disable-log-stats", FlagValue::Bool(false))

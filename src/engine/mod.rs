@@ -2,12 +2,12 @@
 //! Pure: no process and no socket here. Differences between engines live in one file an engine.
 
 pub mod adapter;
-pub mod command;
 pub mod config;
 pub mod failure;
 pub mod help;
 pub mod metrics;
 pub mod redact;
+pub mod registry;
 pub mod resolve;
 pub mod steps;
 
@@ -17,11 +17,12 @@ mod trtllm;
 mod vllm;
 mod vllm_like;
 
-pub use adapter::{Adapter, Endpoints, LaunchPlan, LaunchRequest, adapter};
-pub use command::ServeCommand;
+pub use crate::launch::{LaunchPlan, LaunchRequest};
+pub use adapter::{Adapter, Endpoints};
 pub use config::EngineConfig;
 pub use failure::{Class, Verdict, diagnose};
 pub use help::HelpFlags;
 pub use metrics::{MetricNames, Samples, config_facts};
-pub use resolve::{resolve, resolve_argv, resolve_command};
+pub use registry::adapter;
+pub use resolve::{resolve, resolve_launch};
 pub use steps::{Span, StepRow};

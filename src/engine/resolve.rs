@@ -9,22 +9,13 @@ mod trtllm;
 mod vllm;
 
 use super::EngineConfig;
-use super::command::ServeCommand;
 use crate::error::{Error, Result};
 use crate::hardware::{Hardware, Vendor};
+use crate::launch::{EngineKind, Launch, assumed_version};
 use crate::model::{Model, Precision};
-use crate::scenario::{EngineKind, Record};
+use crate::scenario::Record;
 use crate::units::Bytes;
 use serde_json::{Map, Value};
-
-/// Release assumed when a scenario names none.
-pub fn assumed_version(engine: EngineKind) -> (u32, u32, u32) {
-    match engine {
-        EngineKind::Vllm | EngineKind::Emulated => (0, 19, 0),
-        EngineKind::Sglang => (0, 5, 12),
-        EngineKind::Trtllm => (1, 2, 0),
-    }
-}
 
 /// Device memory as the driver reports it. Vendors write "80 GB" for 80 GiB of HBM, of which CUDA sees 99 %;
 /// inline ECC of GDDR server parts (A10, L4, L40S) takes another 5 %.
@@ -42,19 +33,7 @@ pub fn device_memory(hw: &Hardware) -> Bytes {
 
 /// The configuration of a record's launch. The engine comes from `engine`, else from the command.
 pub fn resolve(record: &Record, hw: &Hardware, model: &Model) -> Result<EngineConfig> {
-    let command = record.serve_command.as_deref().map(ServeCommand::parse).unwrap_or_default();
-    let engine = record.engine.or(command.engine).ok_or_else(|| {
-        Error::usage("the scenario names no engine").hint("set `engine`, or give a `serve_command` that starts with vllm serve, trtllm-serve or python3 -m sglang.launch_server")
-    })?;
-    let mut c = resolve_command(
-        engine,
-        record.engine_version.as_deref(),
-        &command,
-        record.resolved.as_ref(),
-        record.num_gpus.unwrap_or(1),
-        hw,
-        model,
-    );
+    let mut c = resolve_launch(&record.launch(), record.resolved.as_ref(), hw, model)?;
     if let Some(p) = record.precision.as_deref().and_then(precision_named) {
         // `fp4` of a model that ships in a 4-bit format means that format.
         let same_format =
@@ -64,32 +43,20 @@ pub fn resolve(record: &Record, hw: &Hardware, model: &Model) -> Result<EngineCo
     Ok(c)
 }
 
-/// The configuration of a launch given as words (program and flags).
-pub fn resolve_argv(
-    engine: EngineKind,
-    version: Option<&str>,
-    argv: &[String],
-    hw: &Hardware,
-    model: &Model,
-) -> EngineConfig {
-    resolve_command(engine, version, &ServeCommand::from_argv(argv), None, 1, hw, model)
-}
-
-/// The configuration of a launch whose command was already taken apart. `resolved` facts win.
-pub fn resolve_command(
-    engine: EngineKind,
-    version: Option<&str>,
-    command: &ServeCommand,
+/// The configuration of a launch. Facts that the engine reported (`resolved`) win over everything else.
+///
+/// Errors: a launch whose engine is not known.
+pub fn resolve_launch(
+    command: &Launch,
     resolved: Option<&Map<String, Value>>,
-    num_gpus: u32,
     hw: &Hardware,
     model: &Model,
-) -> EngineConfig {
-    // The embedded engine names the release that it emulates among its flags.
-    let version = version
-        .or_else(|| command.text(&["emulate-version"]))
-        .and_then(parse_version)
-        .unwrap_or_else(|| assumed_version(engine));
+) -> Result<EngineConfig> {
+    let engine = command.engine.ok_or_else(|| {
+        Error::usage("the scenario names no engine").hint("set `engine`, or give a `serve_command` that starts with vllm serve, trtllm-serve or python3 -m sglang.launch_server")
+    })?;
+    let version = command.version.unwrap_or_else(|| assumed_version(engine));
+    let num_gpus = command.num_gpus.unwrap_or(1);
     let mut c =
         EngineConfig { engine, version, max_model_len: model.max_position, ..EngineConfig::default() };
     c.tensor_parallel = command
@@ -131,7 +98,7 @@ pub fn resolve_command(
         .filter(|n| !MODELLED.contains(&n.strip_prefix("no-").unwrap_or(n)))
         .map(|n| format!("--{n}"))
         .collect();
-    c
+    Ok(c)
 }
 
 /// Flags whose effect stands in [`EngineConfig`], and those without any effect on speed.
@@ -191,6 +158,19 @@ const MODELLED: &[&str] = &[
     "max-seq-len",
     "free-gpu-memory-fraction",
     "kv-cache-free-gpu-memory-fraction",
+    "kv-cache-config.free-gpu-memory-fraction",
+    "kv-cache-config.dtype",
+    "kv-cache-config.tokens-per-block",
+    "kv-cache-config.max-tokens",
+    "kv-cache-config.enable-block-reuse",
+    "scheduler-config.capacity-scheduler-policy",
+    "disable-overlap-scheduler",
+    "cuda-graph-config",
+    "cuda-graph-config.enable-padding",
+    "cuda-graph-config.max-batch-size",
+    "cuda-graph-config.batch-sizes",
+    "extra-llm-api-options",
+    "config",
     "model",
     "model-path",
     "host",
@@ -286,16 +266,6 @@ pub fn precision_named(name: &str) -> Option<Precision> {
         }
         _ => return None,
     })
-}
-
-/// The first three numbers of a release name such as `0.5.4.post2` or `1.2.0rc1`.
-pub fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
-    let mut parts = text.trim_start_matches('v').split('.').map(|p| {
-        let digits: String = p.chars().take_while(char::is_ascii_digit).collect();
-        digits.parse::<u32>().ok()
-    });
-    let major = parts.next()??;
-    Some((major, parts.next().flatten().unwrap_or(0), parts.next().flatten().unwrap_or(0)))
 }
 
 #[cfg(test)]

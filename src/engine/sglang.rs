@@ -1,9 +1,8 @@
 //! SGLang: `python3 -m sglang.launch_server --model-path MODEL …`.
 
-use super::adapter::{Adapter, Endpoints, LaunchPlan, LaunchRequest, flag_args, sets_any};
+use super::adapter::{Adapter, Endpoints};
 use super::metrics::{MetricNames, typed};
-use crate::scenario::EngineKind;
-use crate::space::FlagValue;
+use crate::launch::{EngineKind, FlagValue, LaunchPlan, LaunchRequest, flag_args, sets_any};
 use regex::Regex;
 use serde_json::{Map, Value};
 use std::sync::LazyLock;
@@ -175,7 +174,7 @@ mod tests {
 
     #[test]
     fn off_switches_are_left_out_and_metrics_are_turned_on() {
-        let candidate = Candidate::baseline("sglang")
+        let candidate = Candidate::baseline(EngineKind::Sglang)
             .with("disable-overlap-schedule", FlagValue::Bool(false))
             .with("chunked-prefill-size", FlagValue::Int(4096));
         let request = LaunchRequest {

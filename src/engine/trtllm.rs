@@ -1,9 +1,8 @@
 //! TensorRT-LLM: `trtllm-serve MODEL …` with its options in a YAML file.
 
-use super::adapter::{Adapter, Endpoints, LaunchPlan, LaunchRequest, sets_any};
+use super::adapter::{Adapter, Endpoints};
 use super::metrics::{MetricNames, typed};
-use crate::scenario::EngineKind;
-use crate::space::FlagValue;
+use crate::launch::{EngineKind, FlagValue, LaunchFile, LaunchPlan, LaunchRequest, sets_any};
 use regex::Regex;
 use serde_json::{Map, Value};
 use std::sync::LazyLock;
@@ -91,7 +90,7 @@ impl Adapter for Trtllm {
             plan.args.extend(["--extra_llm_api_options".to_owned(), file.clone()]);
             // JSON is YAML.
             let text = serde_json::to_string_pretty(&Value::Object(yaml)).unwrap_or_default();
-            plan.files.push((file, text + "\n"));
+            plan.files.push(LaunchFile { path: file, text: text + "\n" });
         }
         plan.args.extend(r.fixed_args.iter().cloned());
         plan.env.extend(r.fixed_env.clone());
@@ -190,7 +189,7 @@ mod tests {
 
     #[test]
     fn every_tuned_key_goes_into_the_file_and_nowhere_else() {
-        let candidate = Candidate::baseline("trtllm")
+        let candidate = Candidate::baseline(EngineKind::Trtllm)
             .with("max_batch_size", FlagValue::Int(256))
             .with("kv_cache_config.free_gpu_memory_fraction", FlagValue::Float(0.85))
             .with("kv_cache_config.enable_block_reuse", FlagValue::Bool(false))
@@ -211,7 +210,7 @@ mod tests {
             plan.args.join(" "),
             "m --host 127.0.0.1 --port 8000 --backend pytorch --extra_llm_api_options /d/llm_api_options.yaml"
         );
-        let yaml: Value = serde_json::from_str(&plan.files[0].1).unwrap();
+        let yaml: Value = serde_json::from_str(&plan.files[0].text).unwrap();
         assert_eq!(yaml["kv_cache_config"]["enable_block_reuse"], false);
         assert_eq!(yaml["max_batch_size"], 256);
         assert!(yaml["cuda_graph_config"].is_null());

@@ -1,9 +1,9 @@
 //! vLLM: `vllm serve MODEL …`.
 
-use super::adapter::{Adapter, Endpoints, LaunchPlan, LaunchRequest, flag_args, sets_any};
+use super::adapter::{Adapter, Endpoints};
 use super::metrics::MetricNames;
 use super::vllm_like;
-use crate::scenario::EngineKind;
+use crate::launch::{EngineKind, LaunchPlan, LaunchRequest, flag_args, sets_any};
 use serde_json::{Map, Value};
 
 #[derive(Debug)]

@@ -125,7 +125,7 @@ fn flags(s: &Subject<'_>) -> String {
          alone: against the recommended command without it), positive is better, with its 95 % interval.\n\n| Flag | Effect | Beyond the noise | In the command | How it works |\n|---|--:|---|---|---|\n",
     );
     for f in &s.verdict.flags {
-        let label = Candidate::baseline(&base.engine).with(&f.flag, f.value.clone());
+        let label = Candidate::baseline(base.engine).with(&f.flag, f.value.clone());
         let failed = s
             .verdict
             .tried
@@ -152,8 +152,7 @@ fn flags(s: &Subject<'_>) -> String {
 /// Combinations and neighbours.
 fn other_steps(s: &Subject<'_>) -> String {
     let Some(base) = s.baseline() else { return String::new() };
-    let several =
-        |t: &&Tried| t.candidate.flags.iter().filter(|(k, v)| base.flags.get(*k) != Some(v)).count() > 1;
+    let several = |t: &&Tried| t.candidate.changed_from(base).count() > 1;
     let rows: Vec<&Tried> = s.verdict.tried.iter().filter(several).collect();
     if rows.is_empty() {
         return String::new();
@@ -320,7 +319,7 @@ fn html_text(text: &str) -> String {
 }
 
 fn reproduce(s: &Subject<'_>) -> String {
-    let quoted: Vec<String> = s.run.invocation.iter().map(|w| shell_word(w)).collect();
+    let quoted: Vec<String> = s.run.invocation.iter().map(|w| crate::launch::quote(w)).collect();
     let mut out = format!("## How to reproduce\n\n```sh\n{}\n```\n", quoted.join(" "));
     let confirms = s.trials.iter().filter(|t| t.stage == Stage::Confirm).count();
     let _ = write!(
@@ -331,14 +330,4 @@ fn reproduce(s: &Subject<'_>) -> String {
         s.trials.len()
     );
     out
-}
-
-/// A word as a shell would take it back.
-fn shell_word(w: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
-    if !w.is_empty() && w.chars().all(plain) {
-        w.to_owned()
-    } else {
-        format!("'{}'", w.replace('\'', r"'\''"))
-    }
 }

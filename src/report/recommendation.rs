@@ -3,12 +3,12 @@
 use super::subject::Subject;
 use crate::scenario::Record;
 use crate::space::Candidate;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// The contract's object; `None` when there is nothing to recommend.
 pub fn recommendation(s: &Subject<'_>) -> Option<Value> {
     let c = s.verdict.compared.as_ref()?;
-    let (env, command) = s.argv(&c.winner);
+    let launch = s.launch(&c.winner).unwrap_or_default();
     let improvement = match &c.improvement {
         Some(i) if c.winner != c.baseline => json!({
             "value": i.interval.value, "low": finite(i.interval.low), "high": finite(i.interval.high),
@@ -33,8 +33,9 @@ pub fn recommendation(s: &Subject<'_>) -> Option<Value> {
     let observation = |candidate: &Candidate| s.observation(candidate).map(without_requests);
     Some(json!({
         "engine": c.winner.engine,
-        "command": command,
-        "env": env.into_iter().map(|(k, v)| (k, Value::String(v))).collect::<Map<_, _>>(),
+        "command": launch.argv,
+        "env": launch.env,
+        "files": launch.files,
         "objective": s.run.plan.objective,
         "baseline": observation(&c.baseline),
         "recommended": observation(&c.winner),

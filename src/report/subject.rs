@@ -1,8 +1,7 @@
 //! What a report is about: the record, and the few things every part of the report asks of it.
 
-use crate::engine::command::split_shell;
-use crate::scenario::{EngineKind, Record};
-use crate::space::Candidate;
+use crate::launch::{Candidate, EngineKind, Launch};
+use crate::scenario::Record;
 use crate::store::{RunFile, TrialLine, Verdict};
 use crate::trial::{LaunchFacts, Measured, Outcome};
 
@@ -58,27 +57,20 @@ impl<'a> Subject<'a> {
 
     /// The command that serves a candidate, as it was launched but without the address it happened to get.
     pub fn command(&self, candidate: &Candidate) -> Option<String> {
-        let launched = self.observation(candidate)?.serve_command.clone()?;
-        if candidate.engine != EngineKind::Emulated.id() {
-            return Some(launched);
-        }
-        // The embedded engine is this program, wherever it lay when it ran.
-        match launched.split_once(" emulate ") {
-            Some((_, rest)) => Some(format!("dyno emulate {rest}")),
-            None => Some(launched),
-        }
+        Some(self.launch(candidate)?.to_text())
     }
 
-    /// Environment and argv of that command.
-    pub(super) fn argv(&self, candidate: &Candidate) -> (Vec<(String, String)>, Vec<String>) {
-        let words = split_shell(&self.command(candidate).unwrap_or_default());
-        let is_setting = |w: &String| {
-            w.split_once('=').is_some_and(|(k, _)| {
-                !k.is_empty() && k.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
-            })
-        };
-        let n = words.iter().take_while(|w| is_setting(w)).count();
-        let env = words[..n].iter().filter_map(|w| w.split_once('='));
-        (env.map(|(k, v)| (k.to_owned(), v.to_owned())).collect(), words[n..].to_vec())
+    /// That command as a value, with the files that it reads.
+    pub fn launch(&self, candidate: &Candidate) -> Option<Launch> {
+        let observation = self.observation(candidate)?;
+        observation.serve_command.as_ref()?;
+        let mut launch = observation.launch();
+        if candidate.engine == EngineKind::Emulated
+            && let Some(at) = launch.argv.iter().position(|w| w == "emulate")
+        {
+            // The embedded engine is this program, wherever it lay when it ran.
+            launch.argv.splice(..at, ["dyno".to_owned()]);
+        }
+        Some(launch)
     }
 }

@@ -75,10 +75,13 @@ const REQUEST: &[Key] = &[
     opt("error", Shape::Text),
 ];
 
+const FILE: &[Key] = &[req("path", Shape::Text), req("text", Shape::Text)];
+
 const RECORD: &[Key] = &[
     opt("engine", Shape::OneOf(&["vllm", "sglang", "trtllm", "emulated"])),
     opt("engine_version", Shape::Text),
     opt("serve_command", Shape::Text),
+    opt("files", Shape::List(&Shape::Table(FILE))),
     opt("model", Shape::Text),
     opt("precision", Shape::Text),
     opt("hardware", Shape::Text),

@@ -1,49 +1,10 @@
 //! A record of the interchange format: a scenario, and, when present, its result or failure.
 
 use super::Metrics;
+use crate::launch::{EngineKind, Launch, LaunchFile};
 use crate::workload::WorkloadSpec;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::fmt;
-use std::str::FromStr;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EngineKind {
-    Vllm,
-    Sglang,
-    Trtllm,
-    Emulated,
-}
-
-impl EngineKind {
-    pub const ALL: [EngineKind; 4] =
-        [EngineKind::Vllm, EngineKind::Sglang, EngineKind::Trtllm, EngineKind::Emulated];
-    pub fn id(self) -> &'static str {
-        match self {
-            EngineKind::Vllm => "vllm",
-            EngineKind::Sglang => "sglang",
-            EngineKind::Trtllm => "trtllm",
-            EngineKind::Emulated => "emulated",
-        }
-    }
-}
-
-impl fmt::Display for EngineKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.id())
-    }
-}
-
-impl FromStr for EngineKind {
-    type Err = String;
-    fn from_str(s: &str) -> Result<EngineKind, String> {
-        EngineKind::ALL
-            .into_iter()
-            .find(|e| e.id() == s)
-            .ok_or_else(|| format!("unknown engine `{s}`; known: vllm, sglang, trtllm, emulated"))
-    }
-}
 
 /// One exact request: arrival and lengths, and in an observation its timing.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -79,6 +40,9 @@ pub struct Record {
     pub engine_version: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serve_command: Option<String>,
+    /// Files beside the command that the engine reads when it starts, such as TensorRT-LLM's YAML of options.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<LaunchFile>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,4 +66,30 @@ pub struct Record {
     pub source: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+impl Record {
+    /// The launch that the record speaks of. What `engine`, `engine_version` and `num_gpus` say wins over the command.
+    pub fn launch(&self) -> Launch {
+        let mut launch = self.serve_command.as_deref().map(Launch::parse).unwrap_or_default();
+        if !self.files.is_empty() {
+            launch = launch.with_files(self.files.clone());
+        }
+        launch.engine = self.engine.or(launch.engine);
+        let version = self.engine_version.as_deref().and_then(|v| v.parse().ok());
+        launch.version = version.or(launch.version);
+        launch.num_gpus = self.num_gpus.or(launch.num_gpus);
+        launch
+    }
+
+    /// Sets everything that a launch says: engine, command, files, model and GPUs.
+    pub fn set_launch(&mut self, launch: &Launch) {
+        self.engine = launch.engine;
+        self.serve_command = Some(launch.to_text());
+        self.files.clone_from(&launch.files);
+        self.model.clone_from(&launch.model);
+        self.num_gpus = launch.num_gpus;
+        // The engine's own name of its release says more than the three numbers.
+        self.engine_version = self.engine_version.take().or_else(|| launch.version.map(|v| v.to_string()));
+    }
 }

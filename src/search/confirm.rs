@@ -72,16 +72,17 @@ pub fn confirm(
 mod tests {
     use super::super::fake::FakeEvaluator;
     use super::*;
+    use crate::launch::EngineKind;
     use crate::space::FlagValue;
 
     fn winner() -> Candidate {
-        Candidate::baseline("x").with("a", FlagValue::Int(1))
+        Candidate::baseline(EngineKind::Emulated).with("a", FlagValue::Int(1))
     }
 
     fn compare(sigma: f64, seed: u64, gain: f64) -> (Comparison, usize) {
         let mut ev =
             FakeEvaluator::new(sigma, seed, move |c| Some(if c.flags.is_empty() { 0.0 } else { gain }));
-        let base = Candidate::baseline("x");
+        let base = Candidate::baseline(EngineKind::Emulated);
         let c = confirm(&mut ev, &base, &winner(), &Settings::default()).unwrap().unwrap();
         (c, ev.asked.len())
     }
@@ -96,7 +97,7 @@ mod tests {
     #[test]
     fn the_sides_take_turns_and_share_their_seeds() {
         let mut ev = FakeEvaluator::new(0.001, 1, |_| Some(0.0));
-        let base = Candidate::baseline("x");
+        let base = Candidate::baseline(EngineKind::Emulated);
         confirm(&mut ev, &base, &winner(), &Settings::default()).unwrap();
         let sides: Vec<bool> = ev.asked.iter().map(|a| a.candidate == base).collect();
         assert_eq!(sides[..6], [true, false, false, true, true, false]);
@@ -114,7 +115,7 @@ mod tests {
     #[test]
     fn a_winner_that_fails_gives_no_comparison() {
         let mut ev = FakeEvaluator::new(0.01, 1, |c| c.flags.is_empty().then_some(0.0));
-        let base = Candidate::baseline("x");
+        let base = Candidate::baseline(EngineKind::Emulated);
         assert_eq!(confirm(&mut ev, &base, &winner(), &Settings::default()).unwrap(), None);
     }
 }

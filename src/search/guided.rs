@@ -3,7 +3,6 @@
 
 use super::evaluator::{Ask, Evaluator, Runs, Stage, Stop};
 use super::ledger::{Effect, Ledger};
-use super::one_factor::changed;
 use super::settings::Settings;
 use super::space::{Space, cross_product, singles};
 use super::sweep::{Covered, FLAG_PRICE, Forecaster, Sweep};
@@ -60,7 +59,7 @@ pub fn guided(
     let mut idle = 0;
     while swept.launches.len() < most && idle < PATIENCE {
         let (best, held) = sweep.incumbent(ledger);
-        let level = held.mean - FLAG_PRICE * changed(&best, base).len() as f64;
+        let level = held.mean - FLAG_PRICE * best.changed(base).len() as f64;
         let least = settings.min_gain / 2.0;
         let chosen = sweep.promising(ledger, level, least);
         if swept.launches.is_empty() {
@@ -115,9 +114,9 @@ fn settle(
     let mut best = stripped(ev, sweep, ledger, settings)?;
     let mut proven: Vec<String> = Vec::new();
     loop {
-        let flags = changed(&best, sweep.base);
+        let flags = best.changed(sweep.base);
         let open: Vec<&String> = flags.iter().filter(|f| !proven.contains(f)).collect();
-        let smaller = open.into_iter().map(|f| (f.clone(), without(&best, f, sweep.base)));
+        let smaller = open.into_iter().map(|f| (f.clone(), best.without(f, sweep.base)));
         let smaller: Vec<_> = smaller.filter(|(_, c)| sweep.space.admits(c)).collect();
         let mut smaller: Vec<_> = smaller.into_iter().map(|(f, c)| (f, sweep.belief_of(&c), c)).collect();
         smaller.sort_by(|a, b| b.1.mean.total_cmp(&a.1.mean));
@@ -140,11 +139,11 @@ fn stripped(
 ) -> Result<Candidate, Stop> {
     let (best, held) = sweep.incumbent(ledger);
     let base = sweep.base;
-    let idle = changed(&best, base).into_iter().filter(|f| {
-        let brings = held.mean - sweep.belief_of(&without(&best, f, sweep.base)).mean;
+    let idle = best.changed(base).into_iter().filter(|f| {
+        let brings = held.mean - sweep.belief_of(&best.without(f, sweep.base)).mean;
         brings < settings.min_gain
     });
-    let less = idle.fold(best.clone(), |c, f| without(&c, &f, base));
+    let less = idle.fold(best.clone(), |c, f| c.without(&f, base));
     if less == best || !sweep.space.admits(&less) {
         return Ok(best);
     }
@@ -179,20 +178,11 @@ fn costs(
     Ok(Some(ledger.effect(best, less, settings).is_none_or(worth)))
 }
 
-/// `c` with one flag as in the base.
-pub fn without(c: &Candidate, flag: &str, base: &Candidate) -> Candidate {
-    let mut less = c.clone();
-    match base.flags.get(flag) {
-        Some(v) => less.flags.insert(flag.to_owned(), v.clone()),
-        None => less.flags.remove(flag),
-    };
-    less
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::fake::{FakeEvaluator, FakeSpace};
     use super::*;
+    use crate::launch::EngineKind;
     use crate::space::FlagValue;
 
     fn value(c: &Candidate, flag: &str) -> f64 {
@@ -229,7 +219,7 @@ mod tests {
 
     fn search(factor: f64, seed: u64) -> (Candidate, Swept, usize) {
         let space = FakeSpace::new(&[("async", 1), ("seqs", 4), ("dead", 3), ("dull", 4)]);
-        let base = Candidate::baseline("x");
+        let base = Candidate::baseline(EngineKind::Emulated);
         let settings = Settings::default();
         let mut ev = FakeEvaluator::new(0.004, seed, |c| Some(truth(c)));
         let mut ledger = Ledger::default();
@@ -261,7 +251,7 @@ mod tests {
     #[test]
     fn nothing_to_gain_keeps_the_base() {
         let space = FakeSpace::new(&[("a", 2), ("b", 2)]);
-        let base = Candidate::baseline("x");
+        let base = Candidate::baseline(EngineKind::Emulated);
         let settings = Settings::default();
         let kept = (0..20).filter(|&seed| {
             let mut ev = FakeEvaluator::new(0.005, seed, |_| Some(0.0));

@@ -147,6 +147,7 @@ fn by_repeat(e: &Entry) -> BTreeMap<u32, Vec<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::launch::EngineKind;
     use crate::space::FlagValue;
 
     fn answer(scores: &[(u32, f64)]) -> Answer {
@@ -156,7 +157,7 @@ mod tests {
 
     #[test]
     fn effects_compare_equal_seeds_only() {
-        let base = Candidate::baseline("x");
+        let base = Candidate::baseline(EngineKind::Emulated);
         let flag = base.with("f", FlagValue::Bool(true));
         let mut l = Ledger::default();
         // Repeat 1 is another draw of lengths, far from repeat 0; the flag was measured on repeat 0 alone.

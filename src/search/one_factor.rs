@@ -2,7 +2,6 @@
 //! values together, then the neighbours of what was found.
 
 use super::evaluator::{Ask, Evaluator, Runs, Stage, Stop};
-use super::guided::without;
 use super::ledger::Ledger;
 use super::settings::Settings;
 use super::space::{Space, adjacent, singles};
@@ -91,7 +90,7 @@ pub(super) fn best_by_flag(
         if !e.is_gain() || e.gain.value < settings.min_gain {
             continue;
         }
-        let flag = changed(c, base).join(" ");
+        let flag = c.changed(base).join(" ");
         let better = by_flag.get(&flag).is_none_or(|(_, g)| e.gain.value > *g);
         if better {
             by_flag.insert(flag, (c.clone(), e.gain.value));
@@ -100,21 +99,6 @@ pub(super) fn best_by_flag(
     let mut kept: Vec<_> = by_flag.into_values().collect();
     kept.sort_by(|a, b| b.1.total_cmp(&a.1));
     kept
-}
-
-/// Flags in which `c` differs from `base`.
-pub(super) fn changed(c: &Candidate, base: &Candidate) -> Vec<String> {
-    c.flags.iter().filter(|(k, v)| base.flags.get(*k) != Some(v)).map(|(k, _)| k.clone()).collect()
-}
-
-/// `base` with the changed flags of all of `parts`.
-fn together<'a>(base: &Candidate, parts: impl IntoIterator<Item = &'a Candidate>) -> Candidate {
-    let mut all = base.clone();
-    for p in parts {
-        all.flags.extend(p.flags.clone());
-        all.env.extend(p.env.clone());
-    }
-    all
 }
 
 /// All kept values together; when that is not admitted, fails, or is worse than the best single one, they
@@ -131,7 +115,7 @@ fn combine(
     if kept.len() == 1 {
         return Ok(first.clone());
     }
-    let all = together(base, kept.iter().map(|(c, _)| c));
+    let all = base.together(kept.iter().map(|(c, _)| c));
     ev.expect(Stage::Combine, 1);
     let runs = Runs::primary(0, 1);
     let gain = |ledger: &Ledger, c: &Candidate| ledger.effect(c, base, settings).map(|e| e.gain.value);
@@ -143,7 +127,7 @@ fn combine(
     }
     let mut best = first.clone();
     for (part, _) in &kept[1..] {
-        let grown = together(&best, [part]);
+        let grown = best.together([part]);
         if !space.admits(&grown) {
             continue;
         }
@@ -170,10 +154,10 @@ pub(super) fn neighbours(
 ) -> Result<Candidate, Stop> {
     let mut best = from;
     loop {
-        let flags = changed(&best, base);
+        let flags = best.changed(base);
         let mut around = Vec::new();
         if flags.len() > 1 {
-            around.extend(flags.iter().map(|f| without(&best, f, base)));
+            around.extend(flags.iter().map(|f| best.without(f, base)));
         }
         for knob in space.knobs().iter().filter(|k| flags.contains(&k.flag)) {
             let values = adjacent(knob, &best.flags[&knob.flag]);
@@ -202,7 +186,7 @@ fn step(
     base: &Candidate,
     settings: &Settings,
 ) -> Option<Candidate> {
-    let size = |c: &Candidate| changed(c, base).len();
+    let size = |c: &Candidate| c.changed(base).len();
     // What the flag missing in `c` must bring in company to stay: a quarter of what it brought alone, and
     // no less than what any flag must be worth.
     let owed = |c: &Candidate| {
@@ -224,6 +208,7 @@ fn step(
 mod tests {
     use super::super::fake::{FakeEvaluator, FakeSpace};
     use super::*;
+    use crate::launch::EngineKind;
     use crate::space::FlagValue;
 
     fn value(c: &Candidate, flag: &str) -> i64 {
@@ -234,7 +219,7 @@ mod tests {
     }
 
     fn search(ev: &mut FakeEvaluator, space: &FakeSpace) -> (Candidate, Ledger) {
-        let base = Candidate::baseline("x");
+        let base = Candidate::baseline(EngineKind::Emulated);
         let settings = Settings::default();
         let mut ledger = Ledger::default();
         for launch in 0..2 {

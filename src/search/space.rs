@@ -72,11 +72,12 @@ pub fn adjacent(knob: &Knob, set: &FlagValue) -> Vec<FlagValue> {
 mod tests {
     use super::super::fake::FakeSpace;
     use super::*;
+    use crate::launch::EngineKind;
 
     #[test]
     fn the_product_counts_every_combination_once() {
         let space = FakeSpace::new(&[("a", 2), ("b", 3)]);
-        let base = Candidate::baseline("emulated");
+        let base = Candidate::baseline(EngineKind::Emulated);
         let (all, cut) = cross_product(&space, &base, 1000);
         assert_eq!(all.len(), 3 * 4);
         assert!(!cut && all[0] == base);
@@ -89,7 +90,7 @@ mod tests {
     fn forbidden_combinations_are_left_out() {
         let mut space = FakeSpace::new(&[("a", 1), ("b", 1)]);
         space.forbid = vec![("a".into(), "b".into())];
-        let (all, _) = cross_product(&space, &Candidate::baseline("x"), 100);
+        let (all, _) = cross_product(&space, &Candidate::baseline(EngineKind::Emulated), 100);
         assert_eq!(all.len(), 3);
     }
 

@@ -164,9 +164,10 @@ fn backward(l: &[Vec<f64>], mut y: Vec<f64>) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::launch::EngineKind;
 
     fn flag(name: &str) -> Candidate {
-        Candidate::baseline("x").with(name, FlagValue::Bool(true))
+        Candidate::baseline(EngineKind::Emulated).with(name, FlagValue::Bool(true))
     }
 
     fn surrogate() -> Surrogate {

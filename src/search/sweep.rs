@@ -17,7 +17,6 @@
 //! two in five where the objective hardly differs (an open load below capacity).
 
 use super::ledger::Ledger;
-use super::one_factor::changed;
 use super::settings::Settings;
 use super::space::Space;
 use super::surrogate::{Belief, Doubt, Surrogate};
@@ -107,7 +106,7 @@ impl<'a> Sweep<'a> {
         pool: Vec<Candidate>,
     ) -> Sweep<'a> {
         let entry = |candidate: Candidate| Entry {
-            price: FLAG_PRICE * changed(&candidate, base).len() as f64,
+            price: FLAG_PRICE * candidate.changed(base).len() as f64,
             candidate,
             screened: None,
             simulated: None,
@@ -291,7 +290,7 @@ impl<'a> Sweep<'a> {
             .entries()
             .filter(|e| e.failure.is_none() && e.candidate.engine == self.base.engine)
             .map(|e| (e.candidate.clone(), self.belief(&e.candidate)));
-        let price = |c: &Candidate| FLAG_PRICE * changed(c, self.base).len() as f64;
+        let price = |c: &Candidate| FLAG_PRICE * c.changed(self.base).len() as f64;
         launched
             .max_by(|a, b| (a.1.mean - price(&a.0)).total_cmp(&(b.1.mean - price(&b.0))))
             .unwrap_or_else(|| (self.base.clone(), Belief { mean: 0.0, sd: 0.0 }))
@@ -341,7 +340,7 @@ impl<'a> Sweep<'a> {
 
     /// What fails with the flags of `failed` fails with more of them.
     pub(super) fn rule_out(&mut self, failed: &Candidate) {
-        let set = changed(failed, self.base);
+        let set = failed.changed(self.base);
         for e in &mut self.entries {
             e.out |= set.iter().all(|f| e.candidate.flags.get(f) == failed.flags.get(f));
         }
@@ -386,7 +385,7 @@ fn parts(changes: &[Change]) -> Vec<Vec<Change>> {
 
 /// In what `c` differs from `base`.
 fn changes(c: &Candidate, base: &Candidate) -> Vec<Change> {
-    changed(c, base).into_iter().map(|f| (f.clone(), c.flags[&f].to_string())).collect()
+    c.changed(base).into_iter().map(|f| (f.clone(), c.flags[&f].to_string())).collect()
 }
 
 #[cfg(test)]

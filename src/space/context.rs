@@ -1,9 +1,9 @@
 //! What a candidate is judged against: engine release, hardware, model, load.
 
-use super::candidate::{Candidate, FlagValue};
 use super::expr::{Kind, Term};
-use super::version::Version;
 use crate::hardware::{Hardware, Vendor};
+use crate::launch::Version;
+use crate::launch::{Candidate, FlagValue};
 use crate::model::Model;
 use std::collections::BTreeSet;
 

@@ -12,7 +12,7 @@
 //! A name is a flag (`max-num-seqs`) or a fact (`sm`, `model.moe`, `load.in_flight`). What is not known
 //! makes a comparison unknown, and unknown never refuses anything (three-valued logic).
 
-use super::version::Version;
+use crate::launch::Version;
 use std::fmt;
 
 /// A value of the language.

@@ -1,8 +1,8 @@
 //! One flag of an engine: a self-describing record, a row of `search-spaces/*.toml`.
 
-use super::candidate::FlagValue;
 use super::expr::{Expr, Kind};
-use super::version::Version;
+use crate::launch::FlagValue;
+use crate::launch::Version;
 use serde::{Deserialize, Serialize};
 
 /// Type of a flag's value.

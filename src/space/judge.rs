@@ -1,10 +1,10 @@
 //! Judging candidates: defaults, violations, axes to search, spelling in a release.
 
-use super::candidate::{Candidate, FlagValue};
 use super::context::{Context, term};
 use super::expr::Term;
 use super::flag::{Constraint, Flag, OtherName, Phase, TuneRule};
 use super::{Space, Version};
+use crate::launch::{Candidate, FlagValue};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -156,7 +156,7 @@ impl Space {
         let default = self.default_of(flag, ctx);
         let mut values = rule.values.clone();
         values.extend(rule.times.iter().filter_map(|t| multiple(default.as_ref()?, *t)));
-        let base = Candidate::baseline(&self.engine);
+        let base = Candidate::baseline(self.engine);
         values.retain(|v| {
             let c = base.with(&flag.name, v.clone());
             let useful = flag.useful.as_ref().and_then(|u| u.holds(&|n| self.term_at(n, Some(&c), ctx, 0)));

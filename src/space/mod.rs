@@ -3,37 +3,27 @@
 //! The knowledge is data (`search-spaces/*.toml`); this room reads it, judges candidates by it and turns it
 //! into axes to search.
 
-pub mod candidate;
 mod context;
 pub mod expr;
 mod flag;
 mod judge;
 mod read;
-mod version;
 
-pub use candidate::{Candidate, FlagValue};
+pub use crate::launch::Version;
+pub use crate::launch::{Candidate, FlagValue};
 pub use context::{Context, Load};
 pub use flag::{Choice, Constraint, DefaultRule, Flag, FlagType, OtherName, Phase, Span, TuneRule};
 pub use judge::{Axis, Mismatch, Spelling, Violation};
-pub use version::Version;
 
-use crate::data::nearest::did_you_mean;
 use crate::data::{self, Document};
 use crate::error::{Error, Problem, Result};
+use crate::launch::EngineKind;
 use std::path::Path;
-
-/// The files under `search-spaces/`, compiled in.
-const EMBEDDED: &[(&str, &str)] = &[
-    ("vllm.toml", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/search-spaces/vllm.toml"))),
-    ("sglang.toml", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/search-spaces/sglang.toml"))),
-    ("trtllm.toml", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/search-spaces/trtllm.toml"))),
-    ("emulated.toml", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/search-spaces/emulated.toml"))),
-];
 
 /// The flags of one engine over a range of releases.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Space {
-    pub engine: String,
+    pub engine: EngineKind,
     /// Releases that the table was checked against, both ends included.
     pub oldest: Version,
     pub newest: Version,
@@ -47,20 +37,18 @@ impl Space {
     /// The space of an engine, embedded or from `data_dir/search-spaces/`.
     ///
     /// Errors: no such space; every problem of its file.
-    pub fn load(engine: &str, data_dir: Option<&Path>) -> Result<Space> {
+    pub fn load(engine: EngineKind, data_dir: Option<&Path>) -> Result<Space> {
         let all = Space::load_all(data_dir)?;
-        let known: Vec<String> = all.iter().map(|s| s.engine.clone()).collect();
-        all.into_iter().find(|s| s.engine == engine).ok_or_else(|| {
-            Error::usage(format!("there is no search space for engine `{engine}`"))
-                .hint(did_you_mean(engine, known.iter().map(String::as_str)))
-        })
+        all.into_iter()
+            .find(|s| s.engine == engine)
+            .ok_or_else(|| Error::usage(format!("there is no search space for engine `{engine}`")))
     }
 
     /// Every space; a file of the data directory replaces the embedded one of the same engine.
     ///
     /// Errors: every problem of every file.
     pub fn load_all(data_dir: Option<&Path>) -> Result<Vec<Space>> {
-        let documents = data::documents("search-spaces", EMBEDDED, data_dir)?;
+        let documents = data::documents("search-spaces", data::SEARCH_SPACES, data_dir)?;
         let mut out: Vec<Space> = Vec::new();
         let mut problems = Vec::new();
         for d in &documents {
@@ -94,7 +82,7 @@ impl Space {
 /// Every problem of one search-space file; empty when it is good.
 pub fn check_text(file: &str, text: &str) -> Vec<Problem> {
     let own = Document { file: file.to_owned(), text: text.to_owned(), embedded: false };
-    let embedded = EMBEDDED.iter().map(|(n, t)| Document {
+    let embedded = data::SEARCH_SPACES.iter().map(|(n, t)| Document {
         file: format!("search-spaces/{n}"),
         text: (*t).to_owned(),
         embedded: true,

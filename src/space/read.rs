@@ -7,6 +7,7 @@ use super::{FlagValue, Space, Version};
 use crate::data::schema::{self, Key, Shape, opt, req};
 use crate::data::{self, Document};
 use crate::error::Problem;
+use crate::launch::EngineKind;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -54,7 +55,7 @@ const SPACE: &[Key] = &[
 
 #[derive(Deserialize)]
 struct RawSpace {
-    engine: String,
+    engine: EngineKind,
     oldest: Version,
     newest: Version,
     doc: String,

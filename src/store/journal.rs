@@ -144,6 +144,7 @@ pub fn read_journal(dir: &Path) -> Result<Contents> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::launch::EngineKind;
     use crate::space::Candidate;
     use crate::trial::{Failure, Outcome, TrialSpec};
     use crate::workload::WorkloadSpec;
@@ -153,7 +154,7 @@ pub(crate) mod tests {
     pub(crate) fn line(seq: u32) -> TrialLine {
         let spec = TrialSpec {
             id: format!("{seq:03}-x"),
-            candidate: Candidate::baseline("emulated"),
+            candidate: Candidate::baseline(EngineKind::Emulated),
             model: "m".into(),
             served_model_name: None,
             hardware: "cpu".into(),

@@ -5,9 +5,9 @@ use super::failing::Failing;
 use super::gpu_memory::{FreeMemory, wait_released};
 use super::secrets::{Secrets, api_key};
 use super::{Event, Failure, Observer, TrialSpec};
-use crate::engine::adapter::{conflicts, fixed_value};
 use crate::engine::{Adapter, Class, LaunchPlan, LaunchRequest, adapter};
 use crate::error::Error;
+use crate::launch::{LaunchFile, conflicts, fixed_value};
 use crate::process::{Launch, Lease, Running, free_port, port_free, stop};
 use crate::scenario::EngineKind;
 use crate::telemetry::{EngineClient, LogTail};
@@ -25,6 +25,7 @@ pub(super) struct Launched {
     pub(super) api_key: Option<String>,
     pub(super) argv: Vec<String>,
     pub(super) env: BTreeMap<String, String>,
+    pub(super) files: Vec<LaunchFile>,
     pub(super) started: Instant,
     /// Before the start; empty without a GPU.
     pub(super) free_before: FreeMemory,
@@ -45,16 +46,7 @@ impl Launched {
     pub(super) fn start(spec: &TrialSpec, observer: &dyn Observer) -> Result<Launched, Box<Failure>> {
         let log = Path::new(&spec.dir).join("engine.log");
         let secrets = Secrets::of(spec);
-        let engine: EngineKind = spec.candidate.engine.parse().map_err(|e: String| {
-            Box::new(Failure {
-                class: Class::NotInstalled.id().to_owned(),
-                phase: "start".to_owned(),
-                root_cause: e,
-                hint: "choose one of the engines named".to_owned(),
-                exit: None,
-                log: None,
-            })
-        })?;
+        let engine = spec.candidate.engine;
         let failing = Failing { engine, log: log.clone(), secrets };
         let adapter = adapter(engine);
         std::fs::create_dir_all(&spec.dir)
@@ -141,7 +133,7 @@ fn spawn(
     log: PathBuf,
 ) -> Result<Launched, Box<Failure>> {
     let unwritable = |what: String| failing.of(Class::Unwritable, "start", &what, "");
-    for (path, text) in &plan.files {
+    for LaunchFile { path, text } in &plan.files {
         std::fs::write(path, text).map_err(|e| unwritable(format!("{path}: {e}")))?;
     }
     let key = api_key(spec);
@@ -176,6 +168,7 @@ fn spawn(
         api_key: key,
         argv,
         env: plan.env.clone(),
+        files: plan.files.clone(),
         started,
         free_before,
         tail: LogTail::new(log),

@@ -5,7 +5,7 @@ use super::ready::{Ready, alive};
 use super::{Event, Failure, Measured, Observer, TrialSpec};
 use crate::engine::Class;
 use crate::load::{self, Cancel, LoadResult, Progress, RunOptions, Secret, Target};
-use crate::scenario::{EngineKind, Key, Record, RequestRow};
+use crate::scenario::{Key, Record, RequestRow};
 use crate::telemetry::Sampler;
 use crate::telemetry::sampler::{Deltas, Peaks};
 use crate::workload::{PlannedRequest, WorkloadSpec, generate_run};
@@ -299,13 +299,14 @@ fn observation(
     extra("engine_peak_running", peaks.running);
     extra("engine_peak_waiting", peaks.waiting);
     extra("engine_peak_kv_usage", peaks.kv_usage);
-    let engine: Option<EngineKind> = spec.candidate.engine.parse().ok();
+    let launch = recorded_launch(spec, &ready.facts);
     // Gaps between tokens are in the run's own file; here they would make the record many times larger.
     let rows = result.request_rows().into_iter().map(|r| RequestRow { itl_s: None, ..r }).collect();
     Record {
-        engine,
+        engine: Some(spec.candidate.engine),
         engine_version: ready.facts.version.clone(),
-        serve_command: Some(serve_command(spec, &ready.facts.argv)),
+        serve_command: Some(launch.to_text()),
+        files: launch.files,
         model: Some(spec.model.clone()),
         hardware: Some(spec.hardware.clone()),
         num_gpus: Some(spec.num_gpus),
@@ -317,33 +318,11 @@ fn observation(
     }
 }
 
-/// The command without the address it happened to get, so that equal launches have equal commands.
-fn serve_command(spec: &TrialSpec, argv: &[String]) -> String {
-    let shown = crate::engine::redact::env(&spec.fixed_env);
-    let tuned = crate::engine::redact::env(&spec.candidate.env);
-    let mut words: Vec<String> =
-        shown.iter().chain(&tuned).map(|(k, v)| format!("{k}={}", quoted(v))).collect();
-    let mut skip = false;
-    for arg in argv {
-        if skip {
-            skip = false;
-        } else if arg == "--host" || arg == "--port" {
-            skip = true;
-        } else {
-            words.push(quoted(arg));
-        }
-    }
-    words.join(" ")
-}
-
-/// A word as a shell would take it back.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
+/// The launch without the address it happened to get, so that equal launches have equal commands, and without secrets.
+fn recorded_launch(spec: &TrialSpec, facts: &super::LaunchFacts) -> crate::launch::Launch {
+    let mut env = crate::engine::redact::env(&spec.fixed_env);
+    env.extend(crate::engine::redact::env(&spec.candidate.env));
+    crate::launch::Launch::new(env, facts.argv.clone(), facts.files.clone()).without_address()
 }
 
 /// The whole observation, with every token gap, beside the log; a disk that is full does not lose the run.
@@ -359,14 +338,6 @@ fn keep(spec: &TrialSpec, id: RunId, attempt: u64, observation: &Record, result:
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_quoted_for_a_shell() {
-        assert_eq!(quoted("--a"), "--a");
-        assert_eq!(quoted(r#"{"mode": 3}"#), r#"'{"mode": 3}'"#);
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted(""), "''");
-    }
 
     #[test]
     fn a_late_client_spoils_a_run_only_for_figures_that_decide() {

@@ -138,6 +138,7 @@ fn facts(l: &mut Launched, startup_s: f64) -> LaunchFacts {
     LaunchFacts {
         version: l.client.version().or(said),
         argv: redact::argv(&l.argv),
+        files: l.files.clone(),
         env: redact::env(&l.env),
         startup_s,
         resolved,

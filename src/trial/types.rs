@@ -1,5 +1,6 @@
 //! What goes into a trial and what comes out; plain data, written to `trials.jsonl` line by line.
 
+use crate::launch::LaunchFile;
 use crate::scenario::Record;
 use crate::space::Candidate;
 use crate::workload::WorkloadSpec;
@@ -73,6 +74,9 @@ pub struct LaunchFacts {
     pub version: Option<String>,
     /// The exact command that ran.
     pub argv: Vec<String>,
+    /// Files that the engine read at its start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<LaunchFile>,
     pub env: BTreeMap<String, String>,
     /// Seconds from spawn to ready.
     pub startup_s: f64,

@@ -6,8 +6,7 @@ use super::runner::{Runner, answer, unusable};
 use super::spaces::Spaces;
 use crate::cost::Profile;
 use crate::engine::steps;
-use crate::error::{Error, Result};
-use crate::scenario::EngineKind;
+use crate::error::Result;
 use crate::search::{
     Ask, Comparison, Evaluator, Ledger, Runs, Space, Stage, Stop, confirm, cross_product, guided, one_factor,
     singles,
@@ -123,7 +122,7 @@ impl Campaign<'_> {
             self.runner.evaluate(&ask)?;
         }
         let plan = self.runner.plan;
-        let engine: EngineKind = base.engine.parse().map_err(Error::failed)?;
+        let engine = base.engine;
         let version = version_of(&self.runner.trials, base);
         let mut forecaster = SimForecaster::new(plan, engine, version, self.runner.observed.clone())?;
         let (winner, swept) =
@@ -136,7 +135,7 @@ impl Campaign<'_> {
     /// Launches every engine with its defaults and returns the best one's baseline candidate.
     fn baselines(&mut self, found: &mut Findings) -> Result<Option<Candidate>, Stop> {
         let engines = self.runner.plan.engines.clone();
-        let bases: Vec<Candidate> = engines.iter().map(|e| Candidate::baseline(e.id())).collect();
+        let bases: Vec<Candidate> = engines.iter().map(|e| Candidate::baseline(*e)).collect();
         self.runner.expect(Stage::Baseline, bases.len() + 1);
         for base in &bases {
             self.baseline_launch(found, base, 0)?;
@@ -167,7 +166,7 @@ impl Campaign<'_> {
     /// The probes need no launch of their own where the engine needs no other flags to tell of its steps.
     fn probes_ride_along(&self, base: &Candidate) -> bool {
         let version = version_of(&self.runner.trials, base);
-        let flags = base.engine.parse().ok().and_then(|e| steps::flags(e, version.as_deref()));
+        let flags = steps::flags(base.engine, version.as_deref());
         self.runner.plan.strategy == Strategy::Model && flags.is_none_or(<[&str]>::is_empty)
     }
 
@@ -217,7 +216,7 @@ impl Campaign<'_> {
     }
 
     fn space_of(&self, base: &Candidate) -> Result<Box<dyn Space>> {
-        let engine: EngineKind = base.engine.parse().map_err(Error::failed)?;
+        let engine = base.engine;
         self.spaces.space(engine, version_of(&self.runner.trials, base).as_deref())
     }
 }

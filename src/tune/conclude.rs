@@ -4,7 +4,6 @@ use super::campaign::{Findings, version_of};
 use super::runner::{all_runs, mean_value, runs_of};
 use super::spaces::Spaces;
 use crate::scenario::Key;
-use crate::search::guided::without;
 use crate::search::ledger::Entry;
 use crate::search::{Comparison, Foreseen, Stage, Swept};
 use crate::space::Candidate;
@@ -85,7 +84,7 @@ pub(super) fn ruled(plan: &Plan, swept: &Swept, model: String) -> Ruled {
 
 fn engine_rows(plan: &Plan, trials: &[TrialLine], chosen: Option<&Candidate>) -> Vec<EngineRow> {
     let row = |&engine: &crate::scenario::EngineKind| {
-        let base = Candidate::baseline(engine.id());
+        let base = Candidate::baseline(engine);
         let mine: Vec<&TrialLine> =
             trials.iter().filter(|t| t.stage == Stage::Baseline && t.result.spec.candidate == base).collect();
         let values: Vec<f64> = mine.iter().filter_map(|t| mean_value(&t.result, plan)).collect();
@@ -94,7 +93,7 @@ fn engine_rows(plan: &Plan, trials: &[TrialLine], chosen: Option<&Candidate>) ->
             version: version_of(trials, &base),
             value: (!values.is_empty()).then(|| mean(&values)),
             runs: mine.iter().map(|t| runs_of(&t.result, plan, 0).count() as u32).sum(),
-            chosen: chosen.is_some_and(|c| c.engine == engine.id()),
+            chosen: chosen.is_some_and(|c| c.engine == engine),
             failure: mine.iter().find_map(|t| super::runner::answer(&t.result, plan).failure),
         }
     };
@@ -142,14 +141,9 @@ fn flag_rows(
     (base, winner): (&Candidate, &Candidate),
     spaces: &dyn Spaces,
 ) -> Vec<FlagEffect> {
-    let mechanism =
-        |flag: &str| base.engine.parse().map_or_else(|_| String::new(), |e| spaces.mechanism(e, flag));
-    let extra = |c: &Candidate| -> Vec<(String, crate::space::FlagValue)> {
-        c.flags
-            .iter()
-            .filter(|(k, v)| base.flags.get(*k) != Some(v))
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect()
+    let mechanism = |flag: &str| spaces.mechanism(base.engine, flag);
+    let extra = |c: &Candidate| -> Vec<(String, crate::launch::FlagValue)> {
+        c.changed_from(base).map(|(k, v)| (k.clone(), v.clone())).collect()
     };
     let mut rows = Vec::new();
     for t in tried {
@@ -166,7 +160,7 @@ fn flag_rows(
     }
     for (flag, value) in extra(winner) {
         if !rows.iter().any(|r| r.flag == flag && r.value == value) {
-            let less = without(winner, &flag, base);
+            let less = winner.without(&flag, base);
             let ablated = found.ledger.effect(winner, &less, &plan.settings);
             rows.push(FlagEffect {
                 mechanism: mechanism(&flag),

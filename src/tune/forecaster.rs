@@ -5,9 +5,10 @@ use super::runner::fixed_args;
 use crate::cost::fit::fit_with_steps;
 use crate::cost::steps::StepLog;
 use crate::cost::{Catalogs, Predictor, Profile, Setup};
-use crate::engine::adapter::adapter;
-use crate::engine::{LaunchRequest, resolve};
+use crate::engine::{adapter, resolve_launch};
 use crate::error::Result;
+use crate::launch::Launch;
+use crate::launch::LaunchRequest;
 use crate::scenario::{EngineKind, Record, RequestRow};
 use crate::search::{Forecaster, Objective, Screening, Slo};
 use crate::sim::Demand;
@@ -137,9 +138,9 @@ impl SimForecaster {
         }
     }
 
-    /// The launch of a candidate on a workload, as a scenario.
-    pub fn scenario(&self, candidate: &Candidate, workload: &WorkloadSpec) -> Record {
-        let fixed = fixed_args(&self.plan, self.engine.id());
+    /// The launch of a candidate.
+    fn launch(&self, candidate: &Candidate) -> Launch {
+        let fixed = fixed_args(&self.plan, self.engine);
         let request = LaunchRequest {
             candidate,
             model: &self.plan.model,
@@ -151,30 +152,31 @@ impl SimForecaster {
             port: 8000,
             dir: "",
         };
-        let adapter = adapter(self.engine);
-        let launch = adapter.plan(&request);
-        let program = adapter.programs().first().map_or("dyno emulate".to_owned(), |p| p.join(" "));
-        Record {
-            engine: Some(self.engine),
+        let version = self.version.as_deref().and_then(|v| v.parse().ok());
+        adapter(self.engine).launch(&request, version, None)
+    }
+
+    /// The launch of a candidate on a workload, as a scenario.
+    pub fn scenario(&self, candidate: &Candidate, workload: &WorkloadSpec) -> Record {
+        let mut record = Record {
             engine_version: self.version.clone(),
-            serve_command: Some(format!("{program} {}", launch.args.join(" "))),
-            model: Some(self.plan.model.clone()),
             hardware: Some(self.plan.hardware.clone()),
-            num_gpus: Some(self.plan.num_gpus),
             workload: Some(workload.clone()),
             ..Record::default()
-        }
+        };
+        record.set_launch(&self.launch(candidate));
+        record
     }
 
     /// The candidate on the first workload, made ready.
     fn setup(&mut self, candidate: &Candidate) -> Option<Setup> {
-        let record = self.scenario(candidate, &self.plan.primary().spec);
         if let Some((first, _)) = &self.first {
-            let config = resolve(&record, &first.hardware, &first.model).ok()?;
+            let config = resolve_launch(&self.launch(candidate), None, &first.hardware, &first.model).ok()?;
             if let Some(setup) = first.with_config(config) {
                 return Some(setup);
             }
         }
+        let record = self.scenario(candidate, &self.plan.primary().spec);
         let setup = Setup::new(&record, &self.catalogs).ok()?;
         if self.first.is_none() {
             self.first = Some((setup.clone(), Demand::of(&setup.requests)));
@@ -283,12 +285,26 @@ mod tests {
     #[test]
     fn overlap_is_forecast_to_help_and_equal_configurations_score_alike() {
         let mut f = forecaster();
-        let base = Candidate::baseline("emulated");
+        let base = Candidate::baseline(EngineKind::Emulated);
         let defaults = f.score(&base).unwrap();
         let overlapped = f.score(&base.with("async-scheduling", FlagValue::Bool(true))).unwrap();
         assert!(overlapped > defaults + 0.01, "{defaults} {overlapped}");
         assert_eq!(f.score(&base), Some(defaults));
         assert!(!f.learn(), "nothing was observed");
+    }
+
+    #[test]
+    fn tensorrt_llm_candidates_that_differ_in_a_key_of_the_file_are_forecast_apart() {
+        let mut plan = super::super::tests::plan();
+        plan.workloads[0].spec = WorkloadSpec::random(500, 100, 40, 1);
+        plan.hardware = "h100-sxm-80gb".into();
+        let mut f =
+            SimForecaster::new(&plan, EngineKind::Trtllm, Some("1.2.0".into()), Observed::default()).unwrap();
+        let base = Candidate::baseline(EngineKind::Trtllm);
+        let narrow = base.with("max_batch_size", FlagValue::Int(4));
+        let config = |f: &mut SimForecaster, c: &Candidate| f.setup(c).unwrap().config;
+        assert_eq!(config(&mut f, &narrow).max_num_seqs, 4);
+        assert_ne!(config(&mut f, &base).max_num_seqs, 4);
     }
 
     /// Takes down the first launch that a search asks for, and ends it.
@@ -316,7 +332,7 @@ mod tests {
     /// The launch that a search from the defaults asks for first: the forecasts' best.
     fn first_choice(f: &mut dyn Forecaster, plan: &Plan) -> Candidate {
         let space = PlannedSpaces::new(plan).unwrap().space(EngineKind::Emulated, Some("0.11.0")).unwrap();
-        let base = Candidate::baseline("emulated");
+        let base = Candidate::baseline(EngineKind::Emulated);
         let mut ledger = Ledger::default();
         let samples = (0..3).map(|repeat| Sample { repeat, score: 1.0 }).collect();
         ledger.book(&base, &Answer { samples, failure: None });
@@ -343,7 +359,8 @@ mod tests {
                 let version = Some("0.11.0".into());
                 SimForecaster::new(&plan, EngineKind::Emulated, version, Observed::default()).unwrap()
             };
-            let scenario = make().scenario(&Candidate::baseline("emulated"), &plan.workloads[0].spec);
+            let scenario =
+                make().scenario(&Candidate::baseline(EngineKind::Emulated), &plan.workloads[0].spec);
             let catalogs = Catalogs::load(None).unwrap();
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let shifts: Vec<f64> =
@@ -362,7 +379,7 @@ mod tests {
 
     #[test]
     fn percentiles_and_goodput_are_not_screened_and_promises_are_left_to_the_simulator() {
-        let base = Candidate::baseline("emulated");
+        let base = Candidate::baseline(EngineKind::Emulated);
         let mut f = forecaster();
         let Screening::Value(rough) = f.screen(&base) else { panic!("a batch sent at once is covered") };
         assert!((rough - f.unpunished(&base).unwrap()).abs() < 0.15);

@@ -80,7 +80,7 @@ impl TuneRequest {
             max_trials: self.max_trials,
             max_model_len: self.max_model_len,
             fixed_args: self.fixed_args.clone(),
-            engine_command: self.engine_command.as_deref().map(crate::engine::command::split_shell),
+            engine_command: self.engine_command.as_deref().map(|line| crate::launch::split(line).0),
             only_flags: self.flags.iter().flat_map(|f| split_list(f)).collect(),
             data_dir: self.data_dir.clone(),
             ready_timeout_s: p.duration("--ready-timeout", &self.ready_timeout),

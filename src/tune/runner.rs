@@ -7,6 +7,7 @@ use super::forecaster::{Observed, probes};
 use crate::cost::steps::StepLog;
 use crate::engine::steps;
 use crate::error::Result;
+use crate::launch::EngineKind;
 use crate::search::{Answer, Ask, Covered, Evaluator, FailedLaunch, Sample, Scope, Stage, Stop};
 use crate::space::Candidate;
 use crate::store::{Journal, Line, Plan, TrialLine, Verdict};
@@ -142,8 +143,9 @@ impl<'a> Runner<'a> {
     /// The probes run in a launch of their own, which also tells of its steps where the engine can: its runs are
     /// compared with no candidate's.
     fn launch_args(&self, ask: &Ask) -> Vec<String> {
-        let mut args = fixed_args(self.plan, &ask.candidate.engine);
-        if let (Scope::Probes, Ok(engine)) = (ask.runs.scope, ask.candidate.engine.parse()) {
+        let engine = ask.candidate.engine;
+        let mut args = fixed_args(self.plan, engine);
+        if ask.runs.scope == Scope::Probes {
             let version = super::campaign::version_of(&self.trials, &ask.candidate);
             let flags = steps::flags(engine, version.as_deref()).unwrap_or_default();
             args.extend(
@@ -159,7 +161,8 @@ impl<'a> Runner<'a> {
     /// What the launch told of its steps, from its log.
     fn learn_steps(&self, line: &TrialLine) {
         let launch = all_runs(&line.result).first().map(|m| m.observation.clone());
-        let (Some(launch), Ok(engine)) = (launch, line.result.spec.candidate.engine.parse()) else { return };
+        let Some(launch) = launch else { return };
+        let engine = line.result.spec.candidate.engine;
         let log = self.dir.join("trials").join(&line.result.spec.id).join("engine.log");
         // Without its log (a record that was copied alone) the observations still stand.
         let Ok(text) = std::fs::read(&log) else { return };
@@ -286,10 +289,10 @@ pub fn unusable(result: &TrialResult) -> Option<FailedLaunch> {
 }
 
 /// Flags of every launch of one engine: those passed through, and the length limit under its name there.
-pub fn fixed_args(plan: &Plan, engine: &str) -> Vec<String> {
+pub fn fixed_args(plan: &Plan, engine: EngineKind) -> Vec<String> {
     let mut args = plan.fixed_args.clone();
-    if let (Some(len), Ok(kind)) = (plan.max_model_len, engine.parse()) {
-        let flag = crate::engine::adapter::adapter(kind).max_model_len_flag();
+    if let Some(len) = plan.max_model_len {
+        let flag = crate::engine::adapter(engine).max_model_len_flag();
         args.extend([flag.to_owned(), len.to_string()]);
     }
     args

@@ -2,13 +2,13 @@
 
 use super::runner::fixed_args;
 use crate::engine::adapter;
-use crate::engine::command::ServeCommand;
 use crate::error::Result;
 use crate::hardware::{self, Hardware};
+use crate::launch::fixed_candidate;
 use crate::model::{self, Model};
 use crate::scenario::EngineKind;
 use crate::search::{self, Knob};
-use crate::space::{Candidate, Context, FlagValue, Load, Space, Version};
+use crate::space::{Candidate, Context, Load, Space, Version};
 use crate::store::Plan;
 use crate::trial;
 use crate::workload::{self, WorkloadSpec};
@@ -54,13 +54,13 @@ impl PlannedSpaces {
     }
 
     fn table(&self, engine: EngineKind) -> Option<&Space> {
-        self.tables.iter().find(|s| s.engine == engine.id())
+        self.tables.iter().find(|s| s.engine == engine)
     }
 }
 
 impl Spaces for PlannedSpaces {
     fn space(&self, engine: EngineKind, version: Option<&str>) -> Result<Box<dyn search::Space>> {
-        let table = Space::load(engine.id(), self.plan.data_dir.as_deref().map(Path::new))?;
+        let table = Space::load(engine, self.plan.data_dir.as_deref().map(Path::new))?;
         let mut space = EngineSpace {
             table,
             hardware: self.hardware.clone(),
@@ -68,7 +68,7 @@ impl Spaces for PlannedSpaces {
             num_gpus: self.plan.num_gpus,
             version: version.and_then(|v| v.parse().ok()),
             load: self.load,
-            fixed: fixed_candidate(engine, &fixed_args(&self.plan, engine.id())),
+            fixed: fixed_candidate(engine, &fixed_args(&self.plan, engine)),
             installed: installed_flags(engine, self.plan.engine_command.as_deref()),
             knobs: Vec::new(),
         };
@@ -139,28 +139,6 @@ fn installed_flags(engine: EngineKind, program: Option<&[String]>) -> Option<BTr
     Some(found.help?.flags.into_keys().collect())
 }
 
-/// The flags that every launch carries, as a candidate.
-fn fixed_candidate(engine: EngineKind, args: &[String]) -> Candidate {
-    let mut c = Candidate::baseline(engine.id());
-    for (name, value) in ServeCommand::from_argv(args).flags {
-        let (name, value) = match (value, name.strip_prefix("no-")) {
-            (None, Some(positive)) => (positive.to_owned(), FlagValue::Bool(false)),
-            (None, None) => (name, FlagValue::Bool(true)),
-            (Some(text), _) => (name, typed(text)),
-        };
-        c.flags.insert(name, value);
-    }
-    c
-}
-
-fn typed(text: String) -> FlagValue {
-    match (text.parse::<i64>(), text.parse::<f64>()) {
-        (Ok(i), _) => FlagValue::Int(i),
-        (_, Ok(x)) => FlagValue::Float(x),
-        _ => FlagValue::Text(text),
-    }
-}
-
 struct EngineSpace {
     table: Space,
     hardware: Hardware,
@@ -214,13 +192,5 @@ mod tests {
         assert!(flags.contains(&"async-scheduling"), "{flags:?}");
         let fixed = planned(&["--async-scheduling"]);
         assert!(!fixed.knobs().iter().any(|k| k.flag == "async-scheduling"));
-    }
-
-    #[test]
-    fn words_of_a_command_line_become_a_candidate() {
-        let args =
-            ["--max-num-seqs", "64", "--no-enable-prefix-caching", "--dtype=auto", "--async-scheduling"];
-        let c = fixed_candidate(EngineKind::Vllm, &args.map(str::to_owned));
-        assert_eq!(c.label(), "--async-scheduling --dtype auto --no-enable-prefix-caching --max-num-seqs 64");
     }
 }

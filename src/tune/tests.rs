@@ -66,7 +66,7 @@ impl Launcher for Fake {
             return Err(Error::failed("cut short"));
         }
         self.launches.push(spec.id.clone());
-        let vllm_only = spec.candidate.engine != "emulated";
+        let vllm_only = spec.candidate.engine != EngineKind::Emulated;
         let outcome = if self.broken || vllm_only {
             failure("out-of-memory-weights")
         } else if spec.candidate.flags.get("max-num-seqs") == Some(&FlagValue::Int(4096)) {
@@ -302,6 +302,6 @@ fn a_budget_of_trials_keeps_room_for_the_confirmation() {
 #[test]
 fn the_candidate_and_fixed_flags_reach_the_launch() {
     let p = Plan { fixed_args: vec!["--x".into()], max_model_len: Some(99), ..plan() };
-    assert_eq!(runner::fixed_args(&p, "vllm"), ["--x", "--max-model-len", "99"]);
-    assert_eq!(runner::fixed_args(&p, "sglang"), ["--x", "--context-length", "99"]);
+    assert_eq!(runner::fixed_args(&p, EngineKind::Vllm), ["--x", "--max-model-len", "99"]);
+    assert_eq!(runner::fixed_args(&p, EngineKind::Sglang), ["--x", "--context-length", "99"]);
 }

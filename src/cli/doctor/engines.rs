@@ -111,7 +111,7 @@ pub(super) fn findings(
 ) -> Result<Vec<Finding>> {
     let mut out = Vec::new();
     for kind in [EngineKind::Vllm, EngineKind::Sglang, EngineKind::Trtllm] {
-        let space = Space::load(kind.id(), data_dir)?;
+        let space = Space::load(kind, data_dir)?;
         let own: Vec<&Installed> = installed.iter().filter(|i| i.engine == kind).collect();
         if own.is_empty() {
             out.push(
@@ -144,7 +144,7 @@ pub(super) fn ask(known: &[Installed], data_dir: Option<&Path>) -> Result<Vec<Fi
             let bin = i.prefix.join("bin").canonicalize().ok();
             i.engine == kind && bin.is_some_and(|b| program.as_ref().is_some_and(|p| p.starts_with(b)))
         };
-        let space = Space::load(kind.id(), data_dir)?;
+        let space = Space::load(kind, data_dir)?;
         let release = known.iter().find(of_program).and_then(|i| i.version.parse::<Version>().ok());
         let names: BTreeSet<String> = help.flags.into_keys().collect();
         let differ = space.mismatches(release.unwrap_or(space.newest), &names);
@@ -258,7 +258,7 @@ mod tests {
             prefix: PathBuf::from("/nowhere"),
             with: Vec::new(),
         };
-        let said = one(&i, &Space::load("vllm", None).unwrap());
+        let said = one(&i, &Space::load(EngineKind::Vllm, None).unwrap());
         assert!(said.iter().any(|f| f.text.contains("outside the releases known")));
     }
 

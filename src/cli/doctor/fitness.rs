@@ -4,11 +4,11 @@
 use super::engines::Installed;
 use super::{Finding, Level};
 use crate::cost::memory::{MemoryEstimate, estimate};
-use crate::engine::resolve_argv;
+use crate::engine::resolve_launch;
 use crate::error::Result;
 use crate::hardware::Hardware;
+use crate::launch::{EngineKind, Launch};
 use crate::model::Model;
-use crate::scenario::EngineKind;
 use crate::space::{Context, Space};
 use crate::units::Bytes;
 use std::path::Path;
@@ -36,7 +36,7 @@ pub(super) fn findings(
         ),
     )];
     for kind in [EngineKind::Vllm, EngineKind::Sglang, EngineKind::Trtllm] {
-        let space = Space::load(kind.id(), data_dir)?;
+        let space = Space::load(kind, data_dir)?;
         let version = installed.iter().find(|i| i.engine == kind).map(|i| i.version.clone());
         let ctx = Context {
             version: version.as_deref().and_then(|v| v.parse().ok()),
@@ -105,7 +105,9 @@ fn config(
     tp: u32,
     max_model_len: Option<u32>,
 ) -> crate::engine::EngineConfig {
-    let mut c = resolve_argv(kind, version, &[], hardware, model);
+    let version = version.and_then(|v| v.parse().ok());
+    let launch = Launch { engine: Some(kind), version, ..Launch::default() };
+    let mut c = resolve_launch(&launch, None, hardware, model).expect("the engine is named");
     c.tensor_parallel = tp;
     c.max_model_len = max_model_len.unwrap_or(c.max_model_len);
     c

@@ -9,6 +9,7 @@ use crate::capacity::{Axis, Forecast};
 use crate::cost::{Catalogs, Predictor};
 use crate::engine::config_facts;
 use crate::error::{Error, Result};
+use crate::launch::Launch;
 use crate::scenario::{EngineKind, Key, Record};
 use crate::telemetry::EngineClient;
 use clap::Args;
@@ -97,10 +98,10 @@ fn scenario(
     let engine = args.server.engine.unwrap_or(EngineKind::Vllm);
     let command = match (&args.expect.serve_command, args.server.command.is_empty()) {
         (Some(command), _) => Some(command.clone()),
-        (None, false) => Some(args.server.command.join(" ")),
+        (None, false) => Some(Launch::from_argv(&args.server.command).to_text()),
         (None, true) => None,
     };
-    let said = command.as_deref().map(crate::engine::ServeCommand::parse).and_then(|c| c.model);
+    let said = command.as_deref().map(Launch::parse).and_then(|c| c.model);
     let names: Vec<String> = [
         args.expect.predict_model.clone(),
         said,

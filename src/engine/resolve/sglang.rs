@@ -1,9 +1,10 @@
 //! Defaults and flags of `sglang.launch_server`.
 
-use super::{EngineConfig, ServeCommand, device_memory};
+use super::{EngineConfig, device_memory};
 use crate::hardware::Hardware;
+use crate::launch::{Launch, Version};
 
-pub(super) fn apply(c: &mut EngineConfig, command: &ServeCommand, hw: &Hardware) {
+pub(super) fn apply(c: &mut EngineConfig, command: &Launch, hw: &Hardware) {
     let gib = device_memory(hw).gib();
     let (chunk, graph) = tier(gib, c.tensor_parallel, c.version);
     let chunk = command.text(&["chunked-prefill-size"]).map_or(i64::from(chunk), |t| t.parse().unwrap_or(-1));
@@ -33,7 +34,7 @@ pub(super) fn apply(c: &mut EngineConfig, command: &ServeCommand, hw: &Hardware)
 }
 
 /// (`chunked_prefill_size`, largest decode graph) by device memory.
-fn tier(gib: f64, tp: u32, version: (u32, u32, u32)) -> (u32, u32) {
+fn tier(gib: f64, tp: u32, version: Version) -> (u32, u32) {
     let wide = tp >= 4;
     let pick = |narrow, wide_value| if wide { wide_value } else { narrow };
     let new = version >= (0, 5, 20);

@@ -1,10 +1,11 @@
 //! Defaults and flags of `vllm serve` (V1 engine).
 
-use super::{EngineConfig, ServeCommand, device_memory};
+use super::{EngineConfig, device_memory};
 use crate::hardware::{Hardware, Vendor};
+use crate::launch::{Launch, Version};
 use crate::model::Model;
 
-pub(super) fn apply(c: &mut EngineConfig, command: &ServeCommand, hw: &Hardware, model: &Model) {
+pub(super) fn apply(c: &mut EngineConfig, command: &Launch, hw: &Hardware, model: &Model) {
     let (tokens, seqs) = batch_defaults(c.version, hw, c.tensor_parallel * c.pipeline_parallel);
     let factor = if command.text(&["performance-mode"]) == Some("throughput") { 2 } else { 1 };
     c.max_model_len = command.integer(&["max-model-len"]).unwrap_or(model.max_position);
@@ -34,7 +35,7 @@ pub(super) fn apply(c: &mut EngineConfig, command: &ServeCommand, hw: &Hardware,
 }
 
 /// (`max_num_batched_tokens`, `max_num_seqs`) of the API server without flags.
-fn batch_defaults(version: (u32, u32, u32), hw: &Hardware, world: u32) -> (u32, u32) {
+fn batch_defaults(version: Version, hw: &Hardware, world: u32) -> (u32, u32) {
     let gib = device_memory(hw).gib();
     let is_a100 = hw.id.contains("a100") || hw.name.to_ascii_lowercase().contains("a100");
     match hw.vendor {
@@ -46,7 +47,7 @@ fn batch_defaults(version: (u32, u32, u32), hw: &Hardware, world: u32) -> (u32, 
 }
 
 /// Largest captured batch: min(2 × max_num_seqs, 512), more on compute capability 10.x and for gpt-oss.
-fn graph_limit(c: &EngineConfig, command: &ServeCommand, hw: &Hardware, model: &Model) -> u32 {
+fn graph_limit(c: &EngineConfig, command: &Launch, hw: &Hardware, model: &Model) -> u32 {
     let level_zero = matches!(command.text(&["O", "optimization-level"]), Some("0"));
     let eager = command.switch(&["enforce-eager"]).unwrap_or(false) || level_zero || hw.vendor == Vendor::Cpu;
     if eager {

@@ -2,6 +2,7 @@
 
 use super::super::fake::FakeSpace;
 use super::*;
+use crate::launch::EngineKind;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -74,7 +75,9 @@ impl Forecaster for Model {
             return Screening::Refused;
         }
         let id = c.id();
-        let mut rng = ChaCha8Rng::seed_from_u64(id.bytes().fold(0, |h, b| h * 31 + u64::from(b)));
+        let mut rng = ChaCha8Rng::seed_from_u64(
+            id.bytes().fold(0, |h, b| u64::wrapping_add(h.wrapping_mul(31), b.into())),
+        );
         Screening::Value(
             1.0 + (1.0 + self.off) * self.gain(c, Some(2)) + rng.random_range(-1.0..=1.0) * self.scatter,
         )
@@ -86,7 +89,7 @@ impl Forecaster for Model {
 
 fn choice(model: &mut Model, level: f64) -> (Candidate, f64, Covered) {
     let space = FakeSpace::new(&FLAGS);
-    let base = Candidate::baseline("x");
+    let base = Candidate::baseline(EngineKind::Emulated);
     let (pool, _) = super::super::space::cross_product(&space, &base, 5000);
     // What the screen knows to be refused the simulator would not refuse here: leave it out of both.
     let refused = |c: &Candidate| Model::levels(c)[0] == 3 && Model::levels(c)[1] == 4;

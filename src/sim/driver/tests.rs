@@ -47,7 +47,7 @@ impl StepTime for Affine {
 
 fn config() -> EngineConfig {
     EngineConfig {
-        version: (0, 19, 0),
+        version: (0, 19, 0).into(),
         max_num_seqs: 16,
         max_num_batched_tokens: 128,
         max_model_len: 4096,
@@ -168,7 +168,7 @@ fn setting() -> impl Strategy<Value = (EngineConfig, KvLayout, SimOptions)> {
             c.mixed_chunk = long > 0;
             c.reserve_output = reserve;
             if kind == EngineKind::Sglang && caching {
-                c.version = (0, 5, 23);
+                c.version = (0, 5, 23).into();
             }
             c.max_num_batched_tokens = budget;
             if seqs % 3 == 0 {

@@ -225,7 +225,7 @@ type Line = (u32, u32, u32, u32, u64);
 /// Our scheduler under the same load, in the same record.
 fn replay(r: &Recorded) -> (Vec<Line>, u64) {
     let config = EngineConfig {
-        version: (0, 32, 0),
+        version: (0, 32, 0).into(),
         max_num_seqs: r.seqs,
         max_num_batched_tokens: r.budget,
         chunk_tokens: r.long,

@@ -1,5 +1,6 @@
 //! A candidate: one engine with the flags and environment that differ from its defaults.
 
+use super::EngineKind;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -29,8 +30,7 @@ impl fmt::Display for FlagValue {
 /// Flags by name without the dashes (`max-num-seqs`), sorted, so that equal candidates have equal ids.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
-    /// Engine id: vllm, sglang, trtllm, emulated.
-    pub engine: String,
+    pub engine: EngineKind,
     #[serde(default)]
     pub flags: BTreeMap<String, FlagValue>,
     #[serde(default)]
@@ -39,8 +39,8 @@ pub struct Candidate {
 
 impl Candidate {
     /// The engine with its defaults.
-    pub fn baseline(engine: impl Into<String>) -> Candidate {
-        Candidate { engine: engine.into(), flags: BTreeMap::new(), env: BTreeMap::new() }
+    pub fn baseline(engine: EngineKind) -> Candidate {
+        Candidate { engine, flags: BTreeMap::new(), env: BTreeMap::new() }
     }
 
     /// This candidate with one flag set.
@@ -48,6 +48,39 @@ impl Candidate {
         let mut c = self.clone();
         c.flags.insert(flag.to_owned(), value);
         c
+    }
+
+    /// The flags in which this candidate differs from `base`, with their values here.
+    pub fn changed_from<'a>(
+        &'a self,
+        base: &'a Candidate,
+    ) -> impl Iterator<Item = (&'a String, &'a FlagValue)> {
+        self.flags.iter().filter(|(name, value)| base.flags.get(*name) != Some(value))
+    }
+
+    /// The names of those flags.
+    pub fn changed(&self, base: &Candidate) -> Vec<String> {
+        self.changed_from(base).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// This candidate with the flags and environment of all of `parts` on top.
+    pub fn together<'a>(&self, parts: impl IntoIterator<Item = &'a Candidate>) -> Candidate {
+        let mut all = self.clone();
+        for part in parts {
+            all.flags.extend(part.flags.clone());
+            all.env.extend(part.env.clone());
+        }
+        all
+    }
+
+    /// This candidate with one flag as in `base`.
+    pub fn without(&self, flag: &str, base: &Candidate) -> Candidate {
+        let mut less = self.clone();
+        match base.flags.get(flag) {
+            Some(value) => less.flags.insert(flag.to_owned(), value.clone()),
+            None => less.flags.remove(flag),
+        };
+        less
     }
 
     /// Canonical id: engine and the first 10 hex digits of the SHA-256 of the canonical JSON.
@@ -79,11 +112,29 @@ mod tests {
 
     #[test]
     fn equal_candidates_have_equal_ids_whatever_the_order() {
-        let base = Candidate::baseline("vllm");
+        let base = Candidate::baseline(EngineKind::Vllm);
         let a = base.with("a", FlagValue::Int(1)).with("b", FlagValue::Bool(false));
         let b = base.with("b", FlagValue::Bool(false)).with("a", FlagValue::Int(1));
         assert_eq!(a.id(), b.id());
         assert_ne!(a.id(), base.id());
         assert_eq!(a.label(), "--a 1 --no-b");
+    }
+
+    #[test]
+    fn candidates_are_compared_joined_and_reduced_by_flag() {
+        let base = Candidate::baseline(EngineKind::Vllm).with("a", FlagValue::Int(1));
+        let ab = base.with("a", FlagValue::Int(2)).with("b", FlagValue::Bool(true));
+        let changed: Vec<&str> = ab.changed_from(&base).map(|(name, _)| name.as_str()).collect();
+        assert_eq!(changed, ["a", "b"]);
+        assert_eq!(ab.without("a", &base).without("b", &base), base);
+        let parts = [base.with("a", FlagValue::Int(2)), base.with("b", FlagValue::Bool(true))];
+        assert_eq!(
+            base.together([&parts[0]])
+                .together([&Candidate { flags: parts[1].flags.clone(), ..base.clone() }])
+                .label(),
+            "--a 1 --b"
+        );
+        let json = serde_json::to_string(&base).unwrap();
+        assert!(json.starts_with(r#"{"engine":"vllm","#), "{json}");
     }
 }

@@ -1,0 +1,317 @@
+//! A launch: engine, release, model, GPUs, flags, files and environment.
+
+use super::{EngineKind, Version, words, yaml};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+/// A file that the engine reads when it starts, such as a YAML of options.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LaunchFile {
+    /// The path by which the command names it.
+    pub path: String,
+    /// The whole content.
+    pub text: String,
+}
+
+/// One launch of an engine, as a value.
+///
+/// `flags` is derived from `argv` and `files` when the value is made. Flag names are normalised: no dashes in front,
+/// `-` inside, aliases kept as written (`tensor-parallel-size`, `tp`, `tp-size` stay distinct; lookups name all of
+/// them). Keys of a file of options stand among the flags, nested keys joined by dots.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Launch {
+    pub engine: Option<EngineKind>,
+    pub version: Option<Version>,
+    pub model: Option<String>,
+    /// GPUs that are at hand; `None` when nothing said so.
+    pub num_gpus: Option<u32>,
+    pub env: BTreeMap<String, String>,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    pub files: Vec<LaunchFile>,
+    /// In order of appearance, the keys of files first; a switch has no value.
+    pub flags: Vec<(String, Option<String>)>,
+    /// What could not be read of the command or its files; to be told to the user.
+    pub problems: Vec<String>,
+}
+
+impl Launch {
+    /// A launch of words `program… [positional model] [flags]` with its environment and files.
+    pub fn new(env: BTreeMap<String, String>, argv: Vec<String>, files: Vec<LaunchFile>) -> Launch {
+        let mut launch = Launch { env, argv, files, ..Launch::default() };
+        launch.read_words();
+        launch
+    }
+
+    /// Takes apart one line as a shell would (quotes and backslashes, no expansion).
+    ///
+    /// The files that the command names are not opened here: see [`Launch::with_files`].
+    pub fn parse(line: &str) -> Launch {
+        let (words, closed) = words::split(line);
+        let mut launch = Launch::from_argv(&words);
+        if !closed {
+            launch
+                .problems
+                .push("the command has a quote that never closes; it was split at its blanks".into());
+        }
+        launch
+    }
+
+    /// Takes apart words: `[NAME=value]… program… [positional model] [flags]`.
+    pub fn from_argv<S: AsRef<str>>(words: &[S]) -> Launch {
+        let set = words.iter().map_while(|w| env_assignment(w.as_ref()));
+        let env: BTreeMap<String, String> = set.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+        let settings = words.iter().take_while(|w| env_assignment(w.as_ref()).is_some()).count();
+        Launch::new(env, words[settings..].iter().map(|w| w.as_ref().to_owned()).collect(), Vec::new())
+    }
+
+    /// The same launch with the files that stand beside its command.
+    pub fn with_files(self, files: Vec<LaunchFile>) -> Launch {
+        let read = Launch::new(self.env, self.argv, files);
+        Launch { version: self.version, num_gpus: self.num_gpus, ..read }
+    }
+
+    /// One line for a shell: `NAME=value … program … flags`, every word quoted where it must be.
+    /// [`Launch::parse`] gives the same environment and words again.
+    pub fn to_text(&self) -> String {
+        let env = self.env.iter().map(|(name, value)| format!("{name}={}", words::quote(value)));
+        env.chain(self.argv.iter().map(|w| words::quote(w))).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The launch without the address that it happened to get, so that equal launches have equal text.
+    pub fn without_address(mut self) -> Launch {
+        let mut words = std::mem::take(&mut self.argv).into_iter();
+        while let Some(word) = words.next() {
+            if word == "--host" || word == "--port" {
+                words.next();
+            } else {
+                self.argv.push(word);
+            }
+        }
+        self.flags.retain(|(name, _)| name != "host" && name != "port");
+        self
+    }
+
+    /// Sets engine, model and flags by the words and files.
+    fn read_words(&mut self) {
+        let mut positional: Vec<&str> = Vec::new();
+        let program: Vec<&str> =
+            self.argv.iter().map(String::as_str).take_while(|w| !is_flag(w) || *w == "-m").collect();
+        self.engine = engine_of(&program);
+        let mut given = Vec::new();
+        let mut i = 0;
+        while i < self.argv.len() {
+            let w = self.argv[i].as_str();
+            if is_flag(w) && !(w == "-m" && positional.last().is_some_and(|p| p.contains("python"))) {
+                i += read_flag(self.engine, &self.argv[i..], &mut given);
+            } else {
+                if w != "-m" {
+                    positional.push(w);
+                }
+                i += 1;
+            }
+        }
+        self.engine = engine_of(&positional);
+        let model = positional.iter().copied().find(|p| !is_program_word(p)).map(str::to_owned);
+        self.flags = self.file_flags(&given);
+        self.flags.append(&mut given);
+        let named = self.text(&["model-path", "model"]).map(str::to_owned);
+        self.model = named.or(model);
+        // The embedded engine names the release that it emulates among its flags.
+        self.version = self.text(&["emulate-version"]).and_then(|v| Version::from_str(v).ok());
+    }
+
+    /// The keys of the files that the command names and that are at hand.
+    fn file_flags(&mut self, given: &[(String, Option<String>)]) -> Vec<(String, Option<String>)> {
+        let mut out = Vec::new();
+        for (name, value) in given {
+            let Some(path) = value.as_ref().filter(|_| yaml::FILE_FLAGS.contains(&name.as_str())) else {
+                continue;
+            };
+            match self.files.iter().find(|f| f.path == *path) {
+                Some(file) => {
+                    let (mut flags, problem) = yaml::flags(file);
+                    out.append(&mut flags);
+                    self.problems.extend(problem);
+                }
+                None => self
+                    .problems
+                    .push(format!("--{name} {path}: this file was not read, its options are not known")),
+            }
+        }
+        out
+    }
+
+    /// The last value given under any of these names.
+    pub fn text(&self, names: &[&str]) -> Option<&str> {
+        self.flags.iter().rev().find(|(n, _)| names.contains(&n.as_str())).and_then(|(_, v)| v.as_deref())
+    }
+
+    /// A number; engines accept `8k` = 8000 and `8K` = 8192.
+    pub fn number(&self, names: &[&str]) -> Option<f64> {
+        let t = self.text(names)?;
+        let (digits, factor) = match t.char_indices().last()? {
+            (i, 'k') => (&t[..i], 1e3),
+            (i, 'K') => (&t[..i], 1024.0),
+            (i, 'm') => (&t[..i], 1e6),
+            (i, 'M') => (&t[..i], 1048576.0),
+            _ => (t, 1.0),
+        };
+        digits.parse::<f64>().ok().map(|n| n * factor)
+    }
+
+    /// A whole number.
+    pub fn integer(&self, names: &[&str]) -> Option<u32> {
+        self.number(names).filter(|n| *n >= 0.0 && *n < 4e9).map(|n| n as u32)
+    }
+
+    /// `--x` true, `--no-x` false, `--x=false` false; the last one given wins.
+    pub fn switch(&self, names: &[&str]) -> Option<bool> {
+        self.flags.iter().rev().find_map(|(n, v)| {
+            if names.contains(&n.as_str()) {
+                Some(!matches!(v.as_deref(), Some("false" | "False" | "0" | "no" | "off")))
+            } else if n.strip_prefix("no-").is_some_and(|n| names.contains(&n)) {
+                Some(false)
+            } else {
+                None
+            }
+        })
+    }
+}
+
+fn normal(name: &str) -> String {
+    name.replace('_', "-")
+}
+
+/// A word is a flag when it starts with a dash and is not a negative number.
+fn is_flag(w: &str) -> bool {
+    w.starts_with('-') && w.len() > 1 && w.parse::<f64>().is_err()
+}
+
+/// Reads the flag at the front of `words` with its value; returns how many words it took.
+fn read_flag(engine: Option<EngineKind>, words: &[String], out: &mut Vec<(String, Option<String>)>) -> usize {
+    let name = words[0].trim_start_matches('-');
+    if let Some((name, value)) = name.split_once('=') {
+        out.push((normal(name), Some(value.to_owned())));
+        return 1;
+    }
+    let name = normal(name);
+    let Some(first) = words.get(1).filter(|v| !is_flag(v) && super::switches::takes_value(engine, &name))
+    else {
+        out.push((name, None));
+        return 1;
+    };
+    // A list of numbers is several words of one value: `--cuda-graph-sizes 1 2 4`.
+    let is_number = |w: &&String| w.parse::<i64>().is_ok();
+    let more = if is_number(&first) { words[2..].iter().take_while(is_number).count() } else { 0 };
+    out.push((name, Some(words[1..2 + more].join(" "))));
+    2 + more
+}
+
+fn env_assignment(w: &str) -> Option<(&str, &str)> {
+    let (name, value) = w.split_once('=')?;
+    let ok = !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    ok.then_some((name, value))
+}
+
+fn is_program_word(w: &str) -> bool {
+    let base = w.rsplit('/').next().unwrap_or(w);
+    base.starts_with("python")
+        || [
+            "vllm",
+            "serve",
+            "trtllm-serve",
+            "sglang",
+            "env",
+            "dyno",
+            "emulate",
+            "mpirun",
+            "trtllm-llmapi-launch",
+        ]
+        .contains(&base)
+        || w.starts_with("vllm.entrypoints")
+        || w.starts_with("sglang.")
+}
+
+fn engine_of(positional: &[&str]) -> Option<EngineKind> {
+    positional.iter().find_map(|w| {
+        let base = w.rsplit('/').next().unwrap_or(w);
+        if base.starts_with("trtllm-serve") {
+            Some(EngineKind::Trtllm)
+        } else if base.starts_with("sglang") {
+            Some(EngineKind::Sglang)
+        } else if base == "dyno" {
+            Some(EngineKind::Emulated)
+        } else if base == "vllm" || base.starts_with("vllm.entrypoints") {
+            Some(EngineKind::Vllm)
+        } else {
+            None
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_a_flag_is_read() {
+        let c = Launch::parse(
+            "VLLM_ATTENTION_BACKEND=FLASHINFER vllm serve openai/gpt-oss-120b -tp 2 --max_num_seqs=128 \
+             --no-enable-prefix-caching --max-num-batched-tokens 8k --async-scheduling",
+        );
+        assert_eq!(c.engine, Some(EngineKind::Vllm));
+        assert_eq!(c.model.as_deref(), Some("openai/gpt-oss-120b"));
+        assert_eq!(c.env["VLLM_ATTENTION_BACKEND"], "FLASHINFER");
+        assert_eq!(c.integer(&["tensor-parallel-size", "tp"]), Some(2));
+        assert_eq!(c.integer(&["max-num-seqs"]), Some(128));
+        assert_eq!(c.switch(&["enable-prefix-caching"]), Some(false));
+        assert_eq!(c.integer(&["max-num-batched-tokens"]), Some(8000));
+        assert_eq!(c.switch(&["async-scheduling"]), Some(true));
+    }
+
+    #[test]
+    fn the_engine_and_the_model_come_from_the_program() {
+        let c = Launch::parse("python3 -m sglang.launch_server --model-path Qwen/Qwen3-32B --tp 4");
+        assert_eq!((c.engine, c.model.as_deref()), (Some(EngineKind::Sglang), Some("Qwen/Qwen3-32B")));
+        let c = Launch::parse("trtllm-serve 'a model' --max_seq_len=40960 --enable_chunked_prefill");
+        assert_eq!((c.engine, c.model.as_deref()), (Some(EngineKind::Trtllm), Some("a model")));
+        assert_eq!(c.integer(&["max-seq-len"]), Some(40960));
+        assert_eq!(c.switch(&["enable-chunked-prefill"]), Some(true));
+        let c = Launch::parse("vllm serve --enforce-eager Qwen/Qwen3-8B --swap-space -1");
+        assert_eq!(c.model.as_deref(), Some("Qwen/Qwen3-8B"));
+        assert_eq!(c.text(&["swap-space"]), Some("-1"));
+    }
+
+    #[test]
+    fn a_list_of_numbers_is_one_value() {
+        let c = Launch::parse("vllm serve --cudagraph-capture-sizes 1 2 4 Qwen/Qwen3-8B --max-num-seqs 8");
+        assert_eq!(c.text(&["cudagraph-capture-sizes"]), Some("1 2 4"));
+        assert_eq!((c.model.as_deref(), c.integer(&["max-num-seqs"])), (Some("Qwen/Qwen3-8B"), Some(8)));
+    }
+
+    #[test]
+    fn keys_of_a_file_are_flags_and_a_missing_file_is_told() {
+        let line = "trtllm-serve m --extra_llm_api_options /x/o.yaml --max_num_tokens 512";
+        let c = Launch::parse(line);
+        assert_eq!((c.integer(&["max-batch-size"]), c.problems.len()), (None, 1));
+        let file = LaunchFile { path: "/x/o.yaml".into(), text: "{\"max_batch_size\": 4}".into() };
+        let c = c.with_files(vec![file]);
+        assert_eq!((c.integer(&["max-batch-size"]), c.integer(&["max-num-tokens"])), (Some(4), Some(512)));
+        assert!(c.problems.is_empty(), "{:?}", c.problems);
+    }
+
+    #[test]
+    fn a_printed_launch_is_read_back_whole() {
+        let argv = ["vllm", "serve", "a model", "--x", r#"{"a": "it's"}"#, "--y", "p q"].map(str::to_owned);
+        let env = BTreeMap::from([("A".to_owned(), "b c".to_owned())]);
+        let launch = Launch::new(env, argv.to_vec(), Vec::new());
+        assert_eq!(Launch::parse(&launch.to_text()), launch);
+        let addressed = Launch::parse("vllm serve m --host 127.0.0.1 --port 8000 --x 1").without_address();
+        assert_eq!(addressed.to_text(), "vllm serve m --x 1");
+    }
+}

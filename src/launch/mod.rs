@@ -1,0 +1,23 @@
+//! What is started, as a value: the engine, its release, its flags, files and environment.
+//!
+//! A launch is made from a candidate (by an engine's adapter), from a line of text, or from words and the files beside
+//! them. It is printed in one place, [`Launch::to_text`], quoted for a shell, and read back in one place,
+//! [`Launch::parse`]. Everything that resolves, forecasts, launches, records or recommends takes this value.
+
+mod argv;
+mod candidate;
+mod command;
+mod engine;
+mod request;
+mod switches;
+mod version;
+mod words;
+mod yaml;
+
+pub use argv::{canonical_flag, conflicts, fixed_candidate, fixed_value, flag_args, sets_any};
+pub use candidate::{Candidate, FlagValue};
+pub use command::{Launch, LaunchFile};
+pub use engine::{EngineKind, assumed_version};
+pub use request::{LaunchPlan, LaunchRequest};
+pub use version::Version;
+pub use words::{quote, split};

@@ -1,0 +1,82 @@
+//! Which flags take no value: they never swallow the next word, which may be the model.
+
+use super::EngineKind;
+use crate::data;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+/// The part of a search space that tells switches from flags with a value.
+#[derive(Deserialize)]
+struct Table {
+    engine: EngineKind,
+    flag: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    name: String,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    #[serde(default)]
+    aliases: Vec<Alias>,
+}
+
+#[derive(Deserialize)]
+struct Alias {
+    name: String,
+}
+
+/// By engine, then by flag name with `-` inside: is it a switch?
+static KNOWN: LazyLock<BTreeMap<EngineKind, BTreeMap<String, bool>>> = LazyLock::new(|| {
+    let tables = data::SEARCH_SPACES.iter().filter_map(|(_, text)| toml::from_str::<Table>(text).ok());
+    // Rows of the embedded engine name the flags of vLLM that it takes, without their types.
+    let names = |row: Row| {
+        let typed = row.kind.is_some();
+        let switch = row.kind.as_deref() == Some("bool");
+        std::iter::once(row.name)
+            .filter(move |_| typed)
+            .chain(row.aliases.into_iter().map(|a| a.name))
+            .map(move |n| (n.trim_start_matches('-').replace('_', "-"), switch))
+    };
+    tables.map(|t| (t.engine, t.flag.into_iter().flat_map(names).collect())).collect()
+});
+
+/// How switches begin that stand in no table.
+const PREFIXES: [&str; 6] = ["no-", "enable-", "disable-", "trust-", "use-", "skip-"];
+
+/// True when a flag takes a value, by the engine's table, else by any engine's, else by how its name begins.
+///
+/// `name` has no dashes in front and `-` inside.
+pub(super) fn takes_value(engine: Option<EngineKind>, name: &str) -> bool {
+    let listed = |kind: &EngineKind| KNOWN.get(kind).and_then(|flags| flags.get(name)).copied();
+    // TensorRT-LLM's rows are keys of a file, whose command line has its own spelling of the same names.
+    let switch = engine
+        .as_ref()
+        .and_then(listed)
+        .or_else(|| EngineKind::ALL.iter().find_map(listed))
+        .unwrap_or_else(|| PREFIXES.iter().any(|p| name.starts_with(p)) || name == "headless");
+    !switch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_decide_and_names_only_where_they_are_silent() {
+        for switch in [
+            "enforce-eager",
+            "async-scheduling",
+            "no-enable-prefix-caching",
+            "enable-foo",
+            "trust-remote-code",
+        ] {
+            assert!(!takes_value(Some(EngineKind::Vllm), switch), "{switch}");
+        }
+        for valued in ["max-num-seqs", "tp", "attention-backend", "some-new-flag"] {
+            assert!(takes_value(Some(EngineKind::Vllm), valued), "{valued}");
+        }
+        assert_eq!(KNOWN.len(), EngineKind::ALL.len(), "every embedded table is read");
+    }
+}
