@@ -132,7 +132,7 @@ fn recorded_scenarios_give_the_same_to_the_last_bit() {
                 for (host, from) in [("plain", 0), ("one host", 1)] {
                     let config = EngineConfig {
                         engine,
-                        version: if overlap { (0, 32, 0) } else { (0, 5, 0) },
+                        version: if overlap { (0, 32, 0).into() } else { (0, 5, 0).into() },
                         max_num_seqs: 16,
                         max_num_batched_tokens: 160,
                         chunk_tokens: if engine == EngineKind::Sglang { 96 } else { 0 },
