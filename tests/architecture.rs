@@ -1,5 +1,9 @@
 //! The direction of imports is the one in ARCHITECTURE.md: this test reads its table and every `crate::` path.
 
+#[path = "architecture/files.rs"]
+mod files;
+
+use files::Module;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -110,6 +114,65 @@ fn rooms_import_only_what_the_table_allows() {
         }
     }
     assert!(wrong.is_empty(), "imports against the direction:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_allowance_of_the_table_is_used() {
+    let mut unused = table();
+    for (room, _, code) in sources() {
+        if let Some(allowed) = unused.get_mut(&room) {
+            for used in crate_paths(&code) {
+                allowed.remove(&used);
+            }
+        }
+    }
+    let idle: Vec<String> = unused
+        .into_iter()
+        .filter(|(_, left)| !left.contains("all") && !left.is_empty())
+        .map(|(room, left)| format!("`{room}` may import {left:?} and does not"))
+        .collect();
+    assert!(idle.is_empty(), "the table allows what no code uses:\n{}", idle.join("\n"));
+}
+
+#[test]
+fn no_rooms_import_each_other_around_a_circle() {
+    let rooms: BTreeMap<Module, BTreeSet<Module>> = table()
+        .into_iter()
+        .map(|(room, to)| (vec![room], to.into_iter().filter(|t| t != "all").map(|t| vec![t]).collect()))
+        .collect();
+    assert_eq!(files::circles(&rooms), Vec::<Vec<String>>::new());
+}
+
+/// Circles that still stand. The list may only become shorter.
+const OPEN_CIRCLES: &[&str] = &[
+    "capacity/breakpoints <-> capacity/zones",
+    "capacity/forecast <-> capacity/ladder <-> capacity/measured <-> capacity/sample <-> capacity/simulated",
+    "cli/bench <-> cli/server",
+    "cost/fit <-> cost/noise",
+    "model/catalog <-> model/hub",
+    "report/conclusion <-> report/subject",
+    "search/evaluator <-> search/ledger <-> search/sweep",
+    "trial/measure <-> trial/run",
+    "tune/campaign <-> tune/conclude <-> tune/forecaster <-> tune/race <-> tune/runner <-> tune/spaces",
+    "workload/generate <-> workload/mix",
+];
+
+#[test]
+fn no_files_import_each_other_around_a_circle() {
+    let src = root().join("src");
+    let files: BTreeMap<Module, String> = sources()
+        .into_iter()
+        .map(|(_, path, code)| {
+            let inside = path.strip_prefix(&src).expect("under src").with_extension("");
+            let mut module: Module =
+                inside.components().map(|c| c.as_os_str().to_string_lossy().into_owned()).collect();
+            module.retain(|part| part != "mod");
+            (module, code)
+        })
+        .collect();
+    let circles = files::circles(&files::arrows(&files));
+    let found: Vec<String> = circles.iter().map(|c| c.join(" <-> ")).collect();
+    assert_eq!(found, OPEN_CIRCLES, "files that cannot be read without each other");
 }
 
 #[test]

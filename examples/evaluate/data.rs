@@ -153,8 +153,9 @@ fn of_bursts<'a>(runs: &[&'a Run]) -> Vec<&'a Run> {
     let command = |r: &Run| r.record.serve_command.clone().unwrap_or_default();
     let commands: BTreeSet<String> = runs.iter().map(|r| command(r)).collect();
     let count = |c: &str| runs.iter().filter(|r| command(r) == c).count();
-    let Some(best) =
-        commands.iter().max_by_key(|c| (count(c), std::cmp::Reverse(c.len()))) else { return Vec::new() };
+    let Some(best) = commands.iter().max_by_key(|c| (count(c), std::cmp::Reverse(c.len()))) else {
+        return Vec::new();
+    };
     let mut of_best: Vec<&'a Run> = runs.iter().copied().filter(|r| command(r) == *best).collect();
     let name = |r: &Run| {
         let w = r.record.workload.as_ref();

@@ -65,7 +65,13 @@ impl Row {
 
 type Job<'a> = Box<dyn Fn() -> Vec<Row> + Send + Sync + 'a>;
 
-fn predicted(catalogs: &Catalogs, profile: Option<&Profile>, run: &Run, basis: Basis, from: &str) -> Vec<Row> {
+fn predicted(
+    catalogs: &Catalogs,
+    profile: Option<&Profile>,
+    run: &Run,
+    basis: Basis,
+    from: &str,
+) -> Vec<Row> {
     let p = match Predictor::new(catalogs, profile).predict(&scenario_of(&run.record), false) {
         Ok(p) => p,
         Err(e) => {

@@ -1,19 +1,8 @@
 //! A launch: engine, release, model, GPUs, flags, files and environment.
 
-use super::{EngineKind, Version, words, yaml};
-use serde::{Deserialize, Serialize};
+use super::{EngineKind, LaunchFile, Version, words, yaml};
 use std::collections::BTreeMap;
 use std::str::FromStr;
-
-/// A file that the engine reads when it starts, such as a YAML of options.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LaunchFile {
-    /// The path by which the command names it.
-    pub path: String,
-    /// The whole content.
-    pub text: String,
-}
 
 /// One launch of an engine, as a value.
 ///

@@ -8,6 +8,7 @@ mod argv;
 mod candidate;
 mod command;
 mod engine;
+mod file;
 mod request;
 mod switches;
 mod version;
@@ -16,8 +17,9 @@ mod yaml;
 
 pub use argv::{canonical_flag, conflicts, fixed_candidate, fixed_value, flag_args, sets_any};
 pub use candidate::{Candidate, FlagValue};
-pub use command::{Launch, LaunchFile};
+pub use command::Launch;
 pub use engine::{EngineKind, assumed_version};
+pub use file::LaunchFile;
 pub use request::{LaunchPlan, LaunchRequest};
 pub use version::Version;
 pub use words::{quote, split};
