@@ -150,7 +150,6 @@ const OPEN_CIRCLES: &[&str] = &[
     "cli/bench <-> cli/server",
     "cost/fit <-> cost/noise",
     "model/catalog <-> model/hub",
-    "report/conclusion <-> report/subject",
     "search/evaluator <-> search/ledger <-> search/sweep",
     "trial/measure <-> trial/run",
     "tune/campaign <-> tune/conclude <-> tune/forecaster <-> tune/race <-> tune/runner <-> tune/spaces",

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand; arguments become a validated plan, the plan one call.
 //! This is the only room that prints or exits.
 
+mod analysis;
 mod bench;
 mod capacity;
 mod check;

@@ -1,21 +1,23 @@
 //! `dyno report DIR`: the report written again from the record alone.
 
+use super::analysis;
 use crate::error::{Error, Result};
-use crate::report::{Subject, html, markdown, recommendation};
+use crate::report::{Analysis, Subject, closing, recommendation, report};
 use crate::scenario::write_whole;
 use crate::store::{RunFile, TrialLine, Verdict, read_journal, read_run};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 
-/// Write the report of a campaign again from its record.
+/// Write the report of a campaign again from its record: report.md with its pictures, report.html, recommendation.json.
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
     /// Directory that `dyno tune --out` named
     dir: PathBuf,
-    #[arg(long, value_enum, default_value = "md")]
-    format: Format,
-    /// File to write [default: DIR/report.md, report.html or recommendation.json]; `-` for standard output
-    #[arg(long, short)]
+    /// One form only [default: all]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// File to write one form to; `-` for standard output
+    #[arg(long, short, requires = "format")]
     out: Option<PathBuf>,
 }
 
@@ -28,8 +30,7 @@ enum Format {
 
 /// What was written, for the closing words.
 pub(super) struct Written {
-    pub(super) sentence: String,
-    pub(super) command: Option<String>,
+    pub(super) closing: String,
     pub(super) json: Option<String>,
 }
 
@@ -41,18 +42,43 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
             .at(args.dir.display())
             .hint(format!("go on with `dyno tune --resume {}`", args.dir.display())));
     };
-    let subject = Subject { run: &run, trials: &contents.trials, verdict: &verdict };
-    let (name, text) = match args.format {
-        Format::Md => ("report.md", markdown(&subject)),
-        Format::Html => ("report.html", html(&subject)?),
+    let Some(format) = args.format else {
+        write_all(&args.dir, &run, &contents.trials, &verdict)?;
+        let names = "report.html, report.md with its pictures, recommendation.json";
+        super::out::line(format!("written to {}: {names}", args.dir.display()));
+        return Ok(());
+    };
+    let found = analysis_of(&args.dir, &run, &contents.trials, &verdict)?;
+    let subject =
+        Subject { run: &run, trials: &contents.trials, verdict: &verdict, analysis: found.as_ref() };
+    let (name, text) = match format {
+        Format::Md => ("report.md", report(&subject).markdown),
+        Format::Html => ("report.html", report(&subject).html),
         Format::Json => ("recommendation.json", json_text(&subject).unwrap_or_else(|| "null\n".to_owned())),
     };
-    match &args.out {
-        Some(path) if path.as_os_str() == "-" => print(&text),
-        Some(path) => write_whole(path, &text)?,
-        None => write_whole(&args.dir.join(name), &text)?,
-    }
+    let path = match &args.out {
+        Some(path) if path.as_os_str() == "-" => {
+            print(&text);
+            return Ok(());
+        }
+        Some(path) => path.clone(),
+        None => args.dir.join(name),
+    };
+    write_whole(&path, text.trim_end())?;
+    super::out::line(format!("written: {}", path.display()));
     Ok(())
+}
+
+fn analysis_of(
+    dir: &Path,
+    run: &RunFile,
+    trials: &[TrialLine],
+    verdict: &Verdict,
+) -> Result<Option<Analysis>> {
+    if let Some(found) = analysis::read(dir)? {
+        return Ok(Some(found));
+    }
+    analysis::work_out(dir, &Subject { run, trials, verdict, analysis: None })
 }
 
 /// Writes every file of the report.
@@ -62,14 +88,19 @@ pub(super) fn write_all(
     trials: &[TrialLine],
     verdict: &Verdict,
 ) -> Result<Written> {
-    let subject = Subject { run, trials, verdict };
-    write_whole(&dir.join("report.md"), &markdown(&subject))?;
+    let found = analysis_of(dir, run, trials, verdict)?;
+    let subject = Subject { run, trials, verdict, analysis: found.as_ref() };
+    let forms = report(&subject);
+    for (name, picture) in &forms.pictures {
+        write_whole(&dir.join(name), picture.trim_end())?;
+    }
+    write_whole(&dir.join("report.md"), forms.markdown.trim_end())?;
+    write_whole(&dir.join("report.html"), forms.html.trim_end())?;
     let json = json_text(&subject);
     if let Some(json) = &json {
-        write_whole(&dir.join("recommendation.json"), json)?;
+        write_whole(&dir.join("recommendation.json"), json.trim_end())?;
     }
-    let command = verdict.compared.as_ref().and_then(|c| subject.command(&c.winner));
-    Ok(Written { sentence: subject.sentence(), command, json })
+    Ok(Written { closing: closing(&subject, &dir.display().to_string()), json })
 }
 
 fn json_text(subject: &Subject<'_>) -> Option<String> {
@@ -78,12 +109,11 @@ fn json_text(subject: &Subject<'_>) -> Option<String> {
 }
 
 /// The closing words of a finished campaign.
-pub(super) fn print_conclusion(json: bool, dir: &Path, written: &Written) {
-    if let (Some(text), true) = (&written.json, json) {
-        return print(text);
+pub(super) fn print_conclusion(json: bool, written: &Written) {
+    match (&written.json, json) {
+        (Some(text), true) => print(text),
+        _ => print(&written.closing),
     }
-    let command = written.command.as_ref().map_or(String::new(), |c| format!("\n    {c}\n"));
-    print(&format!("{}\n{command}\nReport: {}\n", written.sentence, dir.join("report.md").display()));
 }
 
 #[expect(clippy::print_stdout, reason = "the result is this command's output")]

@@ -278,7 +278,7 @@ fn conclude(args: &TuneArgs, dir: &Path, run: &RunFile, ended: &Ended, trials: &
         .hint(format!("go on with: {}", resume_command(dir)))),
         Ended::Infeasible(_) => Err(infeasible(dir, run, trials)),
         Ended::Finished(_) => {
-            super::report::print_conclusion(args.json, dir, &written);
+            super::report::print_conclusion(args.json, &written);
             Ok(())
         }
     }

@@ -1,16 +1,25 @@
-//! The record of a campaign as Markdown, HTML and JSON. Pure: values in, strings out; equal records give
+//! The record of a campaign as Markdown, HTML, pictures and JSON. Pure: values in, strings out; equal records give
 //! equal bytes.
+//!
+//! What the report says is one document ([`doc`]), put together by the parts in `section`; how it is written down is the
+//! business of one writer a form. Pictures are drawn in `chart`.
 
+pub mod analysis;
 mod block;
-mod charts;
-mod conclusion;
-mod html;
-mod markdown;
+mod chart;
+mod doc;
+mod evidence;
+mod page;
 mod recommendation;
+mod section;
 mod subject;
+mod terminal;
+mod to_html;
+mod to_markdown;
 mod words;
 
-pub use html::html;
-pub use markdown::markdown;
+pub use analysis::Analysis;
+pub use page::{Report, report};
 pub use recommendation::recommendation;
 pub use subject::Subject;
+pub use terminal::closing;

@@ -1,5 +1,6 @@
 //! What a report is about: the record, and the few things every part of the report asks of it.
 
+use super::analysis::Analysis;
 use crate::launch::{Candidate, EngineKind, Launch};
 use crate::scenario::Record;
 use crate::store::{RunFile, TrialLine, Verdict};
@@ -11,17 +12,14 @@ pub struct Subject<'a> {
     pub run: &'a RunFile,
     pub trials: &'a [TrialLine],
     pub verdict: &'a Verdict,
+    /// What the fitted model says of the two commands, where it was worked out.
+    pub analysis: Option<&'a Analysis>,
 }
 
 impl<'a> Subject<'a> {
     /// Any of the launches was of the embedded engine.
     pub fn emulated(&self) -> bool {
         self.run.plan.emulated()
-    }
-
-    /// The conclusion in one sentence.
-    pub fn sentence(&self) -> String {
-        super::conclusion::sentence(self)
     }
 
     /// `emulated` or `measured`.
@@ -55,22 +53,38 @@ impl<'a> Subject<'a> {
         valid.filter(of_primary).map(|m| &m.observation).next()
     }
 
+    /// The last valid observation of a candidate, as a scenario to forecast from.
+    pub fn observed(&self, candidate: &Candidate) -> Option<&'a Record> {
+        self.observation(candidate)
+    }
+
     /// The command that serves a candidate, as it was launched but without the address it happened to get.
     pub fn command(&self, candidate: &Candidate) -> Option<String> {
         Some(self.launch(candidate)?.to_text())
+    }
+
+    /// The command of one launch, whether or not it gave a figure.
+    pub(super) fn launched(line: &'a TrialLine) -> Option<String> {
+        let engine = line.result.spec.candidate.engine;
+        let observed = Self::runs(line).iter().map(|m| &m.observation).find(|o| o.serve_command.is_some());
+        let facts = || Self::facts(line).map(|f| Launch { argv: f.argv.clone(), ..Launch::default() });
+        Some(as_typed(observed.map(Record::launch).or_else(facts)?, engine).to_text())
     }
 
     /// That command as a value, with the files that it reads.
     pub fn launch(&self, candidate: &Candidate) -> Option<Launch> {
         let observation = self.observation(candidate)?;
         observation.serve_command.as_ref()?;
-        let mut launch = observation.launch();
-        if candidate.engine == EngineKind::Emulated
-            && let Some(at) = launch.argv.iter().position(|w| w == "emulate")
-        {
-            // The embedded engine is this program, wherever it lay when it ran.
-            launch.argv.splice(..at, ["dyno".to_owned()]);
-        }
-        Some(launch)
+        Some(as_typed(observation.launch(), candidate.engine))
     }
+}
+
+/// The embedded engine is this program, wherever it lay when it ran.
+fn as_typed(mut launch: Launch, engine: EngineKind) -> Launch {
+    if engine == EngineKind::Emulated
+        && let Some(at) = launch.argv.iter().position(|w| w == "emulate")
+    {
+        launch.argv.splice(..at, ["dyno".to_owned()]);
+    }
+    launch
 }

@@ -1,0 +1,159 @@
+//! How much load one replica carries, by this campaign's fit.
+
+use super::super::analysis::{Band, Ramp, Rung, Side};
+use super::super::chart::{Curve, LoadPicture, Svg, ZoneBand, load};
+use super::super::doc::{Block, Section, Table, code, strong, text};
+use super::super::subject::Subject;
+use super::super::words::{number, workload_words};
+
+pub(in super::super) fn section(s: &Subject<'_>) -> Option<Section> {
+    let ramps = &s.analysis?.ramps;
+    let best = ramps.last()?;
+    let mut blocks = vec![Block::Para(text![format!(
+        "Forecast by the cost model fitted in this campaign, not measured: the first workload ({}) as a closed loop with so \
+         many requests in flight.",
+        workload_words(&s.run.plan.primary().spec)
+    )])];
+    blocks.push(Block::Figure { name: "load", svg: Box::new(picture(ramps, best)) });
+    if let Some(plan) = best.planning_load {
+        blocks.push(Block::Para(planned(s, best, plan)));
+    }
+    blocks.push(Block::Table(zones(best)));
+    blocks.push(Block::Fold {
+        summary: text!["Every load of the forecast"],
+        blocks: vec![Block::Table(rungs(best))],
+    });
+    Some(Section { id: "load", title: "How much load it carries", blocks })
+}
+
+fn planned(s: &Subject<'_>, ramp: &Ramp, plan: f64) -> super::super::doc::Text {
+    let near = ramp.rungs.iter().min_by(|a, b| {
+        let far = |r: &Rung| (r.load.max(1e-9) / plan.max(1e-9)).ln().abs();
+        far(a).total_cmp(&far(b))
+    });
+    let why = if s.run.plan.slo.0.is_empty() {
+        "the lower end of the interval in which queueing begins or throughput stops growing; name promises with --slo for a \
+         figure that follows from them"
+    } else {
+        "the largest load that keeps the promises by the pessimistic end of the forecast"
+    };
+    let mut t = text![
+        "Plan ",
+        strong(format!("{} requests in flight", number(plan))),
+        format!(" on one replica: {why}.")
+    ];
+    if let Some(rate) = near.and_then(|r| r.request_rate) {
+        t.push(format!(
+            " Near that load one replica completes {} requests a second ({} to {}), so ten requests a second need {} \
+             replicas.",
+            number(rate.value),
+            number(rate.low),
+            number(rate.high),
+            number((10.0 / rate.low.max(1e-9)).ceil()).replace(".00", "").replace(".0", "")
+        ));
+    }
+    t.push(" Check it on the server with ");
+    t.push(code("dyno ramp"));
+    t.push(", plan a target with ");
+    t.push(code("dyno capacity --target-rate"));
+    t.push(".");
+    t
+}
+
+fn curve(name: &'static str, r: &Ramp, pick: fn(&Rung) -> Option<Band>, faint: bool) -> Curve {
+    let points = r.rungs.iter().filter_map(|x| pick(x).map(|b| [x.load, b.value, b.low, b.high])).collect();
+    Curve { name, points, faint }
+}
+
+fn picture(ramps: &[Ramp], best: &Ramp) -> Svg {
+    let mut throughput = Vec::new();
+    let mut latency = Vec::new();
+    for r in ramps {
+        let faint = r.side == Side::Defaults && ramps.len() > 1;
+        let name = match r.side {
+            Side::Defaults => "defaults",
+            Side::Recommended => "recommended",
+        };
+        throughput.push(curve(name, r, |x| x.total_token_throughput, faint));
+        latency.push(curve(name, r, |x| x.mean_tpot_ms, faint));
+    }
+    let most = best.rungs.iter().map(|r| r.load).fold(1.0, f64::max);
+    let zones: Vec<ZoneBand> = best
+        .zones
+        .iter()
+        .map(|z| ZoneBand { name: zone_name(&z.zone), from: z.from, to: z.to.unwrap_or(most) })
+        .collect();
+    let peak =
+        best.rungs.iter().filter_map(|r| r.total_token_throughput).map(|b| b.value).fold(0.0, f64::max);
+    let words: Vec<String> = zones
+        .iter()
+        .map(|z| format!("{} from {} to {} in flight", z.name, number(z.from), number(z.to)))
+        .collect();
+    load(&LoadPicture {
+        title: "Throughput and time per output token over load".to_owned(),
+        description: format!(
+            "Total throughput rises to {} tok/s. Zones: {}.",
+            number(peak),
+            words.join("; ")
+        ),
+        x: "requests in flight on one replica",
+        throughput,
+        latency,
+        names: ("total tok/s", "mean TPOT, ms"),
+        zones,
+        plan: best.planning_load,
+    })
+}
+
+/// The zones' names as their reader plans with them.
+fn zone_name(zone: &str) -> String {
+    match zone {
+        "safe" => "no queueing".to_owned(),
+        "early degradation" | "early-degradation" => "efficient".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+fn zones(r: &Ramp) -> Table {
+    let mut t = Table::new("Zones", &["Zone", ">From", ">To", ">90 % interval of the end", "Ends where"]);
+    for z in &r.zones {
+        t.row(vec![
+            zone_name(&z.zone).into(),
+            number(z.from).into(),
+            z.to.map_or("end of the ramp".to_owned(), number).into(),
+            z.to_interval.map_or("–".to_owned(), |(a, b)| format!("{} to {}", number(a), number(b))).into(),
+            z.criterion.clone().into(),
+        ]);
+    }
+    t
+}
+
+fn rungs(r: &Ramp) -> Table {
+    let head = [
+        ">In flight",
+        ">req/s",
+        ">Total tok/s",
+        ">Mean TTFT, ms",
+        ">Mean TPOT, ms",
+        ">Mean E2E, ms",
+        "Limited by",
+    ];
+    let mut t = Table::new("Value and 90 % interval", &head);
+    let words = |b: Option<Band>| {
+        b.map_or("–".to_owned(), |b| {
+            format!("{} ({} to {})", number(b.value), number(b.low), number(b.high))
+        })
+    };
+    for x in &r.rungs {
+        t.row(vec![
+            number(x.load).into(),
+            words(x.request_rate).into(),
+            words(x.total_token_throughput).into(),
+            words(x.mean_ttft_ms).into(),
+            words(x.mean_tpot_ms).into(),
+            words(x.mean_e2el_ms).into(),
+            x.binding.clone().into(),
+        ]);
+    }
+    t
+}

@@ -1,0 +1,325 @@
+//! The product itself: recorded campaigns of the embedded engine under `tests/campaigns/`, and the reports that they give,
+//! as whole snapshots. What a report says is also worked out here from the raw record, by other code.
+//!
+//! To accept a change on purpose: `INSTA_UPDATE=always cargo test --test report_golden`, then read the difference.
+
+use llm_dyno::report::{Analysis, Subject, closing, recommendation, report};
+use llm_dyno::stats::t_critical;
+use llm_dyno::store::{RunFile, TrialLine, Verdict, read_journal, read_run};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+const ALL: [&str; 5] = ["clear-win", "nothing-helped", "everything-failed", "interrupted", "slo-not-met"];
+
+fn dir(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/campaigns").join(name)
+}
+
+struct Recorded {
+    run: RunFile,
+    trials: Vec<TrialLine>,
+    verdict: Verdict,
+    analysis: Option<Analysis>,
+}
+
+fn recorded(name: &str) -> Recorded {
+    let dir = dir(name);
+    let journal = read_journal(&dir).expect("the record is read");
+    let analysis = std::fs::read_to_string(dir.join("analysis.json")).ok();
+    Recorded {
+        run: read_run(&dir).expect("the plan is read"),
+        trials: journal.trials,
+        verdict: journal.verdict.expect("a verdict"),
+        analysis: analysis.map(|t| serde_json::from_str(&t).expect("the analysis is read")),
+    }
+}
+
+impl Recorded {
+    fn subject(&self) -> Subject<'_> {
+        Subject {
+            run: &self.run,
+            trials: &self.trials,
+            verdict: &self.verdict,
+            analysis: self.analysis.as_ref(),
+        }
+    }
+}
+
+fn snapshot(name: &str) {
+    let r = recorded(name);
+    let s = r.subject();
+    let forms = report(&s);
+    let json = recommendation(&s).map(|v| serde_json::to_string_pretty(&v).expect("JSON"));
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| {
+        insta::assert_snapshot!(format!("report-{name}.md"), forms.markdown);
+        insta::assert_snapshot!(format!("report-{name}.html"), forms.html);
+        insta::assert_snapshot!(format!("report-{name}.json"), json.unwrap_or_else(|| "null".to_owned()));
+        insta::assert_snapshot!(format!("report-{name}.terminal"), closing(&s, "run"));
+    });
+}
+
+#[test]
+fn a_clear_win() {
+    snapshot("clear-win");
+}
+
+#[test]
+fn nothing_helped() {
+    snapshot("nothing-helped");
+}
+
+#[test]
+fn everything_failed() {
+    snapshot("everything-failed");
+}
+
+#[test]
+fn interrupted_half_way() {
+    snapshot("interrupted");
+}
+
+#[test]
+fn promises_that_cannot_be_kept() {
+    snapshot("slo-not-met");
+}
+
+/// Lines of `trials.jsonl` as bare JSON.
+fn raw(name: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(dir(name).join("trials.jsonl")).expect("a record");
+    text.lines()
+        .map(|l| serde_json::from_str(l).expect("JSON"))
+        .filter(|v: &Value| v["kind"] == "trial")
+        .collect()
+}
+
+/// Valid confirmation runs: (label of the candidate, workload without its seed, repeat) -> result.
+fn confirmed(name: &str) -> BTreeMap<(String, String, u64), Value> {
+    let mut out = BTreeMap::new();
+    for t in raw(name).iter().filter(|t| t["stage"] == "confirm") {
+        let flags = t["result"]["spec"]["candidate"]["flags"].to_string();
+        for m in t["result"]["runs"].as_array().expect("runs") {
+            if m["invalid"].as_array().is_some_and(|i| !i.is_empty()) {
+                continue;
+            }
+            let mut workload = m["workload"].clone();
+            workload.as_object_mut().expect("a workload").remove("seed");
+            let key = (flags.clone(), workload.to_string(), m["repeat"].as_u64().expect("a repeat"));
+            out.insert(key, m["observation"]["result"].clone());
+        }
+    }
+    out
+}
+
+fn geometric_mean(values: &[f64]) -> f64 {
+    (values.iter().map(|v| v.ln()).sum::<f64>() / values.len() as f64).exp()
+}
+
+/// Rows of every Markdown table whose first line of the head begins so, as cells.
+fn rows(markdown: &str, head: &str) -> Vec<Vec<String>> {
+    let mut out = Vec::new();
+    let mut inside = false;
+    for line in markdown.lines() {
+        if line.starts_with(head) {
+            inside = true;
+        } else if !line.starts_with('|') {
+            inside = false;
+        } else if inside && !line.starts_with("|--") && !line.starts_with("|---") {
+            out.push(line.trim_matches('|').split('|').map(|c| c.trim().to_owned()).collect());
+        }
+    }
+    out
+}
+
+/// A number as it was printed: without grouping, percent signs and signs of plus.
+fn number(cell: &str) -> f64 {
+    let text = cell.replace([',', '%', '+', '*'], "");
+    text.split_whitespace()
+        .next()
+        .unwrap_or_default()
+        .parse()
+        .unwrap_or_else(|_| panic!("`{cell}` is no number"))
+}
+
+/// Printed with three significant digits or one decimal.
+fn agrees(printed: f64, exact: f64) -> bool {
+    (printed - exact).abs() <= 0.051_f64.max(exact.abs() * 0.0051)
+}
+
+const KEYS: [(&str, &str); 11] = [
+    ("Request throughput (req/s)", "request_throughput"),
+    ("Output throughput (tok/s)", "output_throughput"),
+    ("Total throughput (tok/s)", "total_token_throughput"),
+    ("Mean TTFT (ms)", "mean_ttft_ms"),
+    ("Median TTFT (ms)", "median_ttft_ms"),
+    ("P99 TTFT (ms)", "p99_ttft_ms"),
+    ("Mean TPOT (ms)", "mean_tpot_ms"),
+    ("P99 TPOT (ms)", "p99_tpot_ms"),
+    ("Mean ITL (ms)", "mean_itl_ms"),
+    ("P99 ITL (ms)", "p99_itl_ms"),
+    ("Mean E2E latency (ms)", "mean_e2el_ms"),
+];
+
+/// Level, change and interval of every row of the before and after, from the raw runs.
+#[test]
+fn every_figure_of_the_before_and_after_follows_from_the_raw_runs() {
+    let r = recorded("clear-win");
+    let markdown = report(&r.subject()).markdown;
+    let runs = confirmed("clear-win");
+    let confidence =
+        r.verdict.compared.as_ref().and_then(|c| c.improvement.as_ref()).expect("a win").confidence;
+    let workloads: Vec<String> = r
+        .run
+        .plan
+        .workloads
+        .iter()
+        .map(|w| {
+            let mut v = serde_json::to_value(&w.spec).expect("JSON");
+            v.as_object_mut().expect("a workload").remove("seed");
+            v.to_string()
+        })
+        .collect();
+    let names: Vec<String> = r.run.plan.workloads.iter().map(|w| format!("`{}`", w.name)).collect();
+    let rows = rows(&markdown, "| Workload | Metric | Defaults | Recommended |");
+    assert_eq!(rows.len(), KEYS.len() * names.len(), "a row for each metric of each workload");
+    let mut workload = 0;
+    for row in &rows {
+        if let Some(i) = names.iter().position(|n| *n == row[0]) {
+            workload = i;
+        }
+        let key = KEYS.iter().find(|k| k.0 == row[1]).unwrap_or_else(|| panic!("{row:?}")).1;
+        let of = |win: bool| -> BTreeMap<u64, f64> {
+            let mine = runs.iter().filter(|(k, _)| k.1 == workloads[workload] && (k.0 != "{}") == win);
+            mine.map(|(k, v)| (k.2, v[key].as_f64().expect("a number"))).collect()
+        };
+        let (before, after) = (of(false), of(true));
+        assert!(before.len() >= 2 && before.keys().eq(after.keys()), "{before:?} {after:?}");
+        let (b, a): (Vec<f64>, Vec<f64>) =
+            (before.values().copied().collect(), after.values().copied().collect());
+        assert!(agrees(number(&row[2]), geometric_mean(&b)), "{row:?} {b:?}");
+        assert!(agrees(number(&row[3]), geometric_mean(&a)), "{row:?} {a:?}");
+        let change = geometric_mean(&a) / geometric_mean(&b) - 1.0;
+        assert!(agrees(number(&row[4]), 100.0 * change), "{row:?} {change}");
+        let logs: Vec<f64> = b.iter().zip(&a).map(|(b, a)| (a / b).ln()).collect();
+        let n = logs.len() as f64;
+        let mean = logs.iter().sum::<f64>() / n;
+        let sd = (logs.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
+        let half = t_critical(n - 1.0, 1.0 - confidence) * sd / n.sqrt();
+        let (low, high) = ((mean - half).exp_m1(), (mean + half).exp_m1());
+        if let Some((l, h)) = row[5].split_once(" to ") {
+            assert!(
+                agrees(number(l), 100.0 * low) && agrees(number(h), 100.0 * high),
+                "{row:?} {low} {high}"
+            );
+        } else {
+            assert!((1.0 + high) / (1.0 + low) > 100.0, "{row:?} {low} {high}");
+        }
+        let told = low > 0.0 || high < 0.0;
+        assert_eq!(row[6] == "not told apart", !told, "{row:?} {low} {high}");
+    }
+    // The sentence on top says what the objective's row says.
+    let first = &rows[0];
+    let sentence = markdown.lines().find(|l| l.contains("gives **")).expect("the answer");
+    assert!(sentence.contains(&first[4]) && sentence.contains(&first[5]), "{sentence} against {first:?}");
+    // And so do the cards.
+    let cards: Vec<&str> = markdown.lines().filter(|l| l.starts_with("| Total throughput | **")).collect();
+    assert!(cards[0].contains(&first[2]) && cards[0].contains(&first[3]), "{cards:?} against {first:?}");
+}
+
+/// What `recommendation.json` says is what the report says.
+#[test]
+fn the_json_holds_the_means_of_the_report() {
+    let r = recorded("clear-win");
+    let s = r.subject();
+    let json = recommendation(&s).expect("a recommendation");
+    let row = &rows(&report(&s).markdown, "| Workload | Metric | Defaults | Recommended |")[0];
+    let value = |side: &str| json[side]["result"]["total_token_throughput"].as_f64().expect("a number");
+    assert!(agrees(number(&row[2]), value("baseline")) && agrees(number(&row[3]), value("recommended")));
+    let change = value("recommended") / value("baseline") - 1.0;
+    let told = json["improvement"]["value"].as_f64().expect("a number");
+    assert!((change - told).abs() < 1e-9, "{change} {told}");
+    assert_eq!(json["schema"], 2);
+    assert!(json["date"].as_str().is_some_and(|d| d.ends_with('Z')) && json["dyno_version"].is_string());
+    assert_eq!(json["trials_run"].as_u64().expect("a count") as usize, raw("clear-win").len());
+}
+
+/// Engines, launches and trial time, in every campaign.
+#[test]
+fn counts_and_engine_means_follow_from_the_raw_runs() {
+    for name in ALL {
+        let r = recorded(name);
+        let markdown = report(&r.subject()).markdown;
+        let trials = raw(name);
+        let objective = serde_json::to_value(r.run.plan.objective).expect("JSON");
+        let key = objective.as_str().expect("a key").to_owned();
+        for row in rows(&markdown, "| Engine | Version | Mean |") {
+            let mine = trials.iter().filter(|t| {
+                let candidate = &t["result"]["spec"]["candidate"];
+                let defaults = candidate["flags"].as_object().is_some_and(serde_json::Map::is_empty);
+                t["stage"] == "baseline" && candidate["engine"] == row[0].as_str() && defaults
+            });
+            let mut launches = Vec::new();
+            let mut count = 0;
+            for t in mine {
+                let runs = t["result"]["runs"].as_array().cloned().unwrap_or_default();
+                let primary = &r.run.plan.primary().spec;
+                let values: Vec<f64> = runs
+                    .iter()
+                    .filter(|m| m["invalid"].as_array().is_none_or(Vec::is_empty))
+                    .filter(|m| m["workload"]["num_prompts"] == primary.num_prompts.expect("a number"))
+                    .filter_map(|m| m["observation"]["result"][&key].as_f64())
+                    .collect();
+                count += values.len();
+                if !values.is_empty() {
+                    launches.push(values.iter().sum::<f64>() / values.len() as f64);
+                }
+            }
+            if launches.is_empty() {
+                assert_eq!(row[2], "–", "{name}: {row:?}");
+            } else {
+                let mean = launches.iter().sum::<f64>() / launches.len() as f64;
+                assert!(agrees(number(&row[2]), mean), "{name}: {row:?} {mean}");
+            }
+            assert_eq!(number(&row[3]) as usize, count, "{name}: {row:?}");
+        }
+        let launched = format!("| Launches | {} (", trials.len());
+        assert!(markdown.contains(&launched), "{name}: no `{launched}`");
+        let blocks =
+            trials.iter().filter_map(|t| t["result"]["runs"].as_array()).map(Vec::len).sum::<usize>();
+        assert_eq!(markdown.matches("= Serving Benchmark Result =").count(), blocks, "{name}: a block a run");
+        // Nothing is minus nothing.
+        for none in ["-0.0 %", " -0 ", "-0.00", "-0.0)"] {
+            assert!(!markdown.contains(none), "{name}: `{none}`");
+        }
+    }
+}
+
+/// Every picture that the Markdown shows is written, says what it shows, and is well-formed.
+#[test]
+fn pictures_are_there_with_their_words() {
+    for name in ALL {
+        let r = recorded(name);
+        let forms = report(&r.subject());
+        let shown: Vec<&str> = forms
+            .markdown
+            .lines()
+            .filter(|l| l.starts_with("!["))
+            .map(|l| l.rsplit_once("](").expect("a picture").1.trim_end_matches(')'))
+            .collect();
+        let written: Vec<&str> = forms.pictures.iter().map(|p| p.0.as_str()).collect();
+        assert_eq!(shown, written, "{name}");
+        for (file, svg) in &forms.pictures {
+            assert!(svg.contains("<title") && svg.contains("<desc"), "{name}/{file}");
+            assert!(
+                !svg.contains("NaN") && !svg.contains("inf"),
+                "{name}/{file} holds no number that is none"
+            );
+            let depth = svg.matches("<g ").count();
+            assert_eq!(depth, svg.matches("</g>").count(), "{name}/{file}");
+        }
+        assert!(!forms.html.contains("NaN"), "{name}");
+    }
+}
