@@ -7,7 +7,7 @@ use crate::capacity::simulated::{Options, Plan, Study, plan, ramp};
 use crate::capacity::{Axis, Breakpoint, ZoneSpan};
 use crate::cost::{Catalogs, Predictor};
 use crate::error::{Error, Result};
-use crate::scenario::{Key, Record, read_scenarios};
+use crate::scenario::{Key, Record};
 use crate::search::Slo;
 use comfy_table::{Cell, CellAlignment, Table};
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ pub(super) struct CapacityArgs {
     #[arg(long)]
     profile: Option<PathBuf>,
     /// JSON file with the scenario; or TOML, as in scenarios/, where what was published of it is held beside
-    #[arg(long, alias = "scenarios", required_unless_present = "model", conflicts_with_all = ["model", "workload"])]
+    #[arg(long, alias = "scenarios", required_unless_present = "model")]
     scenario: Option<PathBuf>,
     #[command(flatten)]
     one: Launch,
@@ -124,8 +124,7 @@ fn check(args: &CapacityArgs) -> Result<()> {
 fn scenario(args: &CapacityArgs) -> Result<(Record, Option<published::Published>)> {
     let mut all = match &args.scenario {
         Some(path) if path.extension().is_some_and(|e| e == "toml") => return published::read(path),
-        Some(path) => read_scenarios(path)?,
-        None => args.one.records(),
+        path => args.one.scenarios(path.as_deref(), args.data_dir.as_deref())?.0,
     };
     if all.is_empty() {
         return Err(Error::usage("the file holds no scenario"));

@@ -1,19 +1,23 @@
 //! `dyno check FILE…`: every problem of data files and of files of scenarios and observations.
 
+use super::completion::{Supplied, complete, missing};
 use super::out;
-use crate::data;
+use crate::data::{self, python_json};
 use crate::error::{Error, Problem, Result};
-use crate::scenario::Record;
+use crate::scenario::{EngineKind, Record};
 use crate::{hardware, model, scenario, space};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Hardware, model or search-space TOML; scenario or observation JSON; a model's config.json; or a
-    /// directory with hardware/, models/ or search-spaces/
+    /// Hardware, model or search-space TOML; scenario or observation JSON; a result file of another load tool; a
+    /// model's config.json; a pattern; or a directory with hardware/, models/ or search-spaces/, or of results
     #[arg(required = true)]
     files: Vec<PathBuf>,
+    /// What a result file lacks for `dyno fit` and `dyno predict`, checked with it
+    #[command(flatten)]
+    supplied: Options,
     /// Directory with hardware/ or models/ that names in the files may refer to
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -22,11 +26,38 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// The same completion as `dyno fit` takes.
+#[derive(Debug, clap::Args)]
+struct Options {
+    #[arg(long)]
+    model: Option<String>,
+    #[arg(long)]
+    hardware: Option<String>,
+    #[arg(long)]
+    engine: Option<EngineKind>,
+    #[arg(long)]
+    serve_command: Option<String>,
+}
+
+impl Options {
+    fn given(&self) -> Supplied<'_> {
+        Supplied {
+            model: self.model.as_deref(),
+            hardware: self.hardware.as_deref(),
+            engine: self.engine,
+            serve_command: self.serve_command.as_deref(),
+            ..Supplied::default()
+        }
+    }
+}
+
 /// What was found in one file.
 struct Finding {
     file: String,
     what: String,
     problems: Vec<Problem>,
+    /// What is no fault of the file and yet to be known: what it lacks for a fit, what was left out.
+    notes: Vec<String>,
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
@@ -34,7 +65,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let mut findings = Vec::new();
     for path in &args.files {
         for file in expand(path)? {
-            findings.push(check_file(&file, &names));
+            findings.push(check_file(&file, &names, &args));
         }
     }
     report(&findings, args.json);
@@ -49,10 +80,17 @@ pub(super) fn run(args: Args) -> Result<()> {
 /// The files that an argument means: itself, or a data directory's files.
 fn expand(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
+        return scenario::expand_sources(&[path.to_owned()]);
     }
     let folders = ["hardware", "models", "search-spaces"].map(|f| path.join(f));
     let inside = folders.iter().any(|f| f.is_dir());
+    let named =
+        ["hardware", "models", "search-spaces"].iter().any(|n| path.file_name().is_some_and(|f| f == *n));
+    let has_toml = std::fs::read_dir(path)
+        .is_ok_and(|d| d.flatten().any(|e| e.path().extension().is_some_and(|e| e == "toml")));
+    if !inside && !named && !has_toml {
+        return scenario::expand_sources(&[path.to_owned()]);
+    }
     let dirs = if inside { folders.to_vec() } else { vec![path.to_owned()] };
     let mut out = Vec::new();
     for dir in dirs.iter().filter(|d| d.is_dir()) {
@@ -68,14 +106,25 @@ fn expand(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(out)
 }
 
-fn check_file(path: &Path, names: &Names) -> Finding {
+fn check_file(path: &Path, names: &Names, args: &Args) -> Finding {
     let file = path.display().to_string();
-    let (what, problems) = match std::fs::read_to_string(path) {
-        Err(e) => ("unreadable".to_owned(), vec![Problem::new(&file, "", format!("cannot be read: {e}"))]),
-        Ok(text) if path.extension().is_some_and(|e| e == "toml") => check_toml(&file, &text),
-        Ok(text) => check_json(&file, &text, names),
+    let (what, problems, notes) = match std::fs::read(path) {
+        Err(e) => (
+            "unreadable".to_owned(),
+            vec![Problem::new(&file, "", format!("cannot be read: {e}"))],
+            Vec::new(),
+        ),
+        Ok(bytes) => {
+            let text = String::from_utf8_lossy(&bytes);
+            if path.extension().is_some_and(|e| e == "toml") {
+                let (what, problems) = check_toml(&file, &text);
+                (what, problems, Vec::new())
+            } else {
+                check_records(&file, &text, names, args)
+            }
+        }
     };
-    Finding { file, what, problems }
+    Finding { file, what, problems, notes }
 }
 
 /// The kind of a TOML file is told by the keys that only this kind has.
@@ -98,19 +147,43 @@ fn check_toml(file: &str, text: &str) -> (String, Vec<Problem>) {
     }
 }
 
-fn check_json(file: &str, text: &str, names: &Names) -> (String, Vec<Problem>) {
-    let value: Value = serde_json::from_str(text).unwrap_or(Value::Null);
+fn check_records(file: &str, text: &str, names: &Names, args: &Args) -> (String, Vec<Problem>, Vec<String>) {
+    let value: Value = python_json::parse(text).unwrap_or(Value::Null);
     if ["architectures", "model_type", "num_hidden_layers"].iter().any(|k| value.get(k).is_some()) {
-        return ("model config.json".into(), model::check_config(file, text));
+        return ("model config.json".into(), model::check_config(file, text), Vec::new());
     }
-    match scenario::parse_records(file, text) {
-        Ok(records) => {
-            let paths = record_paths(&value, records.len());
-            let problems = records.iter().zip(&paths).flat_map(|(r, path)| names.unknown(file, path, r));
-            (format!("{} records", records.len()), problems.collect())
-        }
-        Err(e) => ("records".into(), e.problems),
+    let mut loaded = match scenario::load_text(file, text) {
+        Ok(loaded) => loaded,
+        Err(e) => return ("records".into(), e.problems, Vec::new()),
+    };
+    let mut notes = match complete(&mut loaded, &args.supplied.given(), args.data_dir.as_deref()) {
+        Ok(notes) => notes,
+        Err(e) => return ("records".into(), e.problems, Vec::new()),
+    };
+    let n = loaded.records.len();
+    let records = if n == 1 { "record" } else { "records" };
+    let of = loaded.tool.map_or(String::new(), |t| format!(" of {t}"));
+    let paths = record_paths(&value, n);
+    // A name in another tool's file may be a served one; it is a problem only in our own format.
+    let unknown = |(r, path): (&Record, &String)| names.unknown(file, path, r);
+    let unknown: Vec<Problem> = loaded.records.iter().zip(&paths).flat_map(unknown).collect();
+    let mut problems = Vec::new();
+    if loaded.tool.is_some() {
+        notes.extend(unknown.iter().map(|p| format!("{}: {}", p.key, p.message)));
+        notes.extend(missing(&loaded, true).iter().map(|p| {
+            format!(
+                "for `dyno fit`: {} {}{}",
+                p.key,
+                p.message,
+                p.hint.as_ref().map_or(String::new(), |h| format!(": {h}"))
+            )
+        }));
+    } else {
+        problems = unknown;
     }
+    let mut seen = std::collections::BTreeSet::new();
+    notes.retain(|n| seen.insert(n.clone()));
+    (format!("{n} {records}{of}"), problems, notes)
 }
 
 /// Key paths of the records in a file, in order.
@@ -160,7 +233,7 @@ fn report(findings: &[Finding], as_json: bool) {
             .iter()
             .map(|f| {
                 let problems: Vec<Value> = f.problems.iter().map(problem).collect();
-                json!({"file": f.file, "kind": f.what, "ok": problems.is_empty(), "problems": problems})
+                json!({"file": f.file, "kind": f.what, "ok": problems.is_empty(), "problems": problems, "notes": f.notes})
             })
             .collect();
         out::line(format_args!("{:#}", Value::Array(all)));
@@ -168,5 +241,8 @@ fn report(findings: &[Finding], as_json: bool) {
     }
     for f in findings.iter().filter(|f| f.problems.is_empty()) {
         out::line(format_args!("{}: {}, good", f.file, f.what));
+        for note in &f.notes {
+            out::line(format_args!("  {note}"));
+        }
     }
 }

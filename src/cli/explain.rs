@@ -4,7 +4,7 @@ use super::predict::{Launch, read_profile};
 use crate::cost::binding::{mean_steps, of_physical_limit, shares};
 use crate::cost::{Breakdown, Catalogs, Coefficients, Predictor, Setup, StepShape};
 use crate::error::{Error, Result};
-use crate::scenario::{Key, Record, read_scenarios};
+use crate::scenario::{Key, Record};
 use crate::sim::{RequestOutcome, SimResult};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ pub(super) struct ExplainArgs {
     #[arg(long)]
     profile: Option<PathBuf>,
     /// JSON file with the scenario
-    #[arg(long, alias = "scenarios", required_unless_present = "model", conflicts_with_all = ["model", "workload"])]
+    #[arg(long, alias = "scenarios", required_unless_present = "model")]
     scenario: Option<PathBuf>,
     #[command(flatten)]
     one: Launch,
@@ -45,10 +45,7 @@ struct Explained {
 }
 
 pub(super) fn run(args: ExplainArgs) -> Result<()> {
-    let mut records = match &args.scenario {
-        Some(path) => read_scenarios(path)?,
-        None => args.one.records(),
-    };
+    let (mut records, _) = args.one.scenarios(args.scenario.as_deref(), args.data_dir.as_deref())?;
     if records.is_empty() {
         return Err(Error::usage("the file holds no scenario"));
     }

@@ -1,26 +1,53 @@
 //! `dyno fit`: the cost model fitted to observations, written as a profile.
 
+use super::completion::{Supplied, complete, missing};
 use super::fit_steps::StepArgs;
 use crate::cost::fit::fit_with_steps;
 use crate::cost::{Catalogs, Profile};
 use crate::error::{Error, Problem, Result};
-use crate::scenario::{Key, Record, read_records, write_whole};
+use crate::scenario::{EngineKind, Key, Record, expand_sources, load, write_whole};
+use crate::workload::{RequestRate, WorkloadSpec};
 use comfy_table::Table;
 use std::path::PathBuf;
 
 /// Fit the cost model to observations and write a profile.
 ///
 /// Observations of several models, devices or engines make one group each; a scenario of a group that was not
-/// measured is predicted from the groups that share most with it.
+/// measured is predicted from the groups that share most with it. Result files of other load tools are read too; what
+/// they lack, the options supply.
 #[derive(Debug, clap::Args)]
 pub(super) struct FitArgs {
-    /// JSON files of observations
-    #[arg(long, required_unless_present = "steps", num_args = 1..)]
+    /// Files of observations or of results (vllm bench serve, sglang.bench_serving, guidellm, aiperf, inference-perf,
+    /// llm-d, InferenceX, CSV), patterns such as 'runs/*.json', or directories of results
+    #[arg(value_name = "FILE", required_unless_present_any = ["observations", "steps"])]
+    files: Vec<PathBuf>,
+    /// The same, as an option
+    #[arg(long, num_args = 1..)]
     observations: Vec<PathBuf>,
     /// Keep only observations with this key and value (model, hardware, engine, engine_version, num_gpus,
     /// serve_command, dataset, input_len, output_len, max_concurrency); all that are given must hold
     #[arg(long = "where", value_name = "KEY=VALUE")]
     filters: Vec<String>,
+    /// Model of the runs, where the files do not say it (or of the launch behind --steps)
+    #[arg(long)]
+    model: Option<String>,
+    /// Hardware of the runs, where the files do not say it
+    #[arg(long)]
+    hardware: Option<String>,
+    /// Engine of the runs, where the files do not say it, and of --steps: vllm, sglang or trtllm
+    #[arg(long)]
+    engine: Option<EngineKind>,
+    /// Release of the engine
+    #[arg(long)]
+    engine_version: Option<String>,
+    /// The command that the runs' server was started with, where the files do not say it
+    #[arg(long)]
+    serve_command: Option<String>,
+    #[arg(long)]
+    num_gpus: Option<u32>,
+    /// What was sent, where the files do not say it, such as random:2000/200
+    #[arg(long)]
+    workload: Option<WorkloadSpec>,
     #[command(flatten)]
     steps: StepArgs,
     /// Profile to write (TOML)
@@ -28,6 +55,68 @@ pub(super) struct FitArgs {
     out: PathBuf,
     #[arg(long)]
     data_dir: Option<PathBuf>,
+}
+
+impl FitArgs {
+    fn supplied(&self) -> Supplied<'_> {
+        Supplied {
+            model: self.model.as_deref(),
+            hardware: self.hardware.as_deref(),
+            engine: self.engine,
+            engine_version: self.engine_version.as_deref(),
+            num_gpus: self.num_gpus,
+            serve_command: self.serve_command.as_deref(),
+            flags: &[],
+        }
+    }
+
+    /// Every record of every file, completed; what is said of them goes to stderr.
+    #[expect(clippy::print_stderr, reason = "what was taken over or left out is said")]
+    fn records(&self) -> Result<Vec<Record>> {
+        let given: Vec<PathBuf> = self.files.iter().chain(&self.observations).cloned().collect();
+        let (mut records, mut problems) = (Vec::new(), Vec::new());
+        for path in expand_sources(&given)? {
+            let mut loaded = match load(&path) {
+                Ok(loaded) => loaded,
+                Err(e) if !e.problems.is_empty() => {
+                    problems.extend(e.problems);
+                    continue;
+                }
+                Err(e) => return Err(e),
+            };
+            for note in complete(&mut loaded, &self.supplied(), self.data_dir.as_deref())? {
+                eprintln!("dyno: {}: {note}", loaded.file);
+            }
+            for r in loaded.records.iter_mut().filter(|r| r.requests.is_none()) {
+                fill_workload(r, self.workload.as_ref());
+            }
+            loaded.records.retain(|r| r.failure.is_none());
+            problems.extend(missing(&loaded, true));
+            records.extend(loaded.records);
+        }
+        if problems.is_empty() {
+            Ok(records)
+        } else {
+            Err(Error::problems("the files lack what a fit needs, or cannot be read", problems))
+        }
+    }
+}
+
+/// The requests of the given workload, with the load that the file itself tells.
+fn fill_workload(r: &mut Record, given: Option<&WorkloadSpec>) {
+    let Some(given) = given else { return };
+    let own = r.workload.take();
+    let mut w = given.clone();
+    if let Some(own) = own {
+        w.num_prompts = own.num_prompts.or(w.num_prompts);
+        w.max_concurrency = own.max_concurrency.or(w.max_concurrency);
+        if w.request_rate == RequestRate::Inf {
+            w.request_rate = own.request_rate;
+        }
+        w.total_input_tokens = own.total_input_tokens;
+        w.total_output_tokens = own.total_output_tokens;
+    }
+    r.workload = Some(w);
 }
 
 const KEYS: &[&str] = &[
@@ -45,17 +134,14 @@ const KEYS: &[&str] = &[
 
 pub(super) fn run(args: FitArgs) -> Result<()> {
     let filters = filters(&args.filters)?;
-    let mut records = Vec::new();
-    for path in &args.observations {
-        records.extend(read_records(path)?);
-    }
+    let mut records = args.records()?;
     let read = records.len();
     records.retain(|r| r.result.is_some() && filters.iter().all(|(k, v)| field(r, k).as_deref() == Some(v)));
-    if records.is_empty() && !args.observations.is_empty() {
+    if records.is_empty() && read > 0 {
         return Err(Error::usage(format!("none of the {read} records has a result and passes the filters"))
             .hint("--where takes exact values, such as --where hardware=a100-sxm-80gb"));
     }
-    let logs = args.steps.read(&records)?;
+    let logs = args.steps.read(&records, &args.supplied())?;
     let mut profile = fit_with_steps(&records, &logs, &Catalogs::load(args.data_dir.as_deref())?)?;
     profile.provenance = records.iter().filter_map(|r| r.source.clone()).collect();
     profile.provenance.extend(args.steps.provenance());

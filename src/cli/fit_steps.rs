@@ -1,5 +1,6 @@
 //! Per-step telemetry of `dyno fit`: which file, of which launch, and the residuals by kind of step.
 
+use super::completion::Supplied;
 use crate::cost::steps::{StepLog, StepResidual};
 use crate::engine::steps;
 use crate::error::{Error, Result};
@@ -15,29 +16,16 @@ pub(super) struct StepArgs {
     /// --model, --hardware and --serve-command say
     #[arg(long, num_args = 1.., requires = "engine")]
     steps: Vec<PathBuf>,
-    /// The engine whose telemetry --steps holds: vllm, sglang or trtllm
-    #[arg(long)]
-    engine: Option<EngineKind>,
-    /// Release of the engine behind --steps
-    #[arg(long, requires = "steps")]
-    engine_version: Option<String>,
-    #[arg(long, requires = "steps")]
-    model: Option<String>,
-    #[arg(long, requires = "steps")]
-    hardware: Option<String>,
-    /// Command of the launch behind --steps
-    #[arg(long, requires = "steps")]
-    serve_command: Option<String>,
 }
 
 impl StepArgs {
     /// The steps of every file, with the launch that they are of.
-    pub(super) fn read(&self, observations: &[Record]) -> Result<Vec<StepLog>> {
-        let Some(engine) = self.engine else { return Ok(Vec::new()) };
+    pub(super) fn read(&self, observations: &[Record], of: &Supplied<'_>) -> Result<Vec<StepLog>> {
+        let Some(engine) = of.engine else { return Ok(Vec::new()) };
         if self.steps.is_empty() {
             return Ok(Vec::new());
         }
-        let launch = self.launch(engine, observations)?;
+        let launch = launch_of(engine, observations, of)?;
         let log = |path: &PathBuf| {
             let text = std::fs::read(path).map_err(|e| {
                 Error::usage("the step telemetry cannot be read").at(path.display()).source(e)
@@ -56,24 +44,26 @@ impl StepArgs {
     pub(super) fn provenance(&self) -> Vec<String> {
         self.steps.iter().map(|p| format!("step telemetry in {}", p.display())).collect()
     }
+}
 
-    fn launch(&self, engine: EngineKind, observations: &[Record]) -> Result<Record> {
-        let like = observations.iter().find(|r| {
-            r.engine == Some(engine)
-                && self.model.as_ref().is_none_or(|m| r.model.as_ref() == Some(m))
-                && self.hardware.as_ref().is_none_or(|h| r.hardware.as_ref() == Some(h))
-        });
-        let mut launch = like.cloned().unwrap_or(Record { engine: Some(engine), ..Record::default() });
-        launch.model = self.model.clone().or(launch.model);
-        launch.hardware = self.hardware.clone().or(launch.hardware);
-        launch.serve_command = self.serve_command.clone().or(launch.serve_command);
-        launch.engine_version = self.engine_version.clone().or(launch.engine_version);
-        if launch.model.is_none() || launch.hardware.is_none() {
-            return Err(Error::usage("it is not known of which launch the steps are")
-                .hint("give --model and --hardware (and --serve-command), or observations of the launch"));
-        }
-        Ok(launch)
+/// The launch behind the steps: that of the first observation of the engine, completed by the options.
+fn launch_of(engine: EngineKind, observations: &[Record], of: &Supplied<'_>) -> Result<Record> {
+    let owned = |t: Option<&str>| t.map(str::to_owned);
+    let like = observations.iter().find(|r| {
+        r.engine == Some(engine)
+            && of.model.is_none_or(|m| r.model.as_deref() == Some(m))
+            && of.hardware.is_none_or(|h| r.hardware.as_deref() == Some(h))
+    });
+    let mut launch = like.cloned().unwrap_or(Record { engine: Some(engine), ..Record::default() });
+    launch.model = owned(of.model).or(launch.model);
+    launch.hardware = owned(of.hardware).or(launch.hardware);
+    launch.serve_command = owned(of.serve_command).or(launch.serve_command);
+    launch.engine_version = owned(of.engine_version).or(launch.engine_version);
+    if launch.model.is_none() || launch.hardware.is_none() {
+        return Err(Error::usage("it is not known of which launch the steps are")
+            .hint("give --model and --hardware (and --serve-command), or observations of the launch"));
     }
+    Ok(launch)
 }
 
 fn what_turns_it_on(engine: EngineKind) -> &'static str {

@@ -5,6 +5,7 @@ mod analysis;
 mod bench;
 mod capacity;
 mod check;
+mod completion;
 mod diagnose;
 mod doctor;
 mod emulate;
@@ -42,7 +43,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Check data files and files of scenarios or observations; every problem is named
-    Check(check::Args),
+    Check(Box<check::Args>),
     /// Show what is known: hardware, models, engines, search spaces
     List(list::Args),
     Tune(Box<tune::TuneArgs>),
@@ -56,7 +57,7 @@ enum Command {
     Capacity(Box<capacity::CapacityArgs>),
     Explain(explain::ExplainArgs),
     Predict(Box<predict::PredictArgs>),
-    Fit(fit::FitArgs),
+    Fit(Box<fit::FitArgs>),
     Bench(Box<bench::BenchArgs>),
     Ramp(Box<ramp::RampArgs>),
     /// The known-timing server
@@ -83,7 +84,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<()> {
     match cli.command {
-        Command::Check(args) => check::run(args),
+        Command::Check(args) => check::run(*args),
         Command::List(args) => list::run(args),
         Command::Tune(args) => tune::run(&args),
         Command::Report(args) => report::run(&args),
@@ -94,7 +95,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Explain(args) => explain::run(args),
         Command::Emulate(args) => emulate::run(args),
         Command::Predict(args) => predict::run(*args),
-        Command::Fit(args) => fit::run(args),
+        Command::Fit(args) => fit::run(*args),
         Command::Bench(args) => bench::run(*args),
         Command::Ramp(args) => ramp::run(*args),
         Command::Paced(args) => paced::run(args),

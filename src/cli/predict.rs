@@ -1,8 +1,9 @@
 //! `dyno predict`: what scenarios would give, without running them.
 
+use super::completion::{Supplied, complete, missing, program};
 use crate::cost::{Catalogs, Interval, Prediction, Predictor, Profile};
 use crate::error::{Error, Kind, Result};
-use crate::scenario::{EngineKind, Key, Record, RequestRow, read_scenarios};
+use crate::scenario::{EngineKind, Key, Record, RequestRow, load};
 use crate::workload::WorkloadSpec;
 use comfy_table::{Cell, CellAlignment, Table};
 use serde_json::{Map, Value, json};
@@ -17,8 +18,9 @@ pub(super) struct PredictArgs {
     /// Fitted profile (`dyno fit`, or `profile.toml` of a campaign)
     #[arg(long)]
     profile: Option<PathBuf>,
-    /// JSON file of scenarios (or observations, whose results are not looked at)
-    #[arg(long, required_unless_present = "model", conflicts_with_all = ["model", "workload"])]
+    /// File of scenarios, of observations or of another load tool's results (results are not looked at); what it lacks,
+    /// --model, --hardware, --engine, --serve-command and --workload supply
+    #[arg(long, required_unless_present = "model")]
     scenarios: Option<PathBuf>,
     #[command(flatten)]
     one: Launch,
@@ -42,13 +44,17 @@ pub(super) struct PredictArgs {
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Launch {
     /// Hub name or directory of the model
-    #[arg(long, requires = "hardware")]
+    #[arg(long)]
     pub(super) model: Option<String>,
     /// Hardware id, such as a100-sxm-80gb (`dyno list hardware`)
     #[arg(long)]
     pub(super) hardware: Option<String>,
-    #[arg(long, default_value = "vllm")]
-    pub(super) engine: EngineKind,
+    /// vllm (the default), sglang, trtllm or emulated
+    #[arg(long)]
+    pub(super) engine: Option<EngineKind>,
+    /// The whole serving command, in place of --engine and flags after `--`
+    #[arg(long, conflicts_with = "flags")]
+    pub(super) serve_command: Option<String>,
     #[arg(long)]
     pub(super) engine_version: Option<String>,
     #[arg(long)]
@@ -62,26 +68,68 @@ pub(super) struct Launch {
 }
 
 impl Launch {
+    /// The scenarios of a file, completed by the options, with what is to be said of them; without a file the one that
+    /// the options describe.
+    pub(super) fn scenarios(
+        &self,
+        path: Option<&Path>,
+        data_dir: Option<&Path>,
+    ) -> Result<(Vec<Record>, Vec<String>)> {
+        let Some(path) = path else { return Ok((self.records()?, Vec::new())) };
+        let mut loaded = load(path)?;
+        let supplied = Supplied {
+            model: self.model.as_deref(),
+            hardware: self.hardware.as_deref(),
+            engine: self.engine,
+            engine_version: self.engine_version.as_deref(),
+            num_gpus: self.num_gpus,
+            serve_command: self.serve_command.as_deref(),
+            flags: &self.flags,
+        };
+        let notes = complete(&mut loaded, &supplied, data_dir)?;
+        match self.workload.as_slice() {
+            [] => {}
+            [one] => {
+                for r in &mut loaded.records {
+                    (r.workload, r.requests) = (Some(one.clone()), None);
+                }
+            }
+            _ => {
+                return Err(Error::usage(
+                    "several --workload beside a file: one stands for all of its scenarios",
+                ));
+            }
+        }
+        let problems = missing(&loaded, true);
+        if problems.is_empty() {
+            Ok((loaded.records, notes))
+        } else {
+            Err(Error::problems("the scenarios lack what a prediction needs", problems))
+        }
+    }
+
     /// One record a workload; without any workload, ShareGPT sent at once.
-    pub(super) fn records(&self) -> Vec<Record> {
+    fn records(&self) -> Result<Vec<Record>> {
         let workloads = if self.workload.is_empty() {
             "sharegpt".parse().map(|w| vec![w]).unwrap_or_default()
         } else {
             self.workload.clone()
         };
+        if self.hardware.is_none() {
+            return Err(Error::usage("--hardware is missing")
+                .hint("an id of `dyno list hardware`, such as h100-sxm-80gb"));
+        }
         let model = self.model.clone().unwrap_or_default();
-        let program: &[&str] = match self.engine {
-            EngineKind::Vllm => &["vllm", "serve"],
-            EngineKind::Sglang => &["python3", "-m", "sglang.launch_server", "--model-path"],
-            EngineKind::Trtllm => &["trtllm-serve"],
-            EngineKind::Emulated => &["dyno", "emulate", "--model"],
-        };
-        let words = program.iter().map(|w| (*w).to_owned()).chain([model]).chain(self.flags.iter().cloned());
-        let command = crate::launch::Launch::from_argv(&words.collect::<Vec<_>>()).to_text();
-        workloads
+        let said = self.serve_command.as_deref().and_then(crate::scenario::engine_of);
+        let engine = self.engine.or(said).unwrap_or(EngineKind::Vllm);
+        let command = self.serve_command.clone().unwrap_or_else(|| {
+            let words = program(engine, &model).into_iter().chain(self.flags.iter().cloned());
+            crate::launch::Launch::from_argv(&words.collect::<Vec<_>>()).to_text()
+        });
+        Ok(workloads
             .into_iter()
             .map(|w| Record {
-                engine: Some(self.engine),
+                engine: Some(engine),
                 engine_version: self.engine_version.clone(),
                 serve_command: Some(command.clone()),
                 model: self.model.clone(),
@@ -90,7 +138,7 @@ impl Launch {
                 workload: Some(w),
                 ..Record::default()
             })
-            .collect()
+            .collect())
     }
 }
 
@@ -104,11 +152,12 @@ pub(super) fn read_profile(path: Option<&Path>) -> Result<Option<Profile>> {
 
 #[expect(clippy::print_stderr, reason = "what the numbers rest on is said beside them")]
 pub(super) fn run(args: PredictArgs) -> Result<()> {
-    let records = match &args.scenarios {
-        Some(path) => read_scenarios(path)?,
-        None => args.one.records(),
-    };
-    let catalogs = Catalogs::load(args.data_dir.as_deref())?;
+    let dir = args.data_dir.as_deref();
+    let (records, said) = args.one.scenarios(args.scenarios.as_deref(), dir)?;
+    for note in said.iter().chain(&workload_notes(&records)) {
+        eprintln!("dyno: {note}");
+    }
+    let catalogs = Catalogs::load(dir)?;
     let profile = read_profile(args.profile.as_deref())?;
     let predictor =
         Predictor { draws: args.draws, seed: args.seed, ..Predictor::new(&catalogs, profile.as_ref()) };
@@ -140,6 +189,13 @@ pub(super) fn run(args: PredictArgs) -> Result<()> {
         return Err(Error::infeasible("no scenario can run"));
     }
     Ok(())
+}
+
+/// What reading the files of the workloads left out, each thing once.
+pub(super) fn workload_notes(records: &[Record]) -> Vec<String> {
+    let all: std::collections::BTreeSet<String> =
+        records.iter().filter_map(|r| r.workload.as_ref()).flat_map(crate::workload::notes).collect();
+    all.into_iter().collect()
 }
 
 fn is_mixture(record: &Record) -> bool {

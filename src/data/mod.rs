@@ -5,6 +5,7 @@
 //! that a file with the same id replaces the embedded one and a new id is added.
 
 pub mod nearest;
+pub mod python_json;
 pub mod schema;
 
 use crate::error::{Error, Problem, Result};

@@ -1,5 +1,6 @@
 //! Reading and writing files of records: one object, an array, or `{"meta": …, "observations": [ … ]}`.
 
+use super::import::content::Content;
 use super::{Record, check, import};
 use crate::error::{Error, Problem, Result};
 use serde_json::Value;
@@ -7,28 +8,56 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
-/// Reads a file of records (scenarios, observations, failed launches).
+/// What a file held.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// Its name in messages.
+    pub file: String,
+    /// The tool that wrote it; None for our own format.
+    pub tool: Option<&'static str>,
+    pub records: Vec<Record>,
+}
+
+impl Loaded {
+    /// The file's format in words.
+    pub fn format(&self) -> &'static str {
+        self.tool.unwrap_or("dyno")
+    }
+}
+
+/// Reads a file of records (scenarios, observations, failed launches), or a result file of another load tool.
 ///
 /// Errors list every problem of the file with its key path.
 pub fn read_records(path: &Path) -> Result<Vec<Record>> {
+    Ok(load(path)?.records)
+}
+
+/// As [`read_records`], with the tool that wrote the file.
+pub fn load(path: &Path) -> Result<Loaded> {
     let file = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|e| {
+    let text = fs::read(path).map_err(|e| {
         Error::problems("cannot read the records", vec![Problem::new(&file, "", e.to_string())])
-            .hint("a JSON file of scenarios or observations")
+            .hint("a JSON file of scenarios or observations, or a result file of a load tool")
     })?;
-    parse_records(&file, &text)
+    load_text(&file, &String::from_utf8_lossy(&text))
 }
 
 /// As [`read_records`], of a text; `file` is its name in messages.
 pub fn parse_records(file: &str, text: &str) -> Result<Vec<Record>> {
-    let value: Value = serde_json::from_str(text).map_err(|e| {
-        let place = format!("line {} column {}", e.line(), e.column());
-        broken(file, vec![Problem::new(file, place, format!("not JSON: {e}"))])
-    })?;
-    if let Some(found) = import::foreign(file, &value) {
-        return found;
+    Ok(load_text(file, text)?.records)
+}
+
+/// As [`load`], of a text.
+pub fn load_text(file: &str, text: &str) -> Result<Loaded> {
+    let content = import::text::read(file, text).map_err(|p| broken(file, vec![p]))?;
+    if let Some(found) = import::foreign(file, &content) {
+        let (tool, records) = found.map_err(|problems| broken(file, problems))?;
+        return Ok(Loaded { file: file.to_owned(), tool: Some(tool), records });
     }
-    let items = items(file, &value)?;
+    let items = match &content {
+        Content::One(value) => items(file, value)?,
+        Content::Many(values) => values.iter().map(|(n, v)| (format!("line {n}"), v)).collect(),
+    };
     let mut problems = Vec::new();
     let mut records = Vec::new();
     for (path, item) in &items {
@@ -44,7 +73,11 @@ pub fn parse_records(file: &str, text: &str) -> Result<Vec<Record>> {
         }
         problems.extend(found);
     }
-    if problems.is_empty() { Ok(records) } else { Err(broken(file, problems)) }
+    if !problems.is_empty() {
+        return Err(broken(file, problems));
+    }
+    let csv = records.iter().all(|r| r.source.as_deref() == Some("CSV"));
+    Ok(Loaded { file: file.to_owned(), tool: (csv && !records.is_empty()).then_some("CSV"), records })
 }
 
 /// As [`read_records`]; besides, each record must have what a prediction needs: model, hardware, engine and

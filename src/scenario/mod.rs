@@ -5,10 +5,14 @@ mod files;
 mod import;
 pub mod metrics;
 pub mod record;
+mod sources;
 
 pub use crate::launch::EngineKind;
 pub use check::engine_of;
-pub use files::{parse_records, read_records, read_scenarios, write_records, write_whole};
+pub use files::{
+    Loaded, load, load_text, parse_records, read_records, read_scenarios, write_records, write_whole,
+};
 pub use import::to_vllm_json;
 pub use metrics::{Key, Metrics};
 pub use record::{Record, RequestRow};
+pub use sources::expand as expand_sources;

@@ -26,6 +26,15 @@ pub use spec::{Arrivals, Component, Dataset, RequestRate, WorkloadSpec};
 
 use crate::units::Nanos;
 
+/// What reading a workload's file leaves out, in words; nothing where it has no file or all of it is used.
+pub fn notes(spec: &WorkloadSpec) -> Vec<String> {
+    let own = match (spec.dataset, spec.path.as_deref()) {
+        (Dataset::Sharegpt, Some(path)) => sharegpt::notes(spec, path),
+        _ => None,
+    };
+    own.into_iter().chain(spec.parts().iter().flat_map(|c| notes(&c.workload))).collect()
+}
+
 /// What is sent as the prompt of one request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Prompt {

@@ -2,11 +2,12 @@
 
 use super::WorkloadSpec;
 use super::files::{estimate_tokens, text};
+use crate::data::python_json;
 use crate::error::{Error, Problem, Result};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use serde::Deserialize;
+use serde_json::Value;
 
 /// Longest prompt, and longest prompt plus answer, that `vllm bench serve`'s filter keeps.
 const MAX_PROMPT: u32 = 1024;
@@ -81,16 +82,64 @@ fn strata(n: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
     shares
 }
 
-#[derive(Deserialize)]
-struct Conversation {
-    #[serde(default, alias = "conversation")]
-    conversations: Vec<Message>,
+/// The texts of a conversation's turns.
+struct Conversation(Vec<String>);
+
+/// The conversations of a file that can be read, and how many records are none.
+struct Talks {
+    good: Vec<Conversation>,
+    odd: usize,
 }
 
-#[derive(Deserialize)]
-struct Message {
-    #[serde(alias = "content")]
-    value: String,
+/// An array, or one record a line; a record that is no conversation is counted, not refused.
+fn talks(text: &str) -> Result<Talks, String> {
+    let records: Vec<Value> = match python_json::parse(text) {
+        Ok(Value::Array(list)) => list,
+        Ok(Value::Object(o)) => vec![Value::Object(o)],
+        Ok(_) => return Err("it is one plain value".into()),
+        Err(e) => {
+            let line = |l: &str| python_json::parse(l).ok().filter(Value::is_object);
+            let filled = text.lines().filter(|l| !l.trim().is_empty());
+            filled
+                .map(line)
+                .collect::<Option<Vec<Value>>>()
+                .filter(|l| !l.is_empty())
+                .ok_or_else(|| e.to_string())?
+        }
+    };
+    let total = records.len();
+    let good: Vec<Conversation> = records.iter().filter_map(conversation).collect();
+    Ok(Talks { odd: total - good.len(), good })
+}
+
+/// The turns under any of the names that this data goes by; None where there are none or one has no text.
+fn conversation(record: &Value) -> Option<Conversation> {
+    let turns = ["conversations", "conversation", "items", "messages"].iter().find_map(|k| record.get(k))?;
+    let text = |turn: &Value| {
+        let found = ["value", "text", "content"].iter().find_map(|k| turn.get(k))?;
+        found.as_str().map(str::to_owned)
+    };
+    let texts: Option<Vec<String>> = turns.as_array()?.iter().map(text).collect();
+    texts.filter(|t| !t.is_empty()).map(Conversation)
+}
+
+/// How many records of the file are left out, and why; None when none is.
+pub(super) fn notes(spec: &WorkloadSpec, path: &str) -> Option<String> {
+    let all = talks(&text(path).ok()?).ok()?;
+    let total = all.good.len() + all.odd;
+    let kept = all.good.into_iter().filter_map(|c| pick(c, spec.output_len)).count();
+    let filtered = total - all.odd - kept;
+    let mut said = Vec::new();
+    if all.odd > 0 {
+        said.push(format!("{} are no conversation (without turns, or a turn without text)", all.odd));
+    }
+    if filtered > 0 {
+        said.push(format!(
+            "{filtered} have no answer or lie outside of the length filter of `vllm bench serve`"
+        ));
+    }
+    (!said.is_empty())
+        .then(|| format!("{path}: {kept} of {total} records are used; skipped: {}", said.join(", ")))
 }
 
 /// Up to `n` (prompt, its tokens, answer's tokens) of a file in the data's format, in random order, by the filter
@@ -106,15 +155,15 @@ pub(super) fn read(
     let fail = |message: String, hint: &str| {
         Error::problems("the ShareGPT file cannot be used", vec![Problem::new(path, "", message).hint(hint)])
     };
-    let mut all: Vec<Conversation> = serde_json::from_str(&text(path)?).map_err(|e| {
+    let Talks { good: mut all, odd } = talks(&text(path)?).map_err(|e| {
         fail(
             format!("not the ShareGPT format: {e}"),
-            "an array of {\"conversations\": [{\"from\", \"value\"}, ...]}",
+            "an array of {\"conversations\": [{\"from\", \"value\"}, ...]}, or one such record a line",
         )
     })?;
     all.shuffle(rng);
-    let total = all.len();
-    let answered = all.iter().filter(|c| c.conversations.len() >= 2).count();
+    let total = all.len() + odd;
+    let answered = all.iter().filter(|c| c.0.len() >= 2).count();
     let picked: Vec<(String, u32, u32)> =
         all.into_iter().filter_map(|c| pick(c, spec.output_len)).take(n).collect();
     if !picked.is_empty() {
@@ -137,12 +186,12 @@ pub(super) fn read(
 
 /// Prompt and lengths of a conversation that passes the filter.
 fn pick(conversation: Conversation, output_len: Option<u32>) -> Option<(String, u32, u32)> {
-    let mut turns = conversation.conversations.into_iter();
-    let prompt = turns.next()?.value;
+    let mut turns = conversation.0.into_iter();
+    let prompt = turns.next()?;
     let input = estimate_tokens(&prompt);
     let output = match output_len {
         Some(n) => n,
-        None => estimate_tokens(&turns.next()?.value),
+        None => estimate_tokens(&turns.next()?),
     };
     let answer_long_enough = output_len.is_some() || output >= MIN_LEN;
     let fits = (MIN_LEN..=MAX_PROMPT).contains(&input) && input + output <= MAX_TOTAL;

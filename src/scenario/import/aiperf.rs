@@ -4,7 +4,7 @@
 //! Both call a request's mean gap `inter_token_latency` (our TPOT); aiperf's `inter_chunk_latency` pools the gaps of
 //! all requests (our ITL). Token counts are the server's where the file has them.
 
-use super::{E2EL, ITL, TPOT, TTFT, set, stat, throughputs};
+use super::{E2EL, ITL, TPOT, TTFT, set, stat, throughputs, totals_workload};
 use crate::scenario::{Key, Metrics, Record};
 use crate::workload::{Dataset, RequestRate, WorkloadSpec};
 use serde_json::{Map, Value};
@@ -72,10 +72,9 @@ fn workload(object: &Map<String, Value>, config: &Value, m: &Metrics) -> Workloa
         |server: &'static str, client| length(if object.contains_key(server) { server } else { client });
     let input = counted("usage_prompt_tokens", "input_sequence_length");
     let output = counted("usage_completion_tokens", "output_sequence_length");
-    let dataset = if input.and(output).is_some() { Dataset::Random } else { Dataset::Custom };
-    let mut w = WorkloadSpec::empty(dataset);
-    if dataset == Dataset::Random {
-        (w.input_len, w.output_len) = (input, output);
+    let mut w = totals_workload(m);
+    if input.and(output).is_some() {
+        w = WorkloadSpec { input_len: input, output_len: output, ..WorkloadSpec::empty(Dataset::Random) };
     }
     w.num_prompts = m.get(Key::Completed).map(|n| (n + m.get(Key::Failed).unwrap_or(0.0)) as u32);
     w.total_input_tokens = m.get(Key::TotalInputTokens);

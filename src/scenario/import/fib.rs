@@ -4,9 +4,9 @@
 //! Neither says when a request was sent, at which rate, or how many were in flight, so that no single requests and no
 //! arrivals can be taken over.
 
-use super::{fill, set, text, throughputs, workload_of};
+use super::{fill, set, text, throughputs, totals_workload, workload_of};
 use crate::scenario::{Key, Metrics, Record, RequestRow};
-use crate::workload::{Dataset, WorkloadSpec};
+use crate::workload::WorkloadSpec;
 use serde_json::{Map, Value};
 
 const NOTE: &str = "the file does not say the request rate or the number in flight";
@@ -78,7 +78,7 @@ pub(super) fn read_summary(object: &Map<String, Value>) -> Record {
     }
     throughputs(&mut m);
     let n = m.get(Key::Completed).unwrap_or(0.0) as usize;
-    Record { model: text(object, "model"), ..record(WorkloadSpec::empty(Dataset::Custom), n, m) }
+    Record { model: text(object, "model"), ..record(totals_workload(&m), n, m) }
 }
 
 fn record(workload: WorkloadSpec, n: usize, m: Metrics) -> Record {
@@ -86,7 +86,7 @@ fn record(workload: WorkloadSpec, n: usize, m: Metrics) -> Record {
         num_prompts: Some(n as u32).filter(|n| *n > 0),
         total_input_tokens: m.get(Key::TotalInputTokens),
         total_output_tokens: m.get(Key::TotalOutputTokens),
-        note: Some(NOTE.into()),
+        note: Some(workload.note.as_ref().map_or(NOTE.into(), |n| format!("{NOTE}; {n}"))),
         ..workload
     };
     Record { workload: Some(workload), result: Some(m), source: Some("fib".into()), ..Record::default() }

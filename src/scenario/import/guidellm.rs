@@ -3,7 +3,7 @@
 //! Its own time per output token includes the first token and is left out; its request latency lasts to the end of the
 //! stream, some tenths of a millisecond longer than to the last token.
 
-use super::{E2EL, TPOT, TTFT, fill, set, throughputs, workload_of};
+use super::{E2EL, TPOT, TTFT, fill, set, throughputs, totals_workload, workload_of};
 use crate::scenario::{Key, Metrics, Record, RequestRow};
 use crate::workload::{Arrivals, RequestRate};
 use serde_json::{Map, Value};
@@ -24,7 +24,7 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Vec<Record>, String> {
 fn one(file: &Map<String, Value>, benchmark: &Value, metrics: &Map<String, Value>) -> Record {
     let rows = rows(benchmark);
     let m = figures(benchmark, metrics, &rows);
-    let mut workload = workload_of(&rows);
+    let mut workload = if rows.is_empty() { totals_workload(&m) } else { workload_of(&rows) };
     workload.num_prompts = m.get(Key::Completed).map(|n| (n + m.get(Key::Failed).unwrap_or(0.0)) as u32);
     workload.total_input_tokens = m.get(Key::TotalInputTokens);
     workload.total_output_tokens = m.get(Key::TotalOutputTokens);
@@ -59,7 +59,10 @@ fn figures(benchmark: &Value, metrics: &Map<String, Value>, rows: &[RequestRow])
     let good =
         |name: &str, field: &str| metrics.get(name)?.pointer(&format!("/successful/{field}"))?.as_f64();
     let mut m = Metrics::default();
-    let totals = |field: &str| metrics.get("request_totals")?.get(field)?.as_f64();
+    // Inside of the metrics since 0.3, beside them before.
+    let totals = |field: &str| {
+        metrics.get("request_totals").or_else(|| benchmark.get("request_totals"))?.get(field)?.as_f64()
+    };
     let completed = totals("successful").or_else(|| good("request_latency", "count"));
     let failed = totals("errored").zip(totals("incomplete")).map(|(e, i)| e + i);
     set(&mut m, Key::Completed, completed);

@@ -5,42 +5,152 @@
 //! duration, also where the tool's own mean is another; what a file does not say is filled from its single requests.
 
 mod aiperf;
+mod aiperf_requests;
+pub(super) mod content;
 mod fib;
 mod guidellm;
+mod inference_perf;
+mod inferencex;
+mod llmd;
+mod not_llm;
+mod parallel;
+mod printed;
+mod sglang;
+mod table;
+pub(super) mod text;
 mod vllm;
 
+use vllm::rows;
 pub use vllm::to_vllm_json;
 
 use super::{Key, Metrics, Record, RequestRow};
-use crate::error::{Error, Problem, Result};
+use crate::error::Problem;
 use crate::stats::{mean, quantile_sorted, std_dev};
 use crate::workload::{Dataset, WorkloadSpec};
 use serde_json::{Map, Value};
 
-/// The records of a file of another tool; None when it is none that is known.
-pub(super) fn foreign(file: &str, value: &Value) -> Option<Result<Vec<Record>>> {
-    let object = value.as_object()?;
+/// How an object of another tool is read.
+type Reader = fn(&Map<String, Value>) -> Result<Vec<Record>, String>;
+
+/// The tool that wrote this object as the result of a whole run; None when it is none that is known.
+fn tool(object: &Map<String, Value>) -> Option<(&'static str, Reader)> {
     let has = |key: &str| object.contains_key(key);
     if has("result") || has("observations") || has("failure") {
         return None;
     }
     let list = |key: &str| object.get(key).is_some_and(Value::is_array);
-    let records = if has("completed") && has("request_throughput") && has("duration") {
-        vllm::read(object).map(|r| vec![r])
+    let named: (&'static str, Reader) = if inferencex::is(object) {
+        ("InferenceX", |o| inferencex::read(o).map(|r| vec![r]))
+    } else if sglang::is(object) {
+        ("sglang.bench_serving", |o| sglang::read(o).map(|r| vec![r]))
+    } else if has("completed") && has("duration") && (has("request_throughput") || has("mean_ttft_ms")) {
+        ("vllm bench serve", |o| vllm::read(o).map(|r| vec![r]))
     } else if list("benchmarks") {
-        guidellm::read(object)
+        ("guidellm", guidellm::read)
     } else if ["request_throughput", "request_latency"].iter().all(|k| stat(object, k, "avg").is_some()) {
-        Ok(vec![aiperf::read(object)])
+        ("aiperf or genai-perf", |o| Ok(vec![aiperf::read(o)]))
+    } else if inference_perf::is(object) {
+        ("inference-perf", |o| Ok(vec![inference_perf::read(o)]))
+    } else if llmd::is(object) {
+        ("llm-d benchmark report", |o| llmd::read(o).map(|r| vec![r]))
     } else if list("outputs") && list("inputs") && has("time") {
-        fib::read(object).map(|r| vec![r])
+        ("fib", |o| fib::read(o).map(|r| vec![r]))
     } else if has("successful_requests") && has("total_generated_tokens") && has("duration") {
-        Ok(vec![fib::read_summary(object)])
+        ("fib", |o| Ok(vec![fib::read_summary(o)]))
     } else {
         return None;
     };
-    Some(records.map_err(|why| {
-        Error::problems("the result file of another tool cannot be read", vec![Problem::new(file, "", why)])
-    }))
+    Some(named)
+}
+
+/// The tool that wrote a file and its records, or every problem of the file.
+type Found = Result<(&'static str, Vec<Record>), Vec<Problem>>;
+
+/// The tool and the records of a file of another tool; None when it is none that is known.
+pub(super) fn foreign(file: &str, content: &content::Content) -> Option<Found> {
+    match content {
+        content::Content::One(Value::Array(list)) => {
+            let places: Vec<(String, &Value)> =
+                list.iter().enumerate().map(|(i, v)| (format!("[{i}]"), v)).collect();
+            many(file, &places)
+        }
+        content::Content::One(value) => many(file, &[(String::new(), value)]),
+        content::Content::Many(values) => {
+            let places: Vec<(String, &Value)> =
+                values.iter().map(|(n, v)| (format!("line {n}"), v)).collect();
+            many(file, &places)
+        }
+    }
+}
+
+fn many(file: &str, values: &[(String, &Value)]) -> Option<Found> {
+    let first = values.first()?.1.as_object()?;
+    let objects: Vec<&Map<String, Value>> = values.iter().filter_map(|(_, v)| v.as_object()).collect();
+    if aiperf_requests::is(first) {
+        return Some(Ok(("aiperf", vec![aiperf_requests::read(&objects)])));
+    }
+    if inference_perf::is_request(first) {
+        return Some(Ok(("inference-perf", vec![inference_perf::read_requests(&objects)])));
+    }
+    let Some((name, _)) = values.iter().find_map(|(_, v)| tool(v.as_object()?)) else {
+        let what = not_llm::named(first)?;
+        let hint = "result files of LLM load tools are read: vllm bench serve, sglang.bench_serving, guidellm, aiperf, \
+                    inference-perf, llm-d, InferenceX, CSV";
+        return Some(Err(vec![Problem::new(file, "", format!("is {what}")).hint(hint)]));
+    };
+    let (mut records, mut problems) = (Vec::new(), Vec::new());
+    for (place, value) in values {
+        let found =
+            value.as_object().and_then(tool).map(|(_, read)| value.as_object().map_or(Ok(Vec::new()), read));
+        match found {
+            Some(Ok(found)) => records.extend(found),
+            Some(Err(why)) => problems.push(Problem::new(file, place.as_str(), why)),
+            None => problems.push(Problem::new(
+                file,
+                place.as_str(),
+                format!("is no run of {name}, as others here are"),
+            )),
+        }
+    }
+    Some(if problems.is_empty() { Ok((name, records)) } else { Err(problems) })
+}
+
+/// A time to the microsecond: what lies below is the rounding of a clock of 64-bit seconds.
+fn micros(seconds: f64) -> f64 {
+    (seconds * 1e6).round() / 1e6
+}
+
+/// The figures of a run that is known by its requests.
+fn counted(rows: &[RequestRow], duration: f64) -> Metrics {
+    let done: Vec<&RequestRow> = rows.iter().filter(|r| r.error.is_none()).collect();
+    let failed = rows.len() - done.len();
+    let mut m = Metrics::default();
+    m.set(Key::Completed, done.len() as f64);
+    m.set(Key::Failed, failed as f64);
+    m.set(Key::RequestLossRate, failed as f64 / (rows.len() as f64).max(1.0));
+    m.set(Key::Duration, duration);
+    m.set(Key::TotalInputTokens, done.iter().map(|r| f64::from(r.input_tokens)).sum());
+    m.set(Key::TotalOutputTokens, done.iter().map(|r| f64::from(r.output_tokens)).sum());
+    throughputs(&mut m);
+    fill(&mut m, rows);
+    m
+}
+
+/// A workload of which only the totals are known: every request has the mean lengths.
+fn totals_workload(m: &Metrics) -> WorkloadSpec {
+    let mean_of = |key: Key| {
+        let n = m.get(Key::Completed).filter(|n| *n > 0.0)?;
+        Some((m.get(key)? / n).round()).filter(|v| *v >= 1.0).map(|v| v as u32)
+    };
+    match (mean_of(Key::TotalInputTokens), mean_of(Key::TotalOutputTokens)) {
+        (Some(input), Some(output)) => WorkloadSpec {
+            input_len: Some(input),
+            output_len: Some(output),
+            note: Some("lengths are the means of the run; how they vary is not in the file".into()),
+            ..WorkloadSpec::empty(Dataset::Random)
+        },
+        _ => WorkloadSpec::empty(Dataset::Custom),
+    }
 }
 
 /// A workload of these requests: lengths when all have the same, else only what else is known.

@@ -1,13 +1,13 @@
 //! `vllm bench serve --save-result`, with `--save-detailed` also request by request; read and written.
 
-use super::{fill, text, workload_of};
-use crate::scenario::{Key, Metrics, Record, RequestRow};
-use crate::workload::RequestRate;
+use super::{fill, text, throughputs, totals_workload, workload_of};
+use crate::scenario::{EngineKind, Key, Metrics, Record, RequestRow};
+use crate::workload::{Dataset, RequestRate, WorkloadSpec};
 use serde_json::{Map, Value, json};
 
 /// `vllm bench serve --save-result` (with `--save-detailed` also request by request).
 pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
-    const SETTINGS: [&str; 14] = [
+    const SETTINGS: [&str; 18] = [
         "date",
         "endpoint_type",
         "backend",
@@ -22,6 +22,10 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
         "ramp_up_start_rps",
         "ramp_up_end_rps",
         "generated_texts",
+        "random_input_len",
+        "random_output_len",
+        "dataset_name",
+        "goodput",
     ];
     const LISTS: [&str; 8] =
         ["input_lens", "output_lens", "ttfts", "itls", "start_times", "errors", "latencies", "queue_times"];
@@ -32,8 +36,12 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
         .collect();
     let mut result: Metrics = serde_json::from_value(Value::Object(figures)).map_err(|e| e.to_string())?;
     let requests = rows(object);
-    let mut workload = workload_of(requests.as_deref().unwrap_or_default());
     fill(&mut result, requests.as_deref().unwrap_or_default());
+    throughputs_if_missing(&mut result);
+    let mut workload = match requests.as_deref() {
+        Some(rows) => workload_of(rows),
+        None => swept_lengths(object).unwrap_or_else(|| totals_workload(&result)),
+    };
     let number = |key: &str| object.get(key).and_then(Value::as_f64);
     workload.num_prompts = number("num_prompts").map(|n| n as u32);
     workload.request_rate =
@@ -43,6 +51,7 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
     workload.total_input_tokens = result.get(Key::TotalInputTokens);
     workload.total_output_tokens = result.get(Key::TotalOutputTokens);
     Ok(Record {
+        engine: engine(object),
         model: text(object, "model_id"),
         workload: Some(workload),
         requests,
@@ -52,8 +61,35 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
     })
 }
 
+/// The client protocol names an engine only where it is that engine's own.
+fn engine(object: &Map<String, Value>) -> Option<EngineKind> {
+    match object.get("backend").and_then(Value::as_str)? {
+        "vllm" | "vllm-chat" => Some(EngineKind::Vllm),
+        "sglang" | "sglang-native" => Some(EngineKind::Sglang),
+        "tensorrt-llm" => Some(EngineKind::Trtllm),
+        _ => None,
+    }
+}
+
+/// Lengths that a sweep of the benchmark's settings has written beside the results.
+fn swept_lengths(object: &Map<String, Value>) -> Option<WorkloadSpec> {
+    let whole = |key: &str| object.get(key).and_then(Value::as_f64).filter(|n| *n >= 1.0).map(|n| n as u32);
+    Some(WorkloadSpec {
+        input_len: Some(whole("random_input_len")?),
+        output_len: Some(whole("random_output_len")?),
+        ..WorkloadSpec::empty(Dataset::Random)
+    })
+}
+
+/// A printed table or an older release lacks some of the throughputs.
+fn throughputs_if_missing(m: &mut Metrics) {
+    if m.get(Key::RequestThroughput).is_none() || m.get(Key::TotalTokenThroughput).is_none() {
+        throughputs(m);
+    }
+}
+
 /// The request lists of the detailed form.
-fn rows(object: &Map<String, Value>) -> Option<Vec<RequestRow>> {
+pub(super) fn rows(object: &Map<String, Value>) -> Option<Vec<RequestRow>> {
     let list = |key: &str| object.get(key).and_then(Value::as_array);
     let numbers = |key: &str| -> Option<Vec<f64>> { list(key)?.iter().map(Value::as_f64).collect() };
     let (inputs, outputs) = (numbers("input_lens")?, numbers("output_lens")?);

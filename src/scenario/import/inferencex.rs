@@ -1,0 +1,90 @@
+//! Rows of InferenceX (formerly InferenceMAX), `agg_*.json`: latencies in seconds, throughputs a GPU, and the launch as
+//! far as tp, ep and DP attention say it.
+
+use super::parallel::{self, Shares, engine_named};
+use super::{set, text};
+use crate::scenario::{Key, Metrics, Record};
+use crate::workload::{Dataset, WorkloadSpec};
+use serde_json::{Map, Value};
+
+pub(super) fn is(object: &Map<String, Value>) -> bool {
+    let has = |key: &str| object.contains_key(key);
+    has("hw") && has("tput_per_gpu") && (has("tp") || has("prefill_tp"))
+}
+
+pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
+    let number = |key: &str| match object.get(key)? {
+        Value::String(s) => s.parse().ok(),
+        other => other.as_f64(),
+    };
+    let said = |key: &str| match object.get(key) {
+        Some(Value::Bool(b)) => *b,
+        Some(Value::String(s)) => s.eq_ignore_ascii_case("true"),
+        _ => false,
+    };
+    if said("disagg") || object.contains_key("prefill_tp") {
+        return Err("the row is of a disaggregated launch (prefill and decode on GPUs of their own), \
+                    which is not modelled"
+            .into());
+    }
+    let whole = |key: &str| number(key).filter(|n| *n >= 1.0).map(|n| n as u32);
+    let framework = text(object, "framework").unwrap_or_default();
+    let engine = engine_named(&framework);
+    let shares = Shares {
+        tensor: whole("tp"),
+        expert: whole("ep"),
+        attention: said("dp_attention"),
+        ..Shares::default()
+    };
+    let gpus = whole("tp").unwrap_or(1);
+    let model = text(object, "model");
+    let mut m = Metrics::default();
+    let each = f64::from(gpus);
+    set(&mut m, Key::TotalTokenThroughput, number("tput_per_gpu").map(|t| t * each));
+    set(&mut m, Key::OutputThroughput, number("output_tput_per_gpu").map(|t| t * each));
+    for metric in ["ttft", "tpot", "itl", "e2el"] {
+        for stat in ["mean", "median", "std", "p90", "p95", "p99"] {
+            if let Some(key) = Key::from_name(&format!("{stat}_{metric}_ms")) {
+                set(&mut m, key, number(&format!("{stat}_{metric}")).map(|s| s * 1e3));
+            }
+        }
+    }
+    let mut notes = vec!["the row says how the GPUs share the work, not the whole command".to_owned()];
+    let drafts = text(object, "spec_decoding").or_else(|| text(object, "mtp"));
+    if let Some(drafts) = drafts.filter(|s| !matches!(s.as_str(), "none" | "off" | "")) {
+        notes.push(format!("speculative decoding ({drafts}), which the row's command does not say"));
+    }
+    // Their client draws lengths evenly from 0.8 of the stated one up to it (`--random-range-ratio 0.8`).
+    let range = |key: &str| whole(key).map(|n| ((f64::from(n) * 0.8) as u32, n)).filter(|r| r.0 > 0);
+    Ok(Record {
+        engine,
+        engine_version: text(object, "image").and_then(|i| version(&i)),
+        serve_command: engine.zip(model.as_deref()).map(|(e, m)| parallel::command(e, m, shares)),
+        hardware: text(object, "hw").map(|h| h.split(['-', '_']).next().unwrap_or(&h).to_owned()),
+        num_gpus: Some(gpus),
+        precision: text(object, "precision"),
+        workload: Some(WorkloadSpec {
+            input_len: whole("isl"),
+            output_len: whole("osl"),
+            input_range: range("isl"),
+            output_range: range("osl"),
+            max_concurrency: whole("conc"),
+            // Their sweeps send ten requests for each one in flight.
+            num_prompts: whole("conc").map(|c| c.saturating_mul(10)),
+            ..WorkloadSpec::empty(Dataset::Random)
+        }),
+        model,
+        result: Some(m),
+        source: Some("InferenceX".into()),
+        note: Some(notes.join("; ")),
+        ..Record::default()
+    })
+}
+
+/// The release in an image's tag: `lmsysorg/sglang:v0.5.9-cu130` is 0.5.9.
+fn version(image: &str) -> Option<String> {
+    let tag = image.rsplit_once(':')?.1.trim_start_matches('v');
+    let end = tag.find(|c: char| !(c.is_ascii_alphanumeric() || c == '.')).unwrap_or(tag.len());
+    let release = &tag[..end];
+    (release.starts_with(|c: char| c.is_ascii_digit()) && release.contains('.')).then(|| release.to_owned())
+}

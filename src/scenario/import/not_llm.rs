@@ -1,0 +1,56 @@
+//! Files of well-known tools that hold no result of LLM serving: said by name, so that nobody searches for the fault in
+//! the file.
+
+use serde_json::{Map, Value};
+
+/// What the file is; None when it is not known either.
+pub(super) fn named(o: &Map<String, Value>) -> Option<&'static str> {
+    let has = |key: &str| o.contains_key(key);
+    let inside = |key: &str, inner: &str| o.get(key).is_some_and(|v| v.get(inner).is_some());
+    let metrics = |names: &[&str]| names.iter().any(|n| inside("metrics", n));
+    if metrics(&["http_req_duration", "vus_max", "iterations", "data_received", "http_reqs"]) {
+        return Some("a summary of k6, a load tool for HTTP: it knows no tokens and no streams");
+    }
+    if has("lm_eval_version") || has("config_general") || (has("results") && has("n-shot")) {
+        return Some("a result of lm-evaluation-harness: quality, not speed");
+    }
+    if has("latencies") && has("bytes_in") && has("status_codes") {
+        return Some("a report of vegeta, a load tool for HTTP: it knows no tokens and no streams");
+    }
+    if has("latencyPercentiles") || has("rps") && has("statusCodeDistribution") {
+        return Some("a report of oha, a load tool for HTTP: it knows no tokens and no streams");
+    }
+    if inside("aggregate", "counters") && inside("aggregate", "summaries") {
+        return Some("a report of Artillery, a load tool for HTTP: it knows no tokens and no streams");
+    }
+    if has("num_none_requests") && has("response_times") {
+        return Some("statistics of Locust, a load tool for HTTP: it knows no tokens and no streams");
+    }
+    if inside("Total", "sampleCount") {
+        return Some("statistics of JMeter, a load tool for HTTP: it knows no tokens and no streams");
+    }
+    if has("jobs") && has("fio version") {
+        return Some("a result of fio: storage, not serving");
+    }
+    if has("traceEvents") {
+        return Some("a profiler's trace (Chrome trace format), not a result");
+    }
+    if has("nbformat") && has("cells") {
+        return Some("a notebook, not a result");
+    }
+    if has("architectures") || has("model_type") && has("vocab_size") {
+        return Some("a model's config.json: give its directory as --model");
+    }
+    if has("avg_latency") && has("latencies") {
+        return Some(
+            "a result of `vllm bench latency`: batches of one process, no server and no requests in flight",
+        );
+    }
+    if has("elapsed_time") && has("tokens_per_second") && has("num_requests") {
+        return Some("a result of `vllm bench throughput`: offline, no server, no latencies");
+    }
+    if inside("error", "message") {
+        return Some("the error answer of a server, not a result");
+    }
+    None
+}

@@ -1,0 +1,97 @@
+//! The table that `vllm bench serve` and `sglang.bench_serving` print (`Serving Benchmark Result`), as the object that
+//! they would have saved.
+
+use serde_json::{Map, Value, json};
+
+/// Printed names (lower case, without the unit) and the keys of the saved form.
+const NAMES: &[(&str, &str)] = &[
+    ("successful requests", "completed"),
+    ("failed requests", "failed"),
+    ("benchmark duration (s)", "duration"),
+    ("total input tokens", "total_input_tokens"),
+    ("total generated tokens", "total_output_tokens"),
+    ("total generated tokens (retokenized)", "total_output_tokens_retokenized"),
+    ("request throughput (req/s)", "request_throughput"),
+    ("input token throughput (tok/s)", "input_throughput"),
+    ("output token throughput (tok/s)", "output_throughput"),
+    ("peak output token throughput (tok/s)", "max_output_tokens_per_s"),
+    ("peak concurrent requests", "max_concurrent_requests"),
+    ("total token throughput (tok/s)", "total_token_throughput"),
+    ("request goodput (req/s)", "request_goodput"),
+    ("concurrency", "concurrency"),
+    ("accept length", "accept_length"),
+    ("backend", "backend"),
+    ("traffic request rate", "request_rate"),
+    ("request rate configured (rps)", "request_rate"),
+    ("max request concurrency", "max_concurrency"),
+    ("maximum request concurrency", "max_concurrency"),
+    ("max reqeuest concurrency", "max_concurrency"),
+];
+
+/// Each block of a printed output, with the number of its first line; None when there is none.
+pub(super) fn read(text: &str) -> Option<Vec<(usize, Value)>> {
+    let mut out = Vec::new();
+    let mut block: Option<(usize, Map<String, Value>)> = None;
+    for (line, number) in text.lines().zip(1..) {
+        if line.contains("Serving Benchmark Result") {
+            out.extend(block.take());
+            block = Some((number, Map::new()));
+        } else if let Some((_, map)) = &mut block {
+            if line.trim().len() > 20 && line.trim().chars().all(|c| c == '=') {
+                out.extend(block.take());
+            } else if let Some((key, value)) = entry(line) {
+                map.insert(key, value);
+            }
+        }
+    }
+    out.extend(block);
+    out.retain(|(_, m)| m.contains_key("completed"));
+    (!out.is_empty()).then(|| out.into_iter().map(|(n, m)| (n, Value::Object(m))).collect())
+}
+
+fn entry(line: &str) -> Option<(String, Value)> {
+    let (name, value) = line.rsplit_once(':')?;
+    let (name, value) = (name.trim().to_lowercase(), value.trim());
+    let number = value.replace(',', "").parse::<f64>().ok().filter(|v| v.is_finite());
+    let known = NAMES.iter().find(|(n, _)| *n == name).map(|(_, key)| (*key).to_owned());
+    let key = known.or_else(|| latency(&name))?;
+    Some((key, number.map_or_else(|| json!(value), |v| json!(v))))
+}
+
+/// `mean ttft (ms)`, `p99 itl (ms)`, `median e2e latency (ms)`.
+fn latency(name: &str) -> Option<String> {
+    let words: Vec<&str> = name.strip_suffix(" (ms)")?.split_whitespace().collect();
+    let (stat, metric) = words.split_first()?;
+    let known = matches!(*stat, "mean" | "median" | "std") || stat.starts_with('p');
+    let metric = match metric.join(" ").as_str() {
+        "ttft" => "ttft",
+        "tpot" => "tpot",
+        "itl" => "itl",
+        "e2el" | "e2e latency" => "e2el",
+        _ => return None,
+    };
+    known.then(|| format!("{stat}_{metric}_ms"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_printed_table_reads() {
+        let text = "INFO start\n============ Serving Benchmark Result ============\nSuccessful requests:   1,000\n\
+                    Benchmark duration (s):   12.5\nMean TTFT (ms):  70.1\n---------------Time---------------\n\
+                    Median E2E Latency (ms): 9\nTraffic request rate: inf\n=====================================\nMean TTFT (ms): 1\n";
+        let found = read(text).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (found[0].0, &found[0].1),
+            (
+                2,
+                &json!({"completed": 1000.0, "duration": 12.5, "mean_ttft_ms": 70.1, "median_e2el_ms": 9.0,
+                        "request_rate": "inf"})
+            )
+        );
+        assert!(read("nothing here").is_none());
+    }
+}

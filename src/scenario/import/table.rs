@@ -1,0 +1,287 @@
+//! CSV tables of results: a row a run.
+//!
+//! A table whose columns are a tool's own keys (`vllm bench sweep`'s summary, InferenceX) is read as that tool's
+//! objects. Any other table needs a clear mapping: [`column`] says what a name means. A latency without a unit in its
+//! name is not guessed.
+
+use super::content::Content;
+use super::parallel::{self, Shares, engine_named};
+use crate::error::Problem;
+use crate::scenario::{EngineKind, Key};
+use serde_json::{Map, Number, Value, json};
+
+/// The rows of a CSV text as objects.
+pub(super) fn read(file: &str, text: &str, delimiter: u8) -> Result<Content, Problem> {
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(if text.lines().next().is_some_and(|l| !l.contains(',') && l.contains(';')) {
+            b';'
+        } else {
+            delimiter
+        })
+        .trim(csv::Trim::All)
+        .flexible(true)
+        .from_reader(text.as_bytes());
+    let broken = |e: csv::Error| Problem::new(file, "", format!("not CSV: {e}"));
+    let head: Vec<String> = reader.headers().map_err(broken)?.iter().map(str::to_owned).collect();
+    if head.first().is_some_and(|h| h == "Metric") {
+        return statistics(reader, &head).map_err(broken);
+    }
+    let mut rows = Vec::new();
+    for row in reader.records() {
+        let row = row.map_err(broken)?;
+        let line = row.position().map_or(0, |p| p.line() as usize);
+        let cells = head.iter().zip(row.iter()).filter(|(h, c)| !h.is_empty() && !c.is_empty());
+        rows.push((line, cells.map(|(h, c)| (h.clone(), cell(c))).collect::<Map<String, Value>>()));
+    }
+    let own = |m: &Map<String, Value>| super::tool(m).is_some();
+    if rows.iter().any(|(_, m)| own(m)) {
+        return Ok(Content::Many(rows.into_iter().map(|(n, m)| (n, Value::Object(m))).collect()));
+    }
+    mapped(file, &head, rows)
+}
+
+/// A number where it is one, Python's words for none as missing, else the text.
+fn cell(text: &str) -> Value {
+    match text {
+        "nan" | "NaN" | "inf" | "Infinity" | "None" | "null" | "-" | "N/A" => Value::Null,
+        "True" | "true" => json!(true),
+        "False" | "false" => json!(false),
+        t => t.parse::<f64>().ok().and_then(Number::from_f64).map_or_else(|| json!(t), |n| json!(n)),
+    }
+}
+
+/// aiperf's and genai-perf's CSV: a metric a row, its statistics in columns, under the keys of their JSON.
+fn statistics(mut reader: csv::Reader<&[u8]>, head: &[String]) -> Result<Content, csv::Error> {
+    let mut object = Map::new();
+    for row in reader.records() {
+        let row = row?;
+        let mut cells = row.iter();
+        let Some(name) = cells.next().filter(|n| !n.is_empty() && *n != "Metric") else { continue };
+        let (name, unit) =
+            name.split_once(" (").map_or((name, None), |(n, u)| (n, Some(u.trim_end_matches(')'))));
+        let mut block: Map<String, Value> = Map::new();
+        for (column, c) in head.iter().skip(1).zip(cells).filter(|(_, c)| !c.is_empty()) {
+            if column == "Unit" {
+                block.insert("unit".into(), json!(c));
+            } else {
+                block.insert(
+                    if column == "Value" { "avg".into() } else { column.to_lowercase() },
+                    cell(&c.replace(',', "")),
+                );
+            }
+        }
+        if let Some(unit) = unit {
+            block.insert("unit".into(), json!(unit));
+        }
+        object.insert(name.to_lowercase().replace(' ', "_"), Value::Object(block));
+    }
+    Ok(Content::One(Value::Object(object)))
+}
+
+/// What a column of a free table means.
+#[derive(Debug, Clone, PartialEq)]
+enum Meaning {
+    /// A key of the record.
+    Record(&'static str),
+    /// A key of its workload.
+    Workload(&'static str),
+    /// A result, and the factor to its unit.
+    Result(Key, f64),
+    Tensor,
+    Pipeline,
+    Data,
+    /// A latency whose unit is not in its name.
+    NoUnit,
+}
+
+fn column(name: &str) -> Option<Meaning> {
+    let n: String = name.to_lowercase().chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
+    let words: Vec<&str> = n.split('_').filter(|w| !w.is_empty()).collect();
+    let n = words.join("_");
+    if let Some(key) = Key::from_name(&n) {
+        return Some(Meaning::Result(key, 1.0));
+    }
+    Some(match n.as_str() {
+        "model" | "model_id" | "model_name" => Meaning::Record("model"),
+        "hardware" | "gpu" | "gpu_type" | "gpu_model" | "accelerator" | "device" | "hw" => {
+            Meaning::Record("hardware")
+        }
+        "engine" | "framework" | "backend" | "server" | "inference_engine" => Meaning::Record("engine"),
+        "engine_version" | "version" | "framework_version" => Meaning::Record("engine_version"),
+        "num_gpus" | "gpus" | "gpu_count" | "n_gpus" => Meaning::Record("num_gpus"),
+        "serve_command" | "command" | "launch_command" => Meaning::Record("serve_command"),
+        "precision" | "dtype" | "quantization" => Meaning::Record("precision"),
+        "tp" | "tp_size" | "tensor_parallel" | "tensor_parallel_size" => Meaning::Tensor,
+        "pp" | "pp_size" | "pipeline_parallel_size" => Meaning::Pipeline,
+        "dp" | "dp_size" | "data_parallel_size" => Meaning::Data,
+        "input_len"
+        | "isl"
+        | "input_length"
+        | "prompt_len"
+        | "prompt_length"
+        | "input_tokens"
+        | "prompt_tokens"
+        | "input_sequence_length"
+        | "random_input_len" => Meaning::Workload("input_len"),
+        "output_len"
+        | "osl"
+        | "output_length"
+        | "output_tokens"
+        | "completion_tokens"
+        | "max_tokens"
+        | "output_sequence_length"
+        | "random_output_len" => Meaning::Workload("output_len"),
+        "num_prompts" | "num_requests" | "requests" | "request_count" => Meaning::Workload("num_prompts"),
+        "concurrency"
+        | "conc"
+        | "max_concurrency"
+        | "users"
+        | "concurrent_requests"
+        | "concurrent_users"
+        | "vus" => Meaning::Workload("max_concurrency"),
+        "request_rate" | "qps" | "rate" | "offered_rate" | "target_qps" => Meaning::Workload("request_rate"),
+        "req_s"
+        | "rps"
+        | "requests_per_second"
+        | "requests_per_sec"
+        | "requests_s"
+        | "request_throughput_req_s" => Meaning::Result(Key::RequestThroughput, 1.0),
+        "output_tok_s"
+        | "output_tokens_s"
+        | "output_tokens_per_second"
+        | "output_tokens_per_sec"
+        | "output_tps"
+        | "output_token_throughput"
+        | "output_throughput_tok_s"
+        | "output_token_throughput_tok_s"
+        | "output_token_throughput_tokens_sec" => Meaning::Result(Key::OutputThroughput, 1.0),
+        "total_tok_s"
+        | "total_tokens_s"
+        | "total_tokens_per_second"
+        | "total_tokens_per_sec"
+        | "total_tps"
+        | "total_throughput"
+        | "total_token_throughput_tok_s"
+        | "total_throughput_tok_s" => Meaning::Result(Key::TotalTokenThroughput, 1.0),
+        "duration_s" | "benchmark_duration" | "benchmark_duration_s" | "elapsed_s" => {
+            Meaning::Result(Key::Duration, 1.0)
+        }
+        _ => return latency(&words),
+    })
+}
+
+/// `p99_ttft_ms`, `ttft_p50_s`, `Mean TPOT (ms)`, `e2e_latency_avg_ms`.
+fn latency(words: &[&str]) -> Option<Meaning> {
+    let (mut stat, mut unit, mut rest) = ("mean", None, Vec::new());
+    for w in words {
+        match *w {
+            "mean" | "avg" | "average" => stat = "mean",
+            "median" | "p50" => stat = "median",
+            "std" | "stddev" => stat = "std",
+            "p90" | "p95" | "p99" => stat = w,
+            "ms" | "msec" | "milliseconds" => unit = Some(1.0),
+            "s" | "sec" | "seconds" => unit = Some(1e3),
+            "us" => unit = Some(1e-3),
+            other => rest.push(other),
+        }
+    }
+    let metric = match rest.join("_").as_str() {
+        "ttft" | "time_to_first_token" | "ttft_latency" => "ttft",
+        "tpot" | "time_per_output_token" => "tpot",
+        "itl" | "inter_token_latency" => "itl",
+        "e2el" | "e2e" | "e2e_latency" | "request_latency" | "latency" | "end_to_end_latency" => "e2el",
+        _ => return None,
+    };
+    let key = Key::from_name(&format!("{stat}_{metric}_ms"))?;
+    Some(unit.map_or(Meaning::NoUnit, |factor| Meaning::Result(key, factor)))
+}
+
+fn mapped(file: &str, head: &[String], rows: Vec<(usize, Map<String, Value>)>) -> Result<Content, Problem> {
+    let meanings: Vec<Option<Meaning>> = head.iter().map(|h| column(h)).collect();
+    let results = meanings.iter().filter(|m| matches!(m, Some(Meaning::Result(..)))).count();
+    let unitless: Vec<&str> = head
+        .iter()
+        .zip(&meanings)
+        .filter(|(_, m)| **m == Some(Meaning::NoUnit))
+        .map(|(h, _)| h.as_str())
+        .collect();
+    if !unitless.is_empty() {
+        return Err(Problem::new(file, "line 1", format!("no unit is known of {}", unitless.join(", ")))
+            .hint("write the unit into the name, such as ttft_ms or ttft_s"));
+    }
+    if results == 0 {
+        return Err(Problem::new(file, "line 1", format!("no column is a result of serving: {}", head.join(", "))).hint(
+            "result keys such as mean_ttft_ms, p99_tpot_ms, output_tok_s, beside model, gpu, engine, tp, input_len, \
+             output_len, concurrency; a trace of requests is a workload: --workload trace:FILE",
+        ));
+    }
+    let dropped: Vec<&str> = head
+        .iter()
+        .zip(&meanings)
+        .filter(|(h, m)| m.is_none() && !h.is_empty())
+        .map(|(h, _)| h.as_str())
+        .collect();
+    let note =
+        (!dropped.is_empty()).then(|| format!("columns without a known meaning: {}", dropped.join(", ")));
+    let record = |(line, row): (usize, Map<String, Value>)| {
+        let by_name = head.iter().zip(&meanings).filter_map(|(h, m)| Some((m.as_ref()?, row.get(h)?)));
+        (line, Value::Object(one(by_name, note.as_deref())))
+    };
+    Ok(Content::Many(rows.into_iter().map(record).collect()))
+}
+
+/// One row as a record of our own format.
+fn one<'a>(cells: impl Iterator<Item = (&'a Meaning, &'a Value)>, note: Option<&str>) -> Map<String, Value> {
+    let (mut record, mut workload, mut result) = (Map::new(), Map::new(), Map::new());
+    let mut shares = Shares::default();
+    for (meaning, value) in cells.filter(|(_, v)| !v.is_null()) {
+        let count = value.as_f64().filter(|n| *n >= 1.0).map(|n| n as u32);
+        match meaning {
+            Meaning::Record("engine") => {
+                if let Some(e) = value.as_str().and_then(engine_named) {
+                    record.insert("engine".into(), json!(e));
+                }
+            }
+            Meaning::Record("num_gpus") => {
+                record.extend(count.map(|n| ("num_gpus".to_owned(), json!(n))));
+            }
+            Meaning::Record(key) => {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                record.insert((*key).to_owned(), json!(text));
+            }
+            Meaning::Workload("request_rate") => {
+                if value.as_f64().is_some_and(|r| r > 0.0) {
+                    workload.insert("request_rate".into(), value.clone());
+                }
+            }
+            Meaning::Workload(key) => {
+                workload.extend(count.map(|n| ((*key).to_owned(), json!(n))));
+            }
+            Meaning::Result(key, factor) => {
+                if let Some(v) = value.as_f64() {
+                    result.insert(key.name().to_owned(), json!(v * factor));
+                }
+            }
+            Meaning::Tensor => shares.tensor = count,
+            Meaning::Pipeline => shares.pipeline = count,
+            Meaning::Data => shares.data = count,
+            Meaning::NoUnit => {}
+        }
+    }
+    let engine = record.get("engine").cloned().and_then(|e| serde_json::from_value::<EngineKind>(e).ok());
+    let model = record.get("model").and_then(Value::as_str).map(str::to_owned);
+    if let (None, Some(engine), Some(model)) = (record.get("serve_command"), engine, model)
+        && shares != Shares::default()
+    {
+        record.insert("serve_command".into(), json!(parallel::command(engine, &model, shares)));
+    }
+    let known = workload.contains_key("input_len") && workload.contains_key("output_len");
+    if known {
+        workload.insert("dataset".into(), json!("random"));
+        record.insert("workload".into(), Value::Object(workload));
+    }
+    record.insert("result".into(), Value::Object(result));
+    record.insert("source".into(), json!("CSV"));
+    record.extend(note.map(|n| ("note".to_owned(), json!(n))));
+    record
+}

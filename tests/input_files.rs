@@ -1,0 +1,255 @@
+//! Result files and data files as people have them: read, completed on the command line, or named as what they are.
+//! The inputs under `tests/inputs/` are shortened public ones; their sources stand in the index beside them.
+
+#![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
+
+use llm_dyno::scenario::{EngineKind, Key, Record, load};
+use llm_dyno::workload::{Dataset, RequestRate};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn input(case: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/inputs").join(case);
+    let mut files =
+        std::fs::read_dir(&dir).unwrap_or_else(|e| panic!("{case}: {e}")).flatten().map(|e| e.path());
+    files.next().unwrap()
+}
+
+fn records(case: &str) -> (Option<&'static str>, Vec<Record>) {
+    let loaded = load(&input(case)).unwrap_or_else(|e| panic!("{case}: {e}"));
+    (loaded.tool, loaded.records)
+}
+
+fn figure(r: &Record, key: Key) -> f64 {
+    r.result.as_ref().and_then(|m| m.get(key)).unwrap_or_else(|| panic!("no {}", key.name()))
+}
+
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn dyno(args: &[&str]) -> Said {
+    let dir = tempfile::tempdir().unwrap();
+    let o = Command::new(assert_cmd::cargo::cargo_bin!("dyno"))
+        .args(args)
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let text = |b: Vec<u8>| String::from_utf8_lossy(&b).into_owned();
+    Said { code: o.status.code(), out: text(o.stdout), err: text(o.stderr) }
+}
+
+fn near(a: f64, b: f64) -> bool {
+    (a / b - 1.0).abs() < 1e-3
+}
+
+#[test]
+fn an_azure_trace_is_a_workload() {
+    let path = format!("trace:{},n=20", input("101-azure-2023-code").display());
+    let o = dyno(&[
+        "predict",
+        "--model",
+        "meta-llama/Llama-3.1-8B-Instruct",
+        "--hardware",
+        "h100-sxm-80gb",
+        "--draws",
+        "1",
+        "--workload",
+        &path,
+    ]);
+    assert_eq!(o.code, Some(0), "{}", o.err);
+}
+
+#[test]
+fn odd_sharegpt_records_are_skipped_and_counted() {
+    let path = format!("sharegpt:{}", input("108-sharegpt-odd").display());
+    let o = dyno(&[
+        "predict",
+        "--model",
+        "meta-llama/Llama-3.1-8B-Instruct",
+        "--hardware",
+        "h100-sxm-80gb",
+        "--draws",
+        "1",
+        "--workload",
+        &path,
+    ]);
+    assert_eq!(o.code, Some(0), "{}", o.err);
+    assert!(o.err.contains("4 of 8 records are used; skipped: 2 are no conversation"), "{}", o.err);
+}
+
+#[test]
+fn sharegpt_as_json_lines_reads() {
+    let path = format!("sharegpt:{}", input("109-sharegpt-jsonl").display());
+    let spec = path.parse::<llm_dyno::workload::WorkloadSpec>().unwrap();
+    let shapes = llm_dyno::workload::shapes(&spec).unwrap();
+    assert_eq!(shapes.len(), 5);
+    assert!(shapes.iter().all(|s| s.output_tokens > 100));
+    assert!(llm_dyno::workload::notes(&spec).is_empty());
+}
+
+#[test]
+fn sglang_runs_one_a_line() {
+    let (tool, all) = records("110-sglang-jsonl-3lines");
+    assert_eq!((tool, all.len()), (Some("sglang.bench_serving"), 7));
+    let first = all[0].workload.as_ref().unwrap();
+    assert_eq!(
+        (first.dataset, first.input_range, first.output_range),
+        (Dataset::Random, Some((1, 1024)), Some((1, 1024)))
+    );
+    assert_eq!((first.request_rate, first.num_prompts), (RequestRate::PerSecond(1.0), Some(300)));
+    assert!(near(figure(&all[0], Key::MeanE2elMs), 7840.616));
+    assert!(near(figure(&all[0], Key::RequestThroughput), 300.0 / 298.3676));
+    assert_eq!(all[5].workload.as_ref().unwrap().dataset, Dataset::Sharegpt);
+    assert!(all.iter().all(|r| r.engine == Some(EngineKind::Sglang)));
+}
+
+#[test]
+fn pythons_infinity_is_all_at_once() {
+    let (_, all) = records("111-sglang-infinity");
+    let w = all[0].workload.as_ref().unwrap();
+    assert_eq!((w.request_rate, w.input_len, w.output_len), (RequestRate::Inf, Some(1), Some(512)));
+    assert_eq!((w.input_range, w.output_range), (None, None), "a ratio of 1 is a fixed length");
+}
+
+#[test]
+fn what_an_sglang_run_lacks_the_command_line_supplies() {
+    let file = input("112-sglang-04-one-line");
+    let file = file.to_str().unwrap();
+    let bare = dyno(&["fit", file, "-o", "p.toml"]);
+    assert_eq!(bare.code, Some(2));
+    assert!(
+        bare.err.contains("model: not in this file of sglang.bench_serving")
+            && bare.err.contains("--hardware ID"),
+        "{}",
+        bare.err
+    );
+    assert!(!bare.err.contains("engine:"), "the file names its engine: {}", bare.err);
+    let o = dyno(&[
+        "fit",
+        file,
+        "--model",
+        "meta-llama/Llama-3.1-8B-Instruct",
+        "--hardware",
+        "h100-sxm-80gb",
+        "-o",
+        "p.toml",
+    ]);
+    assert_eq!(o.code, Some(0), "{}", o.err);
+    assert!(o.out.contains("llama-3.1-8b (bf16) on h100-sxm-80gb with sglang: 1 observations"), "{}", o.out);
+    let p = dyno(&[
+        "predict",
+        "--scenarios",
+        file,
+        "--draws",
+        "1",
+        "--model",
+        "meta-llama/Llama-3.1-8B-Instruct",
+        "--hardware",
+        "h100-sxm-80gb",
+    ]);
+    assert_eq!(p.code, Some(0), "{}", p.err);
+}
+
+#[test]
+fn a_single_vllm_run_needs_hardware_and_engine() {
+    let file = input("113-vllm-bench-one");
+    let file = file.to_str().unwrap();
+    let bare = dyno(&["fit", "--observations", file, "--out", "p.toml"]);
+    assert_eq!(bare.code, Some(2));
+    assert!(
+        bare.err.contains("hardware: not in this file of vllm bench serve")
+            && bare.err.contains("--serve-command"),
+        "{}",
+        bare.err
+    );
+    let (_, all) = records("113-vllm-bench-one");
+    let w = all[0].workload.as_ref().unwrap();
+    assert_eq!((w.input_len, w.output_len, w.max_concurrency), (Some(127), Some(128), Some(64)));
+    assert!(w.note.as_deref().is_some_and(|n| n.contains("means")));
+    let command = "vllm serve deepseek-ai/DeepSeek-R1-0528 --tensor-parallel-size 8";
+    let c = dyno(&["check", file, "--hardware", "h200-sxm-141gb", "--serve-command", command]);
+    assert!(c.code == Some(0) && !c.out.contains("for `dyno fit`"), "{} {}", c.out, c.err);
+}
+
+#[test]
+fn appended_results_and_nan_read() {
+    let (tool, all) = records("115-vllm-append-result");
+    assert_eq!((tool, all.len()), (Some("vllm bench serve"), 2));
+    let (_, all) = records("116-vllm-nan");
+    let m = all[0].result.as_ref().unwrap();
+    assert_eq!((m.get(Key::StdTpotMs), m.get(Key::MeanTpotMs)), (None, Some(22.1)));
+    assert_eq!(all[0].workload.as_ref().unwrap().request_rate, RequestRate::Inf);
+}
+
+#[test]
+fn a_sweep_tells_the_servers_flags() {
+    let (_, all) = records("117-vllm-sweep-summary-json");
+    assert_eq!(all.len(), 4);
+    let file = input("117-vllm-sweep-summary-json");
+    let o = dyno(&["check", file.to_str().unwrap(), "--hardware", "h100-sxm-80gb", "--engine", "vllm"]);
+    assert_eq!(o.code, Some(0), "{}", o.err);
+    assert!(o.out.contains("read as flags of the server: --max-num-seqs 128"), "{}", o.out);
+}
+
+#[test]
+fn a_row_of_inferencex_is_a_whole_observation() {
+    let (tool, all) = records("120-infmax-agg");
+    let r = &all[0];
+    assert_eq!((tool, r.engine, r.num_gpus), (Some("InferenceX"), Some(EngineKind::Sglang), Some(8)));
+    assert_eq!((r.hardware.as_deref(), r.engine_version.as_deref()), (Some("h200"), Some("0.5.9")));
+    assert_eq!(
+        r.serve_command.as_deref(),
+        Some("python3 -m sglang.launch_server --model-path deepseek-ai/DeepSeek-R1-0528 --tp-size 8")
+    );
+    let w = r.workload.as_ref().unwrap();
+    assert_eq!((w.input_len, w.output_len, w.max_concurrency), (Some(1024), Some(1024), Some(64)));
+    assert!(near(figure(r, Key::TotalTokenThroughput), 8.0 * 602.1));
+    assert!(near(figure(r, Key::MeanTtftMs), 410.0) && near(figure(r, Key::P99TpotMs), 26.9));
+}
+
+#[test]
+fn inference_perf_reads_as_json_and_yaml() {
+    let (tool, all) = records("121-inference-perf-stage");
+    assert_eq!(tool, Some("inference-perf"));
+    let r = &all[0];
+    assert!(near(figure(r, Key::MeanTtftMs), 146.2339) && near(figure(r, Key::MeanTpotMs), 12.01959));
+    assert!(near(figure(r, Key::Duration), 6715.0 / 110.7595));
+    let w = r.workload.as_ref().unwrap();
+    assert_eq!((w.input_len, w.output_len, w.num_prompts), (Some(201), Some(63), Some(6715)));
+    assert_eq!(w.request_rate, RequestRate::PerSecond(111.92));
+    let (_, all) = records("122-inference-perf-yaml");
+    assert!(near(figure(&all[0], Key::RequestThroughput), 1.20968));
+    assert!(all[0].note.as_deref().is_some_and(|n| n.contains("image, video, audio")), "{:?}", all[0].note);
+}
+
+#[test]
+fn guidellm_of_the_old_layout_reads() {
+    let (tool, all) = records("128-guidellm-02");
+    assert_eq!(tool, Some("guidellm"));
+    let w = all[0].workload.as_ref().unwrap();
+    assert_eq!((w.input_len, w.output_len, w.max_concurrency), (Some(1024), Some(128), Some(8)));
+    let file = input("128-guidellm-02");
+    let model = "meta-llama/Llama-3.1-8B-Instruct";
+    let o = dyno(&[
+        "check",
+        file.to_str().unwrap(),
+        "--model",
+        model,
+        "--hardware",
+        "h100-sxm-80gb",
+        "--engine",
+        "vllm",
+    ]);
+    assert!(o.code == Some(0) && !o.out.contains("for `dyno fit`"), "{}", o.out);
+}
+
+#[test]
+fn a_file_of_another_trade_is_named() {
+    let file = input("130-k6-summary");
+    let o = dyno(&["check", file.to_str().unwrap()]);
+    assert_eq!(o.code, Some(2));
+    assert!(o.err.contains("is a summary of k6") && !o.err.contains("unknown key"), "{}", o.err);
+}
