@@ -106,15 +106,18 @@ async fn bind(host: &str, port: u16) -> Result<TcpSocket> {
 }
 
 fn engine(plan: &Plan, log: &Log) -> Result<Engine> {
-    let times = Arc::new(Physical::new(&plan.hardware, &plan.model, &plan.config, &plan.coefficients));
+    let mut config = plan.config.clone();
+    // Each batch on its way through the pipeline stages has a budget of its own.
+    config.max_num_batched_tokens *= config.pipeline_parallel.max(1);
+    let times = Arc::new(Physical::new(&plan.hardware, &plan.model, &config, &plan.coefficients));
     // Data-parallel ranks are engines of their own with their own KV cache; their steps are not kept in step
     // with each other, as those of a mixture-of-experts model are.
-    let ranks = (0..u64::from(plan.config.data_parallel.max(1)))
+    let ranks = (0..u64::from(config.data_parallel.max(1)))
         .map(|rank| {
-            let scheduler = policy::build(&plan.config, &plan.layout(), times.window());
+            let scheduler = policy::build(&config, &plan.layout(), times.window());
             let noise =
                 if plan.noise == 0.0 { Noise::off() } else { Noise::new(plan.seed ^ rank, plan.noise) };
-            Clockwork::new(scheduler, times.clone(), plan.config.overlap, noise)
+            Clockwork::new(scheduler, times.clone(), config.overlap, noise)
         })
         .collect();
     let to = log.clone();

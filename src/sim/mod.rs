@@ -5,9 +5,13 @@
 //! **scheduler** with its steps on the device, and the **emission** of each step's tokens. Host work of a
 //! step hides behind the device under overlapped scheduling ([`SimOptions::overlap`]).
 
+mod client;
 pub mod driver;
+pub(crate) mod engine_loop;
+mod fast_forward;
+mod front_end;
 pub mod kv;
-mod ledger;
+mod pipeline;
 pub mod policy;
 pub mod replicas;
 pub mod result;
@@ -16,8 +20,10 @@ pub mod screen;
 mod shared;
 pub mod step;
 mod tally;
+mod totals;
 
-pub use driver::{Arrival, SimOptions, simulate};
+pub use client::Arrival;
+pub use driver::{SimOptions, simulate};
 pub use kv::KvLayout;
 pub use replicas::simulate_replicas;
 pub use result::{Account, RequestOutcome, SimResult};

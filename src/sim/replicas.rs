@@ -4,11 +4,12 @@
 //! keeps them level. Here requests are dealt out in turn, and a client's bound on those in flight is shared
 //! out evenly: the same up to the scatter of lengths. The test in `emulate` compares both.
 
-use super::driver::{Arrival, SimOptions, run};
-use super::ledger::Ledger;
+use super::client::Arrival;
+use super::driver::{SimOptions, run};
 use super::result::SimResult;
 use super::scheduler::Scheduler;
-use crate::sim::step::StepTime;
+use super::step::StepTime;
+use super::totals::RunTotals;
 
 /// Runs `requests` (arrivals ascending) through `replicas` engines, each with a scheduler of its own.
 pub fn simulate_replicas<T>(
@@ -24,7 +25,7 @@ where
     // With fewer requests in flight than replicas some stand idle.
     let busy = options.max_concurrency.map_or(replicas, |n| n.min(replicas)).max(1);
     let parts = (0..busy).map(|k| part(requests, k, busy, scheduler, time, options));
-    let all = parts.reduce(|mut sum: Ledger, one| {
+    let all = parts.reduce(|mut sum: RunTotals, one| {
         sum.merge(one);
         sum
     });
@@ -43,17 +44,17 @@ fn part<T>(
     scheduler: &dyn Fn() -> Box<dyn Scheduler>,
     time: &T,
     options: &SimOptions,
-) -> Ledger
+) -> RunTotals
 where
     T: StepTime + ?Sized,
 {
     let (k, n) = (k as usize, busy as usize);
-    let seats = options.max_concurrency.map(|c| c / busy + u32::from((k as u32) < c % busy));
-    let options = SimOptions { max_concurrency: seats, ..options.clone() };
+    let slots = options.max_concurrency.map(|c| c / busy + u32::from((k as u32) < c % busy));
+    let options = SimOptions { max_concurrency: slots, ..options.clone() };
     let own = requests.iter().skip(k).step_by(n).cloned();
-    let mut ledger = run(own, scheduler().as_mut(), time, &options);
-    for (number, _) in &mut ledger.outcomes {
+    let mut totals = run(own, scheduler().as_mut(), time, &options);
+    for (number, _) in &mut totals.outcomes {
         *number = *number * n + k;
     }
-    ledger
+    totals
 }

@@ -4,36 +4,9 @@ use super::tests::Affine;
 use super::*;
 use crate::engine::EngineConfig;
 use crate::scenario::EngineKind;
-use crate::sim::step::{StepCost, StepShape};
-use crate::sim::{KvLayout, policy};
+use crate::sim::{Account, KvLayout, policy};
+use crate::workload::RequestShape;
 use std::fmt::Write;
-
-/// [`Affine`] times of an engine whose front end also sends the tokens, where it is one host.
-struct Sending(Affine);
-
-impl StepTime for Sending {
-    fn step(&self, s: &StepShape) -> StepCost {
-        self.0.step(s)
-    }
-    fn update(&self, s: &StepShape) -> u64 {
-        self.0.update(s)
-    }
-    fn frontend(&self, input_tokens: u32) -> u64 {
-        self.0.frontend(input_tokens)
-    }
-    fn shares_frontend(&self) -> bool {
-        self.0.shares_frontend()
-    }
-    fn emit(&self, rows: u32) -> u64 {
-        self.0.emit(rows)
-    }
-    fn emit_busy(&self, rows: u32) -> u64 {
-        if self.0.one_host { 3_001 * u64::from(rows) } else { 0 }
-    }
-    fn window(&self) -> Option<u32> {
-        self.0.window()
-    }
-}
 
 /// A fixed sequence of numbers that look random.
 struct Draws(u64);
@@ -78,7 +51,8 @@ fn one(out: &mut String, name: &str, config: &EngineConfig, sliding: u32, option
     let layout =
         KvLayout { block_size: 16, blocks: 150, full_groups: 1, sliding_groups: sliding, window: 64 };
     let window = (sliding > 0).then_some(64);
-    let time = Sending(Affine { window, one_host: options.frontend_from.0 == 1 });
+    let one_host = options.frontend_from.0 == 1;
+    let time = Affine { window, one_host, sends: one_host };
     let mut scheduler = policy::build(config, &layout, window);
     let r = simulate(requests(7), scheduler.as_mut(), &time, options);
     let metrics = serde_json::to_string(&r.metrics).unwrap();

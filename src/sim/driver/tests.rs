@@ -5,6 +5,7 @@ use crate::scenario::Key;
 use crate::sim::kv::KvLayout;
 use crate::sim::step::{StepCost, StepShape};
 use crate::sim::{drawn_cases, policy};
+use crate::workload::RequestShape;
 use proptest::prelude::*;
 
 /// Affine step times with odd numbers, so that a step left out or counted twice shows.
@@ -12,6 +13,8 @@ pub(super) struct Affine {
     pub(super) window: Option<u32>,
     /// As on a host whose cores serve everything: a front end in rounds, host time after the step.
     pub(super) one_host: bool,
+    /// The front end also sends the tokens.
+    pub(super) sends: bool,
 }
 
 impl StepTime for Affine {
@@ -40,6 +43,9 @@ impl StepTime for Affine {
     fn emit(&self, rows: u32) -> u64 {
         50_021 + u64::from(rows) * 503
     }
+    fn emit_busy(&self, rows: u32) -> u64 {
+        if self.sends { 3_001 * u64::from(rows) } else { 0 }
+    }
     fn window(&self) -> Option<u32> {
         self.window
     }
@@ -67,7 +73,11 @@ fn run(
 ) -> (SimResult, crate::sim::scheduler::Gauges) {
     let window = (layout.sliding_groups > 0).then_some(layout.window);
     // Some engines of the drawn settings stand for such a host.
-    let time = Affine { window, one_host: config.max_model_len == ONE_HOST };
+    let time = Affine {
+        window,
+        one_host: config.max_model_len == ONE_HOST,
+        sends: config.max_num_batched_tokens.is_multiple_of(3),
+    };
     let mut scheduler = policy::build(config, layout, time.window());
     let result = simulate(requests.to_vec(), scheduler.as_mut(), &time, options);
     (result, scheduler.gauges())

@@ -1,39 +1,59 @@
-//! What a run adds up, and the result made of it; runs of replicas are added together.
+//! What a run adds up, and the result made of it; the runs of replicas are added together.
 
 use super::result::{Account, RequestOutcome, SimResult};
-use super::tally::{self, Tally};
+use super::tally::{self, Peaks, Tally};
 use crate::scenario::{Key, Metrics};
+use crate::units::Nanos;
 
 /// Sums of one run, or of several replicas that ran side by side.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(super) struct RunTotals {
     pub(super) account: Account,
     pub(super) ttft: Tally,
     pub(super) tpot: Tally,
     pub(super) itl: Tally,
     pub(super) e2el: Tally,
-    pub(super) peak_tokens: u64,
-    pub(super) peak_requests: u64,
+    pub(super) peaks: Peaks,
     /// By the number of the request.
     pub(super) outcomes: Vec<(usize, RequestOutcome)>,
     pub(super) completed: u64,
     pub(super) failed: u64,
     pub(super) input_tokens: u64,
     pub(super) output_tokens: u64,
-    pub(super) last_emission: u64,
+    pub(super) last_emission: Nanos,
     pub(super) truncated: bool,
 }
 
-impl Ledger {
+impl RunTotals {
+    /// `streaming`: percentiles from histograms.
+    pub(super) fn new(streaming: bool) -> RunTotals {
+        let tally = || Tally::new(streaming);
+        RunTotals {
+            account: Account::default(),
+            ttft: tally(),
+            tpot: tally(),
+            itl: tally(),
+            e2el: tally(),
+            peaks: Peaks::default(),
+            outcomes: Vec::new(),
+            completed: 0,
+            failed: 0,
+            input_tokens: 0,
+            output_tokens: 0,
+            last_emission: Nanos::ZERO,
+            truncated: false,
+        }
+    }
+
     /// Adds another replica's run. Peaks are taken to fall together, so theirs are upper bounds.
-    pub(super) fn merge(&mut self, o: Ledger) {
+    pub(super) fn merge(&mut self, o: RunTotals) {
         self.account.merge(&o.account);
         self.ttft.merge(o.ttft);
         self.tpot.merge(o.tpot);
         self.itl.merge(o.itl);
         self.e2el.merge(o.e2el);
-        self.peak_tokens += o.peak_tokens;
-        self.peak_requests += o.peak_requests;
+        self.peaks.tokens += o.peaks.tokens;
+        self.peaks.requests += o.peaks.requests;
         self.outcomes.extend(o.outcomes);
         self.completed += o.completed;
         self.failed += o.failed;
@@ -46,7 +66,7 @@ impl Ledger {
     pub(super) fn result(mut self) -> SimResult {
         self.outcomes.sort_unstable_by_key(|&(number, _)| number);
         let requests = self.outcomes.into_iter().map(|(_, o)| o).collect();
-        let duration = self.last_emission as f64 / 1e9;
+        let duration = self.last_emission.secs();
         let mut m = Metrics::default();
         m.set(Key::Completed, self.completed as f64);
         m.set(Key::Failed, self.failed as f64);
@@ -61,8 +81,8 @@ impl Ledger {
             m.set(Key::RequestThroughput, self.completed as f64 / duration);
             m.set(Key::OutputThroughput, self.output_tokens as f64 / duration);
             m.set(Key::TotalTokenThroughput, (self.input_tokens + self.output_tokens) as f64 / duration);
-            m.set(Key::MaxOutputTokensPerS, self.peak_tokens as f64);
-            m.set(Key::MaxConcurrentRequests, self.peak_requests as f64);
+            m.set(Key::MaxOutputTokensPerS, self.peaks.tokens as f64);
+            m.set(Key::MaxConcurrentRequests, self.peaks.requests as f64);
         }
         self.ttft.write(tally::TTFT, &mut m);
         self.tpot.write(tally::TPOT, &mut m);
