@@ -1,9 +1,7 @@
 //! `llm-dyno`: the engine dynamometer for LLM serving.
 //!
-//! Rooms import only rooms above them in `ARCHITECTURE.md`; `tests/architecture.rs` reads the `use` lines
-//! and fails on any other. `cli` is the only room that prints or exits; tokio appears only in `load`,
-//! `telemetry`, `trial`, `emulate`, `tune` and `cli`; `sim`, `cost`, `space`, `search` and `report` do no
-//! I/O and read no clock.
+//! Which room does what, and which room may import which, stands in `ARCHITECTURE.md`; `tests/architecture.rs` holds the
+//! code to that table.
 
 pub mod error;
 pub mod units;
