@@ -223,3 +223,37 @@ fn the_reader_of_paths_sees_groups_and_nesting() {
     let names: Vec<String> = crate_paths(code).into_iter().collect();
     assert_eq!(names, ["error", "scenario", "stats", "units"]);
 }
+
+/// Files that may list flags beside the search spaces, and what holds their list to them.
+const OWN_LISTS: &[(&str, &str)] = &[(
+    "src/emulate/flag_table.rs",
+    "the argparse of the embedded engine; its tests compare it with search-spaces/vllm.toml",
+)];
+
+#[test]
+fn what_is_known_of_a_flag_stands_in_the_search_spaces_alone() {
+    let mut flags: BTreeSet<String> = BTreeSet::new();
+    for entry in fs::read_dir(root().join("search-spaces")).expect("search-spaces") {
+        let text = fs::read_to_string(entry.expect("entry").path()).expect("readable");
+        let names = text.lines().filter_map(|l| l.strip_prefix("name = \"")?.strip_suffix('"'));
+        flags.extend(names.map(|n| n.replace('_', "-")));
+    }
+    assert!(flags.len() > 100, "the tables were read");
+    let mut wrong = Vec::new();
+    for (_, path, code) in sources() {
+        let name = path.strip_prefix(root()).expect("in the project").display().to_string();
+        if OWN_LISTS.iter().any(|(file, _)| *file == name) {
+            continue;
+        }
+        // A lookup names one flag in its spellings. A list of six flags and little else is a table of its own.
+        for list in code.split('[').skip(1).filter_map(|rest| rest.split(']').next()) {
+            let words: Vec<&str> =
+                list.split('"').skip(1).step_by(2).map(|w| w.trim_start_matches('-')).collect();
+            let listed: BTreeSet<&str> = words.iter().copied().filter(|w| flags.contains(*w)).collect();
+            if listed.len() >= 6 && 2 * listed.len() >= words.len() {
+                wrong.push(format!("{name}: a list of flags: {listed:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "say it in search-spaces/*.toml instead:\n{}", wrong.join("\n"));
+}

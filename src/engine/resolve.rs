@@ -14,8 +14,11 @@ use crate::hardware::{Hardware, Vendor};
 use crate::launch::{EngineKind, Launch, assumed_version};
 use crate::model::{Model, Precision};
 use crate::scenario::Record;
+use crate::space::{Role, Space};
 use crate::units::Bytes;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 /// Device memory as the driver reports it. Vendors write "80 GB" for 80 GiB of HBM, of which CUDA sees 99 %;
 /// inline ECC of GDDR server parts (A10, L4, L40S) takes another 5 %.
@@ -95,112 +98,30 @@ pub fn resolve_launch(
         .flags
         .iter()
         .map(|(n, _)| n)
-        .filter(|n| !MODELLED.contains(&n.strip_prefix("no-").unwrap_or(n)))
+        .filter(|n| role(engine, n) == Role::Told)
         .map(|n| format!("--{n}"))
         .collect();
     Ok(c)
 }
 
-/// Flags whose effect stands in [`EngineConfig`], and those without any effect on speed.
-const MODELLED: &[&str] = &[
-    "tensor-parallel-size",
-    "tp",
-    "tp-size",
-    "pipeline-parallel-size",
-    "pp",
-    "pp-size",
-    "data-parallel-size",
-    "dp",
-    "dp-size",
-    "enable-expert-parallel",
-    "ep-size",
-    "ep",
-    "expert-parallel-size",
-    "moe-expert-parallel-size",
-    "quantization",
-    "q",
-    "kv-cache-dtype",
-    "stream-interval",
-    "api-server-count",
-    "asc",
-    "tokenizer-worker-num",
-    "max-num-seqs",
-    "max-num-batched-tokens",
-    "max-model-len",
-    "block-size",
-    "gpu-memory-utilization",
-    "num-gpu-blocks-override",
-    "enable-prefix-caching",
-    "enable-chunked-prefill",
-    "async-scheduling",
-    "enforce-eager",
-    "max-cudagraph-capture-size",
-    "cuda-graph-sizes",
-    "cudagraph-capture-sizes",
-    "long-prefill-token-threshold",
-    "performance-mode",
-    "max-prefill-tokens",
-    "chunked-prefill-size",
-    "max-running-requests",
-    "mem-fraction-static",
-    "context-length",
-    "max-total-tokens",
-    "page-size",
-    "disable-radix-cache",
-    "disable-overlap-schedule",
-    "disable-cuda-graph",
-    "cuda-graph-max-bs",
-    "cuda-graph-max-bs-decode",
-    "enable-mixed-chunk",
-    "schedule-conservativeness",
-    "max-batch-size",
-    "max-num-tokens",
-    "max-seq-len",
-    "free-gpu-memory-fraction",
-    "kv-cache-free-gpu-memory-fraction",
-    "kv-cache-config.free-gpu-memory-fraction",
-    "kv-cache-config.dtype",
-    "kv-cache-config.tokens-per-block",
-    "kv-cache-config.max-tokens",
-    "kv-cache-config.enable-block-reuse",
-    "scheduler-config.capacity-scheduler-policy",
-    "disable-overlap-scheduler",
-    "cuda-graph-config",
-    "cuda-graph-config.enable-padding",
-    "cuda-graph-config.max-batch-size",
-    "cuda-graph-config.batch-sizes",
-    "extra-llm-api-options",
-    "config",
-    "model",
-    "model-path",
-    "host",
-    "port",
-    "served-model-name",
-    "load-format",
-    "seed",
-    "dtype",
-    "tokenizer",
-    "revision",
-    "trust-remote-code",
-    "api-key",
-    "disable-log-requests",
-    "disable-log-stats",
-    "enable-logging-iteration-details",
-    "download-dir",
-    "backend",
-    "hardware",
-    "emulate-version",
-    "num-gpus",
-    "noise",
-    "coefficients",
-    "startup-s",
-    "mean-output-tokens",
-    "fault",
-    "data-dir",
-    "kv-cache-memory-bytes",
-    "O",
-    "optimization-level",
-];
+/// What the embedded tables say of every flag, by engine.
+static ROLES: LazyLock<BTreeMap<EngineKind, BTreeMap<String, Role>>> = LazyLock::new(|| {
+    let tables = Space::load_all(None).unwrap_or_default();
+    tables.into_iter().map(|s| (s.engine, s.roles())).collect()
+});
+
+/// What a prediction makes of a flag, by its name with `-` inside; `no-` in front is forgiven. A flag that stands in no
+/// table is told. What the embedded engine's table does not name is vLLM's.
+pub fn role(engine: EngineKind, flag: &str) -> Role {
+    let plain = flag.strip_prefix("no-").unwrap_or(flag);
+    let of = |kind: EngineKind| ROLES.get(&kind).and_then(|r| r.get(flag).or_else(|| r.get(plain))).copied();
+    let own = of(engine);
+    match engine {
+        EngineKind::Emulated => own.or_else(|| of(EngineKind::Vllm)),
+        _ => own,
+    }
+    .unwrap_or(Role::Told)
+}
 
 /// Facts read back from the engine (contract: `resolved`) win over everything else.
 fn apply_facts(c: &mut EngineConfig, facts: &Map<String, Value>) {

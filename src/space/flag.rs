@@ -40,6 +40,18 @@ impl FlagType {
     }
 }
 
+/// What a prediction makes of a flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The simulator and the cost model know its effect: it stands in the resolved configuration.
+    Modelled,
+    /// It has no effect on speed and memory.
+    Neutral,
+    /// It may matter and is not modelled: every prediction says so.
+    Told,
+}
+
 /// What of the engine's work a flag acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -123,6 +135,7 @@ pub struct Flag {
     pub span: Span,
     pub aliases: Vec<OtherName>,
     pub env: Vec<OtherName>,
+    pub role: Role,
     pub phase: Vec<Phase>,
     /// Other values than the default may change what the model answers.
     pub changes_output: bool,

@@ -12,12 +12,13 @@ mod read;
 pub use crate::launch::Version;
 pub use crate::launch::{Candidate, FlagValue};
 pub use context::{Context, Load};
-pub use flag::{Choice, Constraint, DefaultRule, Flag, FlagType, OtherName, Phase, Span, TuneRule};
+pub use flag::{Choice, Constraint, DefaultRule, Flag, FlagType, OtherName, Phase, Role, Span, TuneRule};
 pub use judge::{Axis, Mismatch, Spelling, Violation};
 
 use crate::data::{self, Document};
 use crate::error::{Error, Problem, Result};
 use crate::launch::EngineKind;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The flags of one engine over a range of releases.
@@ -28,6 +29,8 @@ pub struct Space {
     pub oldest: Version,
     pub newest: Version,
     pub doc: String,
+    /// Names without a row that change nothing of a prediction: identity, address, access, where files lie.
+    pub neutral: Vec<String>,
     /// What the engine needs of hardware and model, whatever the flags.
     pub limits: Vec<Constraint>,
     pub flags: Vec<Flag>,
@@ -65,6 +68,16 @@ impl Space {
         } else {
             Err(Error::problems("the search spaces have problems", problems))
         }
+    }
+
+    /// What a prediction makes of each name that stands in the table: of the rows, their other names, and the neutral
+    /// names. Names are without dashes in front and with `-` inside.
+    pub fn roles(&self) -> BTreeMap<String, Role> {
+        let dashed = |n: &str| n.trim_start_matches('-').replace('_', "-");
+        let neutral = self.neutral.iter().map(|n| (dashed(n), Role::Neutral));
+        let others = self.flags.iter().flat_map(|f| f.aliases.iter().map(move |a| (dashed(&a.name), f.role)));
+        let own = self.flags.iter().map(|f| (dashed(&f.name), f.role));
+        neutral.chain(others).chain(own).collect()
     }
 
     /// The row of a flag by its name or any of its other names; dashes in front and `_` are forgiven.

@@ -2,7 +2,7 @@
 
 use super::context::fact_kind;
 use super::expr::{Expr, Kind};
-use super::flag::{Choice, Constraint, DefaultRule, Flag, FlagType, OtherName, Phase, Span, TuneRule};
+use super::flag::{Choice, Constraint, DefaultRule, Flag, FlagType, OtherName, Phase, Role, Span, TuneRule};
 use super::{FlagValue, Space, Version};
 use crate::data::schema::{self, Key, Shape, opt, req};
 use crate::data::{self, Document};
@@ -28,6 +28,8 @@ const FLAG: &[Key] = &[
     opt("min", Shape::Number),
     opt("max", Shape::Number),
     opt("negatable", Shape::Bool),
+    opt("modelled", Shape::Bool),
+    opt("neutral", Shape::Bool),
     req("default", Shape::Text),
     opt("defaults", Shape::List(&Shape::Table(DEFAULT))),
     opt("since", Shape::Text),
@@ -49,6 +51,7 @@ const SPACE: &[Key] = &[
     req("newest", Shape::Text),
     opt("base", Shape::Text),
     opt("limits", Shape::List(&Shape::Table(CONSTRAINT))),
+    opt("neutral", Shape::List(&Shape::Text)),
     req("doc", Shape::Text),
     req("flag", Shape::List(&Shape::Table(FLAG))),
 ];
@@ -61,6 +64,8 @@ struct RawSpace {
     doc: String,
     #[serde(default)]
     limits: Vec<RawConstraint>,
+    #[serde(default)]
+    neutral: Vec<String>,
     flag: Vec<RawFlag>,
 }
 
@@ -74,6 +79,10 @@ struct RawFlag {
     min: Option<f64>,
     max: Option<f64>,
     negatable: Option<bool>,
+    #[serde(default)]
+    modelled: bool,
+    #[serde(default)]
+    neutral: bool,
     default: String,
     #[serde(default)]
     defaults: Vec<RawDefault>,
@@ -224,7 +233,15 @@ impl Builder<'_> {
                 }
             }
         }
-        Space { engine: raw.engine, oldest: raw.oldest, newest: raw.newest, doc: raw.doc, limits, flags }
+        Space {
+            engine: raw.engine,
+            oldest: raw.oldest,
+            newest: raw.newest,
+            doc: raw.doc,
+            neutral: raw.neutral,
+            limits,
+            flags,
+        }
     }
 
     fn flag(&mut self, raw: RawFlag) -> Flag {
@@ -234,6 +251,15 @@ impl Builder<'_> {
         if !named_well {
             self.bad(key.clone(), "is no flag name: letters, digits and dashes, without the leading dashes");
         }
+        let role = match (raw.modelled, raw.neutral) {
+            (true, true) => {
+                self.bad(key.clone(), "is either modelled or neutral, not both");
+                Role::Modelled
+            }
+            (true, false) => Role::Modelled,
+            (false, true) => Role::Neutral,
+            (false, false) => Role::Told,
+        };
         let span = self.span(&key, raw.since, raw.removed);
         let defaults = raw.defaults.into_iter().map(|d| DefaultRule {
             value: d.value,
@@ -263,6 +289,7 @@ impl Builder<'_> {
             span,
             aliases: self.others(&key, "aliases", raw.aliases),
             env: self.others(&key, "env", raw.env),
+            role,
             phase: raw.phase,
             changes_output: raw.changes_output,
             doc: raw.doc,

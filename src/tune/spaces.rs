@@ -2,13 +2,14 @@
 
 use super::runner::fixed_args;
 use crate::engine::adapter;
+use crate::engine::resolve::role;
 use crate::error::Result;
 use crate::hardware::{self, Hardware};
 use crate::launch::fixed_candidate;
 use crate::model::{self, Model};
 use crate::scenario::EngineKind;
 use crate::search::{self, Knob};
-use crate::space::{Candidate, Context, Load, Space, Version};
+use crate::space::{Candidate, Context, Load, Role, Space, Version};
 use crate::store::Plan;
 use crate::trial;
 use crate::workload::{self, WorkloadSpec};
@@ -78,7 +79,11 @@ impl Spaces for PlannedSpaces {
         space.knobs = axes
             .into_iter()
             .filter(|a| wanted(&a.flag))
-            .map(|a| Knob { modelled: modelled(engine, &a.flag), flag: a.flag, values: a.values })
+            .map(|a| Knob {
+                modelled: role(engine, &a.flag.replace('_', "-")) == Role::Modelled,
+                flag: a.flag,
+                values: a.values,
+            })
             .collect();
         Ok(Box::new(space))
     }
@@ -88,27 +93,6 @@ impl Spaces for PlannedSpaces {
         row.map(|f| if f.mechanism.is_empty() { f.doc.clone() } else { f.mechanism.clone() })
             .unwrap_or_default()
     }
-}
-
-/// Flags whose effect the cost model and the simulator know: all of the embedded engine's, and of the others
-/// those that resolve into the scheduling and memory configuration.
-fn modelled(engine: EngineKind, flag: &str) -> bool {
-    const KNOWN: [&str; 13] = [
-        "max-num-batched-tokens",
-        "max-num-seqs",
-        "async-scheduling",
-        "enable-chunked-prefill",
-        "long-prefill-token-threshold",
-        "gpu-memory-utilization",
-        "kv-cache-dtype",
-        "block-size",
-        "max-cudagraph-capture-size",
-        "enforce-eager",
-        "tensor-parallel-size",
-        "pipeline-parallel-size",
-        "enable-expert-parallel",
-    ];
-    KNOWN.contains(&flag) || (engine == EngineKind::Emulated && flag != "stream-interval")
 }
 
 /// What the constraints ask of the load: mean lengths, requests, how many in flight.
