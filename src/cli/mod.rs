@@ -17,6 +17,7 @@ mod list;
 mod live;
 mod machine;
 mod metrics;
+mod model;
 mod out;
 mod paced;
 mod predict;
@@ -46,6 +47,7 @@ enum Command {
     Check(Box<check::Args>),
     /// Show what is known: hardware, models, engines, search spaces
     List(list::Args),
+    Model(model::ModelArgs),
     Tune(Box<tune::TuneArgs>),
     Report(report::ReportArgs),
     /// Say what an engine's log of a failed or odd start means, and what to do next
@@ -86,6 +88,7 @@ fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Check(args) => check::run(*args),
         Command::List(args) => list::run(args),
+        Command::Model(args) => model::run(&args),
         Command::Tune(args) => tune::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Diagnose(args) => diagnose::run(args),

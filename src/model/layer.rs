@@ -49,6 +49,9 @@ pub struct Attention {
     pub indexer: Option<Indexer>,
     /// One cached entry stands for this many tokens (1 = no compression).
     pub tokens_per_entry: u32,
+    /// Bytes of an entry where its layout is fixed, whatever type the cache is asked for (DeepSeek-V4: 448 elements in
+    /// FP8, 64 in 16 bits, 8 scales).
+    pub entry_bytes: Option<f64>,
     /// Reads the cache of an earlier layer and keeps none of its own.
     pub shares_kv: bool,
     /// Weights shared with an earlier layer (Zamba's shared blocks): counted there, not here.
@@ -89,12 +92,15 @@ pub struct Indexer {
     pub head_dim: u32,
     /// Tokens that a query attends to at most.
     pub top_k: u32,
+    /// Tokens that one key of the index stands for.
+    pub tokens_per_key: u32,
 }
 
 impl Indexer {
     /// Bytes a token of the index: one key in FP8 and a float32 scale for each 128 of it.
     pub fn bytes_per_token(&self) -> f64 {
-        f64::from(self.head_dim) + 4.0 * f64::from(self.head_dim.div_ceil(128))
+        let key = f64::from(self.head_dim) + 4.0 * f64::from(self.head_dim.div_ceil(128));
+        key / f64::from(self.tokens_per_key.max(1))
     }
 }
 
@@ -116,7 +122,8 @@ impl Attention {
             return 0.0;
         }
         let index = self.indexer.map_or(0.0, |i| i.bytes_per_token());
-        (self.kv_elements() as f64 * elem_bytes + index) / f64::from(self.tokens_per_entry.max(1))
+        let entry = self.entry_bytes.unwrap_or(self.kv_elements() as f64 * elem_bytes);
+        (entry + index) / f64::from(self.tokens_per_entry.max(1))
     }
 
     /// Floating-point operations for one query token and one context token: scores and values, all heads.

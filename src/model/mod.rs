@@ -1,6 +1,7 @@
 //! Architecture facts of an LLM, from `models/*.toml` or a hub `config.json`.
 
 mod catalog;
+mod config;
 mod description;
 mod hub;
 mod layer;

@@ -232,7 +232,8 @@ impl Model {
     /// Bytes of recurrent and convolution state a sequence, all layers, on one copy of the model; 0 for a
     /// model that only attends. `elem_bytes` where the config names no type for the state.
     pub fn state_bytes(&self, elem_bytes: f64) -> f64 {
-        self.runs().filter_map(|(n, l)| Some(f64::from(n) * l.state?.bytes(elem_bytes))).sum()
+        let all = self.runs().filter_map(|(n, l)| Some(f64::from(n) * l.state?.bytes(elem_bytes)));
+        all.fold(0.0, |sum, bytes| sum + bytes)
     }
 
     /// Floating-point operations of attention for one query token and one context token, summed over the layers

@@ -69,6 +69,7 @@ fn attention(m: &Model, span: Span) -> Attention {
         latent,
         indexer: None,
         tokens_per_entry: 1,
+        entry_bytes: None,
         shares_kv: false,
     }
 }
