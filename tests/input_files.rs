@@ -253,3 +253,18 @@ fn a_file_of_another_trade_is_named() {
     assert_eq!(o.code, Some(2));
     assert!(o.err.contains("is a summary of k6") && !o.err.contains("unknown key"), "{}", o.err);
 }
+
+#[test]
+fn the_gpus_of_public_reports_are_known() {
+    let file = input("058-hw-t4-v100-3090");
+    let o = dyno(&["predict", "--scenarios", file.to_str().unwrap(), "--draws", "1"]);
+    assert_eq!(o.code, Some(0), "{}", o.err);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for gpu in ["v100-sxm-32gb", "NVIDIA GeForce RTX 3090", "Tesla T4", "NVIDIA A30", "gb10", "mi355x"] {
+        let path = dir.path().join("s.json");
+        std::fs::write(&path, text.replace("t4-16gb", gpu)).unwrap();
+        let o = dyno(&["predict", "--scenarios", path.to_str().unwrap(), "--draws", "1"]);
+        assert_eq!(o.code, Some(0), "{gpu}: {}", o.err);
+    }
+}

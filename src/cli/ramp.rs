@@ -184,7 +184,11 @@ fn ramp(args: &RampArgs, server: &Server, cancel: &Cancel) -> Result<(MeasuredRa
         slo,
         engine: client.as_ref().map(|c| (c, args.server.adapter())),
         forecast: forecast.as_ref(),
-        real_time: args.server.hardware.as_deref() == Some("cpu"),
+        real_time: args
+            .server
+            .hardware
+            .as_deref()
+            .is_some_and(|h| crate::hardware::computes_on_host(h, args.server.data_dir.as_deref())),
         cancel: cancel.clone(),
     };
     let mut so_far: Vec<Step> = Vec::new();

@@ -234,7 +234,7 @@ fn resumed(args: &TuneArgs, dir: &Path) -> Result<(PathBuf, RunFile, DirLock)> {
 
 /// Hardware of this machine by the driver's word.
 fn detect() -> crate::tune::request::Detected {
-    crate::telemetry::nvml::detect()
+    crate::telemetry::detect()
         .and_then(|d| Ok(d.hardware(&crate::hardware::Catalog::load(None)?, 1)?.id.clone()))
         .map_err(|e| e.what)
 }

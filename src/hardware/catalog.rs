@@ -1,6 +1,6 @@
 //! The known parts: embedded files, overridden by a data directory.
 
-use super::Hardware;
+use super::{Hardware, names};
 use crate::data::nearest::did_you_mean;
 use crate::data::schema::{self, Key, Shape, opt, req};
 use crate::data::{self, Document};
@@ -36,6 +36,21 @@ files!(
     "rtx-pro-6000-blackwell-96gb.toml",
     "mi300x-192gb.toml",
     "mi325x-256gb.toml",
+    "mi350x-288gb.toml",
+    "mi355x-288gb.toml",
+    "t4-16gb.toml",
+    "v100-sxm-32gb.toml",
+    "a30-24gb.toml",
+    "a40-48gb.toml",
+    "rtx-a6000-48gb.toml",
+    "rtx-3090-24gb.toml",
+    "rtx-6000-ada-48gb.toml",
+    "l20-48gb.toml",
+    "a800-sxm-80gb.toml",
+    "h800-sxm-80gb.toml",
+    "b300-sxm-288gb.toml",
+    "gb300-288gb.toml",
+    "gb10-128gb.toml",
     "cpu.toml",
 );
 
@@ -44,10 +59,12 @@ const KEYS: &[Key] = &[
     req("name", Shape::Text),
     opt("match_name", Shape::List(&Shape::Text)),
     opt("match_not", Shape::List(&Shape::Text)),
+    opt("short_name", Shape::Text),
     req("vendor", Shape::OneOf(&["nvidia", "amd", "cpu"])),
     opt("sm", Shape::Count),
     req("memory_gb", Shape::Positive),
     opt("memory_mib", Shape::Count),
+    opt("unified_memory", Shape::Bool),
     req("bandwidth_gbps", Shape::Positive),
     req("bf16_tflops", Shape::Positive),
     opt("fp8_tflops", Shape::Positive),
@@ -91,16 +108,26 @@ impl Catalog {
         }
     }
 
-    /// The part with this id (case is ignored).
+    /// The part with this id, or whose name this is: `h100-sxm-80gb`, `H100_SXM`, `h100`, `NVIDIA A100-SXM4-80GB` as
+    /// `nvidia-smi` prints it. Case, blanks, `-` and `_` do not matter.
     ///
-    /// Errors: unknown id, with the nearest known ones.
-    pub fn find(&self, id: &str) -> Result<&Hardware> {
-        self.parts.get(&id.to_lowercase()).ok_or_else(|| {
-            Error::usage(format!("unknown hardware `{id}`")).hint(format!(
+    /// Errors: an unknown name, with the nearest known ones; a name that several parts may mean, with all of them.
+    pub fn find(&self, name: &str) -> Result<&Hardware> {
+        if let Some(h) = self.parts.get(&name.to_lowercase()) {
+            return Ok(h);
+        }
+        match names::meant(name, self.parts.values()).as_slice() {
+            [one] => Ok(one),
+            [] => Err(Error::usage(format!("unknown hardware `{name}`")).hint(format!(
                 "{}; `dyno list hardware` shows all, --data-dir DIR adds DIR/hardware/*.toml",
-                did_you_mean(id, self.ids())
-            ))
-        })
+                did_you_mean(name, self.ids())
+            ))),
+            several => {
+                let ids: Vec<&str> = several.iter().map(|h| h.id.as_str()).collect();
+                Err(Error::usage(format!("`{name}` may be {}", ids.join(" or ")))
+                    .hint("give one of these ids"))
+            }
+        }
     }
 
     pub fn ids(&self) -> impl Iterator<Item = &str> + Clone {
@@ -218,6 +245,37 @@ mod tests {
         assert!(c.matching("NVIDIA GeForce RTX 4090 Laptop GPU", gib(24.0)).is_empty());
         assert!(c.matching("NVIDIA H20-3e", gib(140.4)).is_empty());
         assert!(c.matching("NVIDIA A100-SXM4-80GB", gib(40.0)).is_empty(), "a MIG slice is not the part");
+    }
+
+    #[test]
+    fn names_as_people_and_drivers_write_them() {
+        let c = Catalog::load(None).unwrap();
+        for (name, id) in [
+            ("NVIDIA A100-SXM4-80GB", "a100-sxm-80gb"),
+            ("NVIDIA-H100-80GB-HBM3", "h100-sxm-80gb"),
+            ("NVIDIA H100 PCIe", "h100-pcie-80gb"),
+            ("h100", "h100-sxm-80gb"),
+            ("h100_sxm", "h100-sxm-80gb"),
+            ("H100-SXM5-80GB", "h100-sxm-80gb"),
+            ("H200", "h200-sxm-141gb"),
+            ("Tesla T4", "t4-16gb"),
+            ("NVIDIA GeForce RTX 3090", "rtx-3090-24gb"),
+            ("RTX4090", "rtx-4090-24gb"),
+            ("a6000", "rtx-a6000-48gb"),
+            ("NVIDIA RTX 6000 Ada Generation", "rtx-6000-ada-48gb"),
+            ("AMD Instinct MI300X", "mi300x-192gb"),
+            ("mi355x", "mi355x-288gb"),
+            ("B300", "b300-sxm-288gb"),
+            ("GB10", "gb10-128gb"),
+        ] {
+            assert_eq!(c.find(name).map(|h| h.id.as_str()).map_err(|e| e.to_string()), Ok(id), "{name}");
+        }
+        for h in c.iter() {
+            assert_eq!(c.find(&h.name).unwrap().id, h.id);
+        }
+        let e = c.find("a100").unwrap_err().to_string();
+        assert!(e.contains("a100-sxm-40gb") && e.contains("a100-pcie-80gb"), "{e}");
+        assert!(c.find("NVIDIA A10G").is_err() && c.find("gpu").is_err() && c.find("").is_err());
     }
 
     #[test]

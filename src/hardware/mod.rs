@@ -4,11 +4,13 @@
 //! GB/s; compute in dense TFLOP/s (never the with-sparsity figure).
 
 mod catalog;
+mod names;
 
 pub use catalog::{Catalog, check_text};
 
 use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// One accelerator (or CPU host) as its TOML file describes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +27,9 @@ pub struct Hardware {
     /// Words that must not stand in the name (`laptop`).
     #[serde(default)]
     pub match_not: Vec<String>,
+    /// The bare name that means this part where others share it (`h100` is the SXM part).
+    #[serde(default)]
+    pub short_name: Option<String>,
     pub vendor: Vendor,
     /// CUDA compute capability as major*10+minor (80, 89, 90, 100, 120); absent for non-NVIDIA parts.
     #[serde(default)]
@@ -34,6 +39,9 @@ pub struct Hardware {
     /// Memory that the driver reports (the total that nvidia-smi shows), MiB.
     #[serde(default)]
     pub memory_mib: Option<u32>,
+    /// The GPU uses the host's memory: what the host holds is not there for the engine.
+    #[serde(default)]
+    pub unified_memory: bool,
     /// Peak memory bandwidth, decimal GB/s.
     pub bandwidth_gbps: f64,
     pub bf16_tflops: f64,
@@ -103,19 +111,25 @@ impl Hardware {
     }
 
     /// Whether the driver's `device_name` with `memory` is this part: every `match_name` word stands in it,
-    /// no `match_not` word does, and the memory is within 6 %.
+    /// no `match_not` word does, and the memory is within 8 % (ECC takes 6 % of GDDR; the smallest slice of a GPU that
+    /// keeps its name takes half).
     pub fn matches(&self, device_name: &str, memory: Bytes) -> bool {
         let name = device_name.to_lowercase();
         let ratio = memory.0 as f64 / self.memory().0 as f64;
         !self.match_name.is_empty()
             && self.match_name.iter().all(|w| has_word(&name, w))
             && !self.match_not.iter().any(|w| has_word(&name, w))
-            && (0.94..=1.06).contains(&ratio)
+            && (0.92..=1.08).contains(&ratio)
     }
 }
 
+/// Whether a part of this name computes on the host's own cores; an unknown name is taken for a GPU.
+pub fn computes_on_host(name: &str, data_dir: Option<&Path>) -> bool {
+    Catalog::load(data_dir).is_ok_and(|c| c.find(name).is_ok_and(|h| h.vendor == Vendor::Cpu))
+}
+
 /// Whether `word` stands in `text` with no letter or digit on either side.
-fn has_word(text: &str, word: &str) -> bool {
+pub(super) fn has_word(text: &str, word: &str) -> bool {
     let edge = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
     text.match_indices(word)
         .any(|(i, _)| edge(text[..i].chars().next_back()) && edge(text[i + word.len()..].chars().next()))

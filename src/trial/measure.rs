@@ -129,7 +129,7 @@ fn watched(
         cancel: inner.clone(),
         progress: Arc::clone(&progress),
         // The engine computes on the very cores that the client runs on.
-        real_time: spec.hardware == "cpu",
+        real_time: crate::hardware::computes_on_host(&spec.hardware, None),
         ..RunOptions::default()
     };
     let mut target = Target::new(format!("http://127.0.0.1:{}", l.port), ready.model.clone());
