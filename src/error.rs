@@ -17,6 +17,8 @@ pub enum Kind {
     Usage,
     /// Every candidate failed, nothing is feasible: exit 3.
     Infeasible,
+    /// The question was answered, and the answer is no: a log's failure is not known: exit 4.
+    Negative,
     /// Interrupted by the user; the record is safe: exit 130.
     Interrupted,
 }
@@ -27,6 +29,7 @@ impl Kind {
             Kind::Failed => 1,
             Kind::Usage => 2,
             Kind::Infeasible => 3,
+            Kind::Negative => 4,
             Kind::Interrupted => 130,
         }
     }
@@ -93,6 +96,9 @@ impl Error {
     }
     pub fn infeasible(what: impl Into<String>) -> Error {
         Error::new(Kind::Infeasible, what)
+    }
+    pub fn negative(what: impl Into<String>) -> Error {
+        Error::new(Kind::Negative, what)
     }
     /// An input error listing every problem found.
     pub fn problems(what: impl Into<String>, problems: Vec<Problem>) -> Error {

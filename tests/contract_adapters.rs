@@ -115,7 +115,7 @@ fn a_flag_that_the_release_lacks_is_never_sent() {
             assert!(!trial.stderr.contains("launch "), "{engine} was launched");
             "flag-not-in-version"
         };
-        assert_eq!(failure.class, told, "{engine}: {failure:?}");
+        assert_eq!(failure.class.id(), told, "{engine}: {failure:?}");
         assert!(failure.root_cause.contains(flag), "{engine}: {failure:?}");
     }
 }
@@ -167,5 +167,5 @@ fn an_engine_is_never_confused_with_another_on_its_port() {
     let mut spec = bench.spec(Vllm);
     spec["fixed_args"] = json!(["--port", held.local_addr().expect("an address").port().to_string()]);
     let out = bench.trial(&spec);
-    assert_eq!(out.failure().class, "port-in-use", "{:?}", out.failure());
+    assert_eq!(out.failure().class.id(), "port-in-use", "{:?}", out.failure());
 }

@@ -164,7 +164,7 @@ fn fault(case: &Case) -> Option<String> {
     let trial = bench.trial(&spec);
     let said = match (&trial.result.outcome, case.expect) {
         (Outcome::Failed { failure, .. }, Failed(class, phase)) => {
-            let right = failure.class == class && failure.phase == phase && trial.code == Some(1);
+            let right = failure.class.id() == class && failure.phase == phase && trial.code == Some(1);
             (!right).then(|| format!("wanted {class}, {phase}: {failure:?}"))
         }
         (Outcome::Measured { runs, .. }, Good) => {

@@ -20,7 +20,7 @@ mod vllm_like;
 pub use crate::launch::{LaunchPlan, LaunchRequest};
 pub use adapter::{Adapter, Endpoints};
 pub use config::EngineConfig;
-pub use failure::{Class, Verdict, diagnose};
+pub use failure::{Class, Remedy, Verdict, diagnose};
 pub use help::HelpFlags;
 pub use metrics::{MetricNames, Samples, config_facts};
 pub use registry::adapter;

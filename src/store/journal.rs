@@ -174,7 +174,7 @@ pub(crate) mod tests {
             dir: "trials".into(),
         };
         let failure = Failure {
-            class: "port-in-use".into(),
+            class: crate::engine::Class::PortInUse,
             phase: "start".into(),
             root_cause: "taken\n\"really\"".into(),
             hint: String::new(),

@@ -3,9 +3,9 @@
 use super::secrets::Secrets;
 use super::types::Failure;
 use crate::engine::failure::{self, Class, Phase, Verdict};
+use crate::launch::EngineKind;
 use crate::process::Exit;
-use crate::scenario::EngineKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Builds failures of one launch: they share engine, log and secrets.
 #[derive(Clone)]
@@ -15,15 +15,13 @@ pub(super) struct Failing {
     pub(super) secrets: Secrets,
 }
 
-/// Read at most this much of a log's beginning and end: a root cause stands near one of them.
-const PART: usize = 8 << 20;
-
+#[expect(clippy::unnecessary_box_returns, reason = "callers return it as the boxed error of a result")]
 impl Failing {
     /// A failure known without the log.
     pub(super) fn of(&self, class: Class, phase: &str, cause: &str, hint: &str) -> Box<Failure> {
-        let advice = failure::Next::of(class, cause);
+        let advice = failure::advice(class, cause, Some(self.engine));
         Box::new(Failure {
-            class: class.id().to_owned(),
+            class,
             phase: phase.to_owned(),
             root_cause: self.secrets.scrub(cause),
             hint: if hint.is_empty() { advice } else { hint.to_owned() },
@@ -79,17 +77,9 @@ impl Failing {
         self.of(v.class, phase.id(), &v.root_cause, &v.next)
     }
 
+    /// The two ends of the log; a log may be of any size.
     fn text(&self) -> String {
-        read_ends(&self.log)
+        let log = std::fs::File::open(&self.log).and_then(failure::Excerpt::read);
+        log.map(|l| l.text()).unwrap_or_default()
     }
-}
-
-fn read_ends(path: &Path) -> String {
-    let bytes = std::fs::read(path).unwrap_or_default();
-    if bytes.len() <= 2 * PART {
-        return String::from_utf8_lossy(&bytes).into_owned();
-    }
-    let head = String::from_utf8_lossy(&bytes[..PART]);
-    let tail = String::from_utf8_lossy(&bytes[bytes.len() - PART..]);
-    format!("{head}\n{tail}")
 }

@@ -78,7 +78,7 @@ fn launched_trial(
     for workload in repeated..spec.workloads.len() {
         match measure::run(spec, launched, &ready, RunId { workload, repeat: 0 }, cancel, observer) {
             Ok(made) => runs.extend(made),
-            Err(failure) if failure.class == Class::Interrupted.id() || runs.is_empty() => {
+            Err(failure) if failure.class == Class::Interrupted || runs.is_empty() => {
                 return failed(*failure, ready.facts, runs);
             }
             Err(failure) => {

@@ -1,5 +1,6 @@
 //! What goes into a trial and what comes out; plain data, written to `trials.jsonl` line by line.
 
+use crate::engine::Class;
 use crate::launch::LaunchFile;
 use crate::scenario::Record;
 use crate::space::Candidate;
@@ -105,8 +106,9 @@ pub struct Measured {
 /// A launch or run that failed, as a result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
-    /// Failure class, such as `out-of-memory`, `bad-flag`, `hang-at-start`.
-    pub class: String,
+    /// Failure class, such as `out-of-memory`, `bad-flag`, `hang-at-start`; one that this version does not know
+    /// reads as unknown.
+    pub class: Class,
     /// start, load, run, stop.
     pub phase: String,
     /// First error line of the log.

@@ -5,7 +5,7 @@ use super::forecaster::SimForecaster;
 use super::runner::{Runner, answer, unusable};
 use super::spaces::Spaces;
 use crate::cost::Profile;
-use crate::engine::steps;
+use crate::engine::{Class, steps};
 use crate::error::Result;
 use crate::search::{
     Ask, Comparison, Evaluator, Ledger, Runs, Space, Stage, Stop, confirm, cross_product, guided, one_factor,
@@ -182,7 +182,7 @@ impl Campaign<'_> {
     fn rescue(&mut self, found: &mut Findings, bases: &[Candidate]) -> Result<Option<Candidate>, Stop> {
         for base in bases {
             let class = found.ledger.get(base).and_then(|e| e.failure.as_ref()).map(|f| f.class.clone());
-            if !class.is_some_and(|c| mendable(&c)) {
+            if !class.is_some_and(|c| c.parse().is_ok_and(Class::mendable)) {
                 continue;
             }
             let space = self.space_of(base)?;
@@ -219,13 +219,6 @@ impl Campaign<'_> {
         let engine = base.engine;
         self.spaces.space(engine, version_of(&self.runner.trials, base).as_deref())
     }
-}
-
-/// Failure classes that another flag may cure.
-fn mendable(class: &str) -> bool {
-    ["memory", "kv", "length", "too-long", "combination", "backend", "dtype"]
-        .iter()
-        .any(|c| class.contains(c))
 }
 
 fn mean_score(launches: &[Vec<crate::search::Sample>]) -> Option<f64> {

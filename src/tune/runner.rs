@@ -282,7 +282,7 @@ pub fn unusable(result: &TrialResult) -> Option<FailedLaunch> {
     let Outcome::Measured { runs, .. } = &result.outcome else { return None };
     let spoilt = runs.last().filter(|_| runs.iter().all(|m| !m.invalid.is_empty()))?;
     Some(FailedLaunch {
-        class: "no-valid-run".into(),
+        class: crate::engine::Class::NoValidRun.id().to_owned(),
         root_cause: spoilt.invalid.join("; "),
         hint: "leave the machine to the engine and to dyno, then try again".into(),
     })
@@ -328,7 +328,7 @@ pub fn answer(result: &TrialResult, plan: &Plan) -> Answer {
     };
     let failure = match &result.outcome {
         Outcome::Failed { failure, .. } => Some(FailedLaunch {
-            class: failure.class.clone(),
+            class: failure.class.id().to_owned(),
             root_cause: failure.root_cause.clone(),
             hint: failure.hint.clone(),
         }),

@@ -1,6 +1,7 @@
 //! The campaign on a fake launcher: known effects, seeded noise, failures, interruption at any trial.
 
 use super::*;
+use crate::engine::Class;
 use crate::error::{Error, Result};
 use crate::scenario::{EngineKind, Key, Metrics, Record, RequestRow};
 use crate::search::{Knob, Objective, Settings, Slo, Space, Stage};
@@ -36,9 +37,9 @@ impl Fake {
     }
 }
 
-fn failure(class: &str) -> Outcome {
+fn failure(class: Class) -> Outcome {
     let failure = Failure {
-        class: class.into(),
+        class,
         phase: "start".into(),
         root_cause: "CUDA out of memory".into(),
         hint: "use less".into(),
@@ -68,9 +69,9 @@ impl Launcher for Fake {
         self.launches.push(spec.id.clone());
         let vllm_only = spec.candidate.engine != EngineKind::Emulated;
         let outcome = if self.broken || vllm_only {
-            failure("out-of-memory-weights")
+            failure(Class::OutOfMemory)
         } else if spec.candidate.flags.get("max-num-seqs") == Some(&FlagValue::Int(4096)) {
-            failure("out-of-memory-kv")
+            failure(Class::NoKvRoom)
         } else {
             let runs = spec.workloads.iter().flat_map(|w| {
                 (spec.first_repeat..spec.first_repeat + spec.repeats).map(|r| measured(spec, w, r))
@@ -216,7 +217,7 @@ fn the_planted_gains_are_found_confirmed_and_explained() {
     assert_eq!(kept, ["what async-scheduling does", "what max-num-seqs does"]);
     let failed: Vec<_> =
         v.tried.iter().filter_map(|t| t.failure.as_ref()).map(|f| f.class.as_str()).collect();
-    assert_eq!(failed, ["out-of-memory-kv"]);
+    assert_eq!(failed, ["no-kv-room"]);
 }
 
 #[test]

@@ -1,9 +1,8 @@
-//! The classes and what to do about each.
+//! The classes of failures: what records and reports carry, and what each means for a search.
 
-use regex::Regex;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
-use std::sync::LazyLock;
+use std::str::FromStr;
 
 macro_rules! classes {
     ($($variant:ident $id:literal $next:literal,)*) => {
@@ -16,7 +15,7 @@ macro_rules! classes {
                 match self { $(Class::$variant => $id,)* }
             }
             /// What to do, as far as the class alone says.
-            fn advice(self) -> &'static str {
+            pub(super) fn advice(self) -> &'static str {
                 match self { $(Class::$variant => $next,)* }
             }
         }
@@ -24,14 +23,14 @@ macro_rules! classes {
 }
 
 classes! {
-    OutOfMemory "out-of-memory" "leave more memory: lower the memory fraction, --max-num-seqs or the batched tokens, or use a smaller or quantised model",
+    OutOfMemory "out-of-memory" "leave more memory: lower the memory fraction, the number of sequences or the batched tokens, or use a smaller or quantised model",
     NoKvRoom "no-kv-room" "the weights leave no memory for the KV cache: raise the memory fraction, or use more GPUs or a smaller model",
     MemoryHeld "memory-held" "another process holds GPU memory (see nvidia-smi): end it or wait until it is released, then try again",
     MemoryProfiling "memory-profiling" "another process changed GPU memory while the engine measured it: try again with the GPU to itself",
-    TooLong "too-long" "lower --max-model-len",
+    TooLong "too-long" "lower the model length",
     BadFlag "bad-flag" "this version does not know the flag: see its --help for the spelling it has",
     BadValue "bad-value" "correct the flag's value: the engine names what it accepts",
-    BadCombination "bad-combination" "change one of the flags named: they exclude each other",
+    BadCombination "bad-combination" "two settings exclude each other: go back to the defaults of one of them",
     UnsupportedDtype "unsupported-dtype" "choose another --dtype or KV cache dtype for this GPU",
     UnsupportedArchitecture "unsupported-architecture" "this engine version does not know the model's architecture: upgrade it or choose another engine",
     UnsupportedQuantization "unsupported-quantization" "the GPU or the engine cannot run this quantisation: choose other weights (bf16, AWQ) or another engine",
@@ -51,17 +50,18 @@ classes! {
     SharedMemory "shared-memory" "give the container more /dev/shm (--ipc=host or --shm-size)",
     Communication "communication" "the GPUs could not talk to each other: check NCCL settings, topology and the number of devices",
     CudaError "cuda-error" "the device reported an error: run with CUDA_LAUNCH_BLOCKING=1 to locate it; other flags or another backend may avoid it",
-    CompileFailed "compile-failed" "compilation failed: clear the compile caches, check the C compiler, or run with --enforce-eager",
+    CompileFailed "compile-failed" "compilation failed: clear the compile caches, check the C compiler, or run without compiled graphs",
     EngineCoreDeath "engine-core-death" "the engine core died: its own error stands above in the log; if there is none, look for the kernel's out-of-memory killer",
     WorkerDeath "worker-death" "a worker process died: its own error stands above in the log",
     Watchdog "watchdog" "a step took longer than the engine's watchdog allows: lower the batch, or raise the limit",
-    RequestTooLong "request-too-long" "prompt and output do not fit in the model length: raise --max-model-len or shorten the workload",
+    RequestTooLong "request-too-long" "prompt and output do not fit in the model length: raise the model length or shorten the workload",
     KilledByKernel "killed-by-kernel" "the process was killed from outside, most often by the kernel for want of host memory (see dmesg)",
     IllegalInstruction "illegal-instruction" "the program was built for another CPU: install a build for this one",
     Crash "crash" "the engine crashed in native code: try other flags or another version, and report it upstream",
     Terminated "terminated" "the engine was asked to stop",
     Outpaced "outpaced" "not measured to the end: it cannot reach the best candidate",
     Interrupted "interrupted" "the record is safe: go on with --resume",
+    NotReady "not-ready" "the log ends before the engine was ready: give the start more time, or look at what it waits for",
     HangAtStart "hang-at-start" "the engine did not become ready in time: look at the end of its log, or raise the time allowed",
     HangInRun "hang-in-run" "the engine stopped answering: look at the end of its log",
     BadResponse "bad-response" "the server does not answer as an OpenAI-compatible one: check the model name and the chat template",
@@ -69,12 +69,86 @@ classes! {
     FlagNotInVersion "flag-not-in-version" "not tried: the installed version does not have it",
     FlagConflict "flag-conflict" "drop the flag from one of the two places",
     Unwritable "unwritable" "choose a directory that can be written",
-    Unknown "unknown" "read the log around this line",
+    NoValidRun "no-valid-run" "leave the machine to the engine and to dyno, then try again",
+    Unknown "unknown" "no known failure: read the log around this line",
+}
+
+impl Class {
+    /// Whether another flag of the candidate may cure it.
+    ///
+    /// Memory that somebody else holds, `/dev/shm`, drivers and files are outside of the candidate: no flag helps.
+    pub fn mendable(self) -> bool {
+        use Class as C;
+        matches!(
+            self,
+            C::OutOfMemory
+                | C::NoKvRoom
+                | C::TooLong
+                | C::BadCombination
+                | C::UnsupportedDtype
+                | C::UnsupportedBackend
+                | C::UnsupportedSinks
+                | C::CompileFailed
+                | C::CudaError
+                | C::Crash
+                | C::Watchdog
+        )
+    }
+
+    /// Whether every candidate of the campaign will meet it: nothing is gained by launching another.
+    pub fn fatal(self) -> bool {
+        use Class as C;
+        matches!(
+            self,
+            C::UnsupportedArchitecture
+                | C::ModelNotFound
+                | C::HubAccess
+                | C::RemoteCode
+                | C::MissingLibrary
+                | C::NoDevice
+                | C::DriverTooOld
+                | C::DiskFull
+                | C::TooManyFiles
+                | C::SharedMemory
+                | C::IllegalInstruction
+                | C::NotInstalled
+                | C::Unwritable
+        )
+    }
+
+    /// Whether the cause lies outside of the candidate and may pass: the same launch deserves a second try.
+    pub fn transient(self) -> bool {
+        use Class as C;
+        matches!(
+            self,
+            C::MemoryHeld
+                | C::MemoryProfiling
+                | C::PortInUse
+                | C::Communication
+                | C::KilledByKernel
+                | C::Terminated
+                | C::NotReady
+                | C::HangAtStart
+                | C::HangInRun
+                | C::NoValidRun
+                | C::EngineCoreDeath
+                | C::WorkerDeath
+        )
+    }
 }
 
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.id())
+        f.pad(self.id())
+    }
+}
+
+impl FromStr for Class {
+    type Err = std::convert::Infallible;
+
+    /// An id that this version does not know is [`Class::Unknown`]: records of other versions still read.
+    fn from_str(id: &str) -> Result<Self, Self::Err> {
+        Ok(Class::ALL.iter().copied().find(|c| c.id() == id).unwrap_or(Class::Unknown))
     }
 }
 
@@ -84,36 +158,11 @@ impl Serialize for Class {
     }
 }
 
-/// The next step, with the engine's own number in it where it gave one.
-#[derive(Debug)]
-pub struct Next;
-
-static MAX_LEN: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"estimated maximum model length is (\d+)|maximum number of tokens that can be stored in KV cache \((\d+)\)|max_total_num_tokens[ =:]+(\d+)|derived max_model_len \(max_position_embeddings=(\d+)|max_position_embeddings=(\d+)")
-        .expect("constant")
-});
-static CHOICES: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\(choose from ([^)]*)\)").expect("constant"));
-
-impl Next {
-    pub fn of(class: Class, cause: &str) -> String {
-        let advice = class.advice();
-        match class {
-            Class::TooLong => suggested_length(cause).map_or(advice.to_owned(), |n| {
-                format!("{advice} to {n} or less: the longest that the engine says will fit")
-            }),
-            Class::BadValue => match CHOICES.captures(cause) {
-                Some(c) => format!("{advice}: {}", &c[1]),
-                None => advice.to_owned(),
-            },
-            _ => advice.to_owned(),
-        }
+impl<'de> Deserialize<'de> for Class {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let id = String::deserialize(d)?;
+        Ok(id.parse().unwrap_or(Class::Unknown))
     }
-}
-
-/// The longest model length that the engine itself named.
-pub(crate) fn suggested_length(cause: &str) -> Option<u64> {
-    let found = MAX_LEN.captures(cause)?;
-    found.iter().skip(1).flatten().next().and_then(|m| m.as_str().parse().ok())
 }
 
 #[cfg(test)]
@@ -129,8 +178,21 @@ mod tests {
     }
 
     #[test]
-    fn the_engines_own_number_is_the_next_try() {
-        let cause = "ValueError: To serve at least one request with the models's max seq len (32768), (4.50 GiB KV cache is needed, which is larger than the available KV cache memory (1.20 GiB). Based on the available memory, the estimated maximum model length is 8736.";
-        assert!(Next::of(Class::TooLong, cause).contains("8736"));
+    fn every_class_reads_back_and_an_unknown_id_is_unknown() {
+        for class in Class::ALL {
+            let text = serde_json::to_string(class).unwrap();
+            assert_eq!(serde_json::from_str::<Class>(&text).unwrap(), *class);
+        }
+        assert_eq!(serde_json::from_str::<Class>("\"out-of-memory-kv\"").unwrap(), Class::Unknown);
+    }
+
+    #[test]
+    fn what_stands_outside_of_the_candidate_is_cured_by_no_flag() {
+        for class in [Class::MemoryHeld, Class::MemoryProfiling, Class::SharedMemory, Class::HubAccess] {
+            assert!(!class.mendable(), "{class}");
+        }
+        for class in Class::ALL {
+            assert!(!class.fatal() || !(class.mendable() || class.transient()), "{class}");
+        }
     }
 }

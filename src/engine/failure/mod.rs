@@ -1,99 +1,156 @@
 //! Failure classes: what went wrong in a log, where in the life of the engine, and what to do next.
 //!
-//! The root cause is the first error up the log that says something specific. Engines end with a secondary
-//! message from the parent process (`Engine core initialization failed. See root cause above`) or with a
-//! traceback of the front end, so the last error is the least useful one. An exception that no pattern knows
-//! gives the class `unknown` with its text, never a guess; levels below error, quoted source code and
-//! anything after a closing message are not asked.
+//! A log is read by its structure first: what stands before each message is taken off (`text`), starts and
+//! restarts, readiness and answered requests are told apart (`life`), tracebacks are blocks whose code is not
+//! asked. Then one line is chosen (`judge`): the first known cause; else a symptom that many causes share; else
+//! an exception that nobody knows, with its text and no class, never a guess; and last what other processes saw
+//! of the death. A log that never became ready says so (`waiting`). What helps stands in `advice` and, as values
+//! that a search can act on, in `remedy`.
 
+mod advice;
+mod causes;
 mod classes;
-mod patterns;
+mod excerpt;
+mod judge;
+mod life;
 mod phase;
+mod remedy;
+mod speed;
 mod text;
+mod waiting;
 
-pub use classes::{Class, Next};
+pub use classes::Class;
+pub use excerpt::Excerpt;
 pub use phase::Phase;
+pub use remedy::Remedy;
+pub use speed::{Slowdown, SpeedWarning, speed_warnings};
+pub use waiting::Stage;
 
-use crate::scenario::EngineKind;
-use patterns::Rank;
+use crate::launch::EngineKind;
+use judge::Found;
 use serde::Serialize;
-use text::Line;
+use text::{Line, Speaker};
 
 /// What a log says.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verdict {
     pub class: Class,
+    /// The known cause within the class, such as `python-headers`; none where only the class is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<&'static str>,
     /// First error line, without its prefix.
     pub root_cause: String,
     /// The engine that wrote the log, given or recognised.
     pub engine: Option<EngineKind>,
     pub phase: Phase,
+    /// Where a start stopped that ended in silence.
+    #[serde(skip)]
+    pub stage: Option<Stage>,
     /// What the user, or the tuner, does next.
     pub next: String,
+    /// The same as values, the most promising first.
+    pub remedies: Vec<Remedy>,
     /// Line number of the root cause, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
 }
 
-/// Reads the verdict out of a log. `None` when there is no sign of a failure in it.
+impl Verdict {
+    /// The phase as `dyno diagnose` tells it: finer where a start stopped in silence.
+    pub fn phase_id(&self) -> &'static str {
+        self.stage.map_or_else(|| self.phase.id(), Stage::id)
+    }
+}
+
+/// Reads the failure out of a log. `None` when there is no sign of one in it.
 pub fn diagnose(log: &str, engine: Option<EngineKind>) -> Option<Verdict> {
-    let engine = engine.or_else(|| text::recognise(log));
-    let lines = text::lines(log);
-    let mut signs = Signs::default();
-    for (i, line) in lines.iter().enumerate().filter(|(_, l)| l.speaks()) {
-        match patterns::first(&line.text, engine) {
-            Some((class, Rank::Cause)) => return Some(verdict(&lines, i, class, engine)),
-            Some((class, Rank::Opener)) => _ = signs.opener.get_or_insert((i, class)),
-            Some((class, Rank::Closer)) => _ = signs.closer.get_or_insert((i, class)),
-            // What follows a closing message is the front end falling over its dead engine.
-            None if signs.closer.is_none() && line.is_exception() => {
-                signs.exception.get_or_insert((i, Class::Unknown));
-            }
-            None if line.is_error() => _ = signs.error.get_or_insert((i, Class::Unknown)),
-            None => {}
+    failure(&Log::of(&Excerpt::whole(log), engine))
+}
+
+/// As [`diagnose`]; a log of a start that ends before readiness and without an error is a finding as well.
+pub fn assess(log: &Excerpt, engine: Option<EngineKind>) -> Option<Verdict> {
+    let log = Log::of(log, engine);
+    failure(&log).or_else(|| silence(&log))
+}
+
+/// A log taken apart.
+struct Log {
+    lines: Vec<Line>,
+    speaker: Speaker,
+}
+
+impl Log {
+    fn of(excerpt: &Excerpt, engine: Option<EngineKind>) -> Log {
+        let speaker = Speaker::of(engine, &excerpt.head);
+        let speaker = if speaker.certain { speaker } else { Speaker::of(engine, &excerpt.tail).or(speaker) };
+        Log { lines: excerpt.lines(), speaker }
+    }
+}
+
+fn failure(log: &Log) -> Option<Verdict> {
+    let starts = life::starts(&log.lines);
+    let last = starts.last()?;
+    let found = judge::judge(&log.lines, last, log.speaker);
+    // A start that has only begun says nothing: why the one before it ended is what there is to know.
+    let (start, found) = match found {
+        Some(found) => (last, found),
+        None if life::ready(&log.lines[last.clone()], log.speaker).is_some() => return None,
+        None => {
+            starts.iter().rev().skip(1).find_map(|s| Some((s, judge::judge(&log.lines, s, log.speaker)?)))?
         }
-    }
-    let (at, class) = signs.exception.or(signs.closer).or(signs.opener).or(signs.error)?;
-    Some(verdict(&lines, at, class, engine))
+    };
+    Some(verdict(log, start.start, found))
 }
 
-/// What was seen in a log that names no known cause; each is the first of its kind.
-#[derive(Debug, Default)]
-struct Signs {
-    /// An exception that no pattern knows: the honest excerpt, and no class.
-    exception: Option<(usize, Class)>,
-    closer: Option<(usize, Class)>,
-    opener: Option<(usize, Class)>,
-    error: Option<(usize, Class)>,
-}
-
-fn verdict(lines: &[Line], at: usize, class: Class, engine: Option<EngineKind>) -> Verdict {
-    let root_cause = with_key(lines, at);
+fn verdict(log: &Log, start: usize, found: Found) -> Verdict {
+    let engine = log.speaker.engine;
+    let told = judge::retold(&log.lines, &found, log.speaker).unwrap_or_else(|| found.clone());
+    let after = advice::after(&log.lines, &told);
+    let remedies = remedy::remedies(&told, &after, engine);
     Verdict {
-        class,
-        next: Next::of(class, &root_cause),
-        root_cause,
+        class: found.class,
+        cause: found.cause.map(|c| c.id),
+        next: advice::next(&told, &after, engine),
+        remedies,
         engine,
-        phase: phase::of(lines, at, class),
-        line: Some(at + 1),
+        phase: phase::of(&log.lines[start..], found.at - start, found.class, &found.text),
+        stage: None,
+        line: Some(log.lines[found.at].number),
+        root_cause: found.text,
     }
 }
 
-/// A validation error stands on two lines: the key, and below it what is wrong with it.
-fn with_key(lines: &[Line], at: usize) -> String {
-    let text = &lines[at].text;
-    let detail = ["Extra inputs are not permitted", "Input should be", "Field required"];
-    let is_key = |t: &str| !t.is_empty() && t.chars().all(|c| c.is_alphanumeric() || "_.-".contains(c));
-    match at.checked_sub(1).map(|before| &lines[before].text) {
-        Some(key) if detail.iter().any(|d| text.starts_with(d)) && is_key(key) => format!("{key}: {text}"),
-        _ => text.clone(),
-    }
+fn silence(log: &Log) -> Option<Verdict> {
+    let start = life::starts(&log.lines).pop()?;
+    let found = waiting::waiting(&log.lines, &start, log.speaker)
+        .or_else(|| waiting::stuck(&log.lines, &start, log.speaker))?;
+    let line = &log.lines[found.at];
+    Some(Verdict {
+        class: found.class,
+        cause: None,
+        root_cause: line.text.clone(),
+        engine: log.speaker.engine,
+        phase: match found.stage {
+            Stage::Run => Phase::Run,
+            _ => phase::of(&log.lines[start.clone()], start.len(), Class::Unknown, "").min(Phase::Warmup),
+        },
+        stage: Some(found.stage),
+        next: found.next,
+        remedies: remedy::of_class(found.class, log.speaker.engine),
+        line: Some(line.number),
+    })
 }
 
 /// How far a start came, from the milestones in its log; at most the warm-up, since it never was ready.
 pub fn reached(log: &str) -> Phase {
-    let lines = text::lines(log);
-    phase::of(&lines, lines.len(), Class::Unknown).min(Phase::Warmup)
+    let lines = text::lines(log, 1);
+    phase::of(&lines, lines.len(), Class::Unknown, "").min(Phase::Warmup)
+}
+
+/// What to do about a class, with the engine's own words where the text of the cause holds some.
+pub fn advice(class: Class, cause: &str, engine: Option<EngineKind>) -> String {
+    let known = causes::first(cause, engine).filter(|c| c.class == class);
+    advice::of(class, known, cause, &[], engine)
 }
 
 /// A verdict without any text in the log to stand on: from how the process ended.
@@ -111,39 +168,16 @@ pub fn from_exit(exit: &str, engine: Option<EngineKind>, ready: bool) -> Verdict
     };
     Verdict {
         class,
+        cause: None,
         root_cause: format!("the engine ended ({exit}) without an error in its log"),
         engine,
         phase: if ready { Phase::Run } else { Phase::Start },
-        next: Next::of(class, ""),
+        stage: None,
+        next: class.advice().to_owned(),
+        remedies: remedy::of_class(class, engine),
         line: None,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_specific_error_wins_over_the_last() {
-        let log = "\
-(EngineCore pid=7) INFO 11-22 01:18:04 [x.py:1] Starting to load model
-(EngineCore pid=7) ERROR 11-22 01:18:05 [core.py:1] Traceback (most recent call last):
-(EngineCore pid=7) ERROR 11-22 01:18:05 [core.py:1] ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization` when initializing the engine.
-(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore': 1}
-";
-        let v = diagnose(log, None).unwrap();
-        assert_eq!(v.class, Class::NoKvRoom);
-        assert_eq!(v.engine, Some(EngineKind::Vllm));
-        assert!(v.root_cause.starts_with("ValueError: No available memory"), "{}", v.root_cause);
-        assert_eq!(v.line, Some(3));
-    }
-
-    #[test]
-    fn unknown_text_stays_unknown_with_its_excerpt() {
-        let v = diagnose("INFO all well\nTraceback (most recent call last):\n  File \"x\"\nZorkError: the frobnicator is full\n", None)
-            .unwrap();
-        assert_eq!(v.class, Class::Unknown);
-        assert_eq!(v.root_cause, "ZorkError: the frobnicator is full");
-        assert_eq!(diagnose("INFO all well\n", None), None);
-    }
-}
+mod tests;

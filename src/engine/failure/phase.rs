@@ -63,20 +63,20 @@ const MILESTONES: &[(&str, Phase)] = &[
 ];
 
 /// Phase at line `at`; some classes can only be of one phase.
-pub(super) fn of(lines: &[Line], at: usize, class: Class) -> Phase {
+pub(super) fn of(lines: &[Line], at: usize, class: Class, cause: &str) -> Phase {
     match class {
         Class::BadFlag | Class::BadValue | Class::ModelNotFound | Class::HubAccess | Class::PortInUse => {
             return Phase::Start;
         }
         // Longer than the model allows is refused at once, longer than the cache holds only when it is known.
-        Class::TooLong if lines[at].text.contains("derived") => return Phase::Start,
+        Class::TooLong if cause.contains("derived") => return Phase::Start,
         Class::NoKvRoom | Class::TooLong | Class::MemoryProfiling => return Phase::KvCache,
         _ => {}
     }
     let mut phase = Phase::Start;
     for line in &lines[..at] {
         for (text, opens) in MILESTONES {
-            if *opens > phase && line.raw.contains(text) {
+            if *opens > phase && line.text.contains(text) {
                 phase = *opens;
             }
         }

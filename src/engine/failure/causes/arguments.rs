@@ -1,0 +1,178 @@
+//! Flags, values, combinations: what the command line or the configuration says and the engine refuses.
+
+use super::EngineKind::{Sglang, Trtllm, Vllm};
+use super::{Cause, Class, cause};
+
+pub(super) const CAUSES: &[Cause] = &[
+    cause(
+        "bad-flag",
+        Class::BadFlag,
+        &[
+            r"error: unrecognized arguments|[Nn]o such option|unrecognized option|error: unexpected argument '",
+            r"error: ambiguous option|could match --",
+            r"Extra inputs are not permitted|extra_forbidden|(?:Args|Config|ServerArgs)\.?(?:__init__)?\(\) got an unexpected keyword argument|^TypeError: __init__\(\) got an unexpected keyword",
+            r"(?i)unknown (?:key|field|argument|option)s? .*(?:config|yaml|--)",
+        ],
+    ),
+    cause(
+        "bad-value",
+        Class::BadValue,
+        &[
+            r"error: argument .*(?:invalid choice|invalid .* value|expected (?:one|at least one) argument|not allowed|cannot be converted)",
+            r"[Ii]nvalid value for '?-|error: invalid value '.*' for '|is not one of '",
+            r"error: the following arguments are required|Missing (?:argument|option)|requires an argument|required arguments were not provided",
+            r"Input should be (?:greater|less|an? |')|^json\.decoder\.JSONDecodeError|is not a valid JSON|^yaml\.\w+\.\w+Error",
+        ],
+    ),
+    cause(
+        "wrong-type",
+        Class::BadValue,
+        &[r"json\.exception\.type_error\.\d+\] type must be (?:\w+), but is (?:number|string|object|boolean|array)"],
+    )
+    .trtllm("a value in the engine's config.json or in the model repository's config.pbtxt has another type than this version reads: build the engine with the backend's version, or correct the value")
+    .next("a value in the configuration has another type than this version reads: correct it, or use the version that wrote it"),
+    cause(
+        "parser-name",
+        Class::BadValue,
+        &[r"(?i)invalid (?:tool[ _-]call|reasoning)[ _-]?parser|(?:tool call|reasoning) parser .*(?:not found|is not (?:valid|registered))|invalid tool call parser"],
+    )
+    .next("give a parser that the engine knows, or leave it out")
+    .vllm("give a parser that this version knows (--tool-call-parser, --reasoning-parser; the message lists them), or leave it out"),
+    cause(
+        "lora-rank",
+        Class::BadValue,
+        &[
+            r"(?i)LoRA rank \d+ is greater than max_lora_rank",
+            r"(?i)lora.*rank.*(?:exceeds|greater than|larger than|within).*max[_-]lora[_-]rank",
+            r"(?i)max_lora_rank.*(?:smaller|less) than",
+        ],
+    )
+    .vllm("raise --max-lora-rank to the adapter's rank (r in adapter_config.json)")
+    .sglang("raise --max-lora-rank to the adapter's rank (r in adapter_config.json)")
+    .trtllm("raise max_lora_rank under lora_config in the YAML to the adapter's rank"),
+    cause(
+        "lora-targets",
+        Class::BadValue,
+        &[
+            r"(?i)expected target modules in .*but received",
+            r"(?i)lora.*target[_ -]modules?|target[_-]modules?.*lora",
+            r"(?i)LoRA .*(?:incompatible with the current LoRA memory pool|is not supported for (?:module|layer))",
+            r"unsupported LoRA weight",
+        ],
+    )
+    .vllm("the adapter touches modules that vLLM cannot adapt for this model: use an adapter with the target modules that the message lists")
+    .sglang("name the modules: --lora-target-modules with those of the adapter (or `all`), and --max-lora-rank with its rank")
+    .trtllm("name the adapter's modules under lora_config.lora_target_modules in the YAML"),
+    cause(
+        "lora-disabled",
+        Class::BadCombination,
+        &[r"(?i)(?:lora.*is not enabled|requires? --enable-lora|without --enable-lora|does not support LoRA)"],
+    )
+    .vllm("add --enable-lora; where the model does not support LoRA, merge the adapter into the weights")
+    .sglang("add --enable-lora; where the model does not support LoRA, merge the adapter into the weights"),
+    cause(
+        "draft-mismatch",
+        Class::BadCombination,
+        &[
+            r"(?i)(?:draft|speculative|target)\b.{0,60}\b(?:vocab(?:ulary)?[ _]size|hidden[ _]size|tokenizer|num_attention_heads|architecture)s?\b.{0,80}(?:must|should|differ|match|same|not equal|mismatch)",
+            r"(?i)(?:must|should) (?:have|use) the same vocab",
+            r"(?i)(?:draft model|eagle3?|medusa|mtp|speculative).{0,80}(?:does not match|mismatch|is not compatible|incompatible|not supported for|must be)",
+            r"(?i)num_speculative_tokens.*(?:must|should|was provided|divisible)",
+        ],
+    )
+    .next("the draft model does not fit the target model or the speculative settings: use the draft that was made for this model, or serve without speculation")
+    .vllm("the draft model does not fit the target model or the speculative settings: use the draft made for this model in --speculative-config, or leave speculation out")
+    .sglang("the draft model does not fit the target model: use the draft made for this model in --speculative-draft-model-path, or leave --speculative-algorithm out")
+    .trtllm("the draft model does not fit the target model: use the draft made for this model under speculative_config in the YAML, or leave it out"),
+    cause(
+        "guided-speculation",
+        Class::BadCombination,
+        &[r"bitmask must have the same batch size as logits"],
+    )
+    .next("guided decoding and speculative decoding do not go together here: drop one of the two")
+    .trtllm("guided decoding with speculative decoding and a draft-length schedule fails in this version: drop guided_decoding_backend, speculative_config or draft_len_schedule, or try another version"),
+    cause(
+        "world-size",
+        Class::BadCombination,
+        &[
+            r"mpiSize == tp ?\* ?pp|MPI worldSize is expected to be equal to tp ?\* ?pp|world_size.{0,20}(?:!=|==).{0,20}tp",
+            r"(?i)(?:world size|number of (?:MPI )?(?:ranks|processes)|nranks).{0,80}(?:does not match|is not equal|must (?:be equal|equal|match)|expected)",
+        ],
+    )
+    .next("start as many ranks as the parallel sizes multiply to (mpirun -n = tensor x pipeline parallel size)")
+    .trtllm("start as many ranks as the engine was built for: mpirun -n (or --world_size of launch_triton_server.py) = tp_size x pp_size"),
+    cause(
+        "batch-below-sequences",
+        Class::BadCombination,
+        &[
+            r"max_num_batched_tokens.*(?:is smaller than|must be (?:greater|larger|at least)).*(?:max_num_seqs|max_model_len)",
+            r"max_num_seqs.*must be .*(?:greater|less|at least)",
+        ],
+    )
+    .next("change one of the flags named: the batched tokens must cover the sequences or the model length")
+    .vllm("change one of the flags named: raise --max-num-batched-tokens, or lower --max-num-seqs or --max-model-len"),
+    cause(
+        "parallel-size",
+        Class::BadCombination,
+        &[
+            r"(?:must|should) be divisible by|is not divisible by|cannot be evenly (?:divided|split)|not divisible",
+            r"start \(\d+\) \+ length \(\d+\) exceeds dimension size|split_with_sizes expects split_sizes to sum|is not a multiple of .*(?:tp|tensor parallel|block|group)",
+            r"not aligned with the quantized weight shape|caused by too large tensor parallel size",
+            r"(?i)(?:reduc|lower|decreas)\w* (?:the )?tensor[_ ]parallel[_ ]size",
+            r"(?i)\btp(?:_size)?\b.*(?:% ?\w+ ?[!=]= ?0|larger than|greater than|exceeds?).*(?:heads?|experts?|kv)",
+            r"(?i)assert .*(?:num_(?:attention_|kv_|key_value_)?heads|hidden_size|intermediate_size|num_experts)\w* % \w+ == 0",
+            r"(?i)assert .*% ?(?:self\.)?(?:tp_size|world_size|tensor_parallel\w*|attn_tp_size|ep_size) ?== ?0",
+        ],
+    )
+    .next("change one of the flags: the parallel size does not cut the weights or heads evenly; take a smaller one that divides them")
+    .vllm("change one of the flags: --tensor-parallel-size does not cut the weights or heads evenly; take a smaller one that divides them (with --pipeline-parallel-size for the rest)")
+    .sglang("change one of the flags: --tp-size does not cut the weights or heads evenly; take a smaller one that divides them (or --moe-dense-tp-size / --ep-size for experts)")
+    .trtllm("change one of the flags: --tp_size does not cut the weights or heads evenly; take a smaller one that divides them"),
+    cause(
+        "chat-template",
+        Class::BadResponse,
+        &[r"default chat template is no longer allowed|chat_template is not set|[Cc]annot use chat template|does not have a (?:default )?chat template"],
+    )
+    .next("the tokenizer has no chat template: give one (--chat-template FILE), or measure the completions endpoint"),
+    cause(
+        "version-too-new-flag",
+        Class::BadFlag,
+        &[r"(?i)unknown environment variable.*VLLM_|fail-on-environ-validation"],
+    )
+    .only(Vllm),
+    cause(
+        "exclusive-flags",
+        Class::BadCombination,
+        &[
+            r"(?:mutually exclusive|cannot be (?:used|set|specified|enabled|combined)).*(?:with|together|at the same time|both|when)|[Dd]on't set both",
+            r"(?i)(?:is|are) (?:not|currently not|not yet|incompatible) ?(?:compatible|supported)? (?:with|when|together|in combination)\b.*(?:speculative|pipeline|chunked|prefix|cuda ?graph|torch\.?compile|lora|overlap|attention|quantiz|parallel|decoding|eager|async|disaggregat|radix|--)",
+            r"(?i)(?:speculative|pipeline|chunked prefill|prefix cach|cuda ?graph|lora|overlap schedul|async schedul|data parallel|expert parallel|context parallel|disaggregat|radix)\w*.*(?:is|are) (?:not|currently not|not yet|incompatible) ?(?:compatible|supported)? (?:with|when|together|in combination)",
+            r"VLLM_USE_V1=\d is not supported with",
+            r"(?i)does not support (?:speculative|pipeline parallel|chunked prefill|async|prefix cach|data parallel|expert parallel|overlap)",
+            r"(?i)(?:requires|only works with|can only be used with|please (?:also )?(?:set|disable|enable)) .{0,40}--[a-z][\w-]+",
+            r"(?i)(?:incompatible with|cannot (?:use|enable|combine)) .{0,60}(?:--|together|at the same time)",
+        ],
+    ),
+    cause(
+        "page-size",
+        Class::BadCombination,
+        &[r"(?i)page[_ ]size.*(?:must|only|should|is not supported|requires)", r"(?i)block[_ ]size.*(?:must be|is not supported|not in)"],
+    )
+    .vllm("choose a --block-size that the attention backend accepts, or leave it out")
+    .sglang("change one of the flags: --page-size must fit the attention backend; leave it out to let the engine choose")
+    .trtllm("choose a tokens_per_block that the backend accepts, or leave it out"),
+    cause(
+        "sglang-argument-check",
+        Class::BadCombination,
+        &[r"^AssertionError: assert .*(?:server_args|self)\.(?:tp_size|dp_size|ep_size|pp_size|page_size|chunked_prefill_size|attention_backend|speculative_\w+)\b"],
+    )
+    .only(Sglang)
+    .sglang("the engine's own check of its arguments failed: go back to the default of the setting named in the asserted line"),
+    cause(
+        "trtllm-build-limit",
+        Class::BadValue,
+        &[r"(?i)(?:max_batch_size|max_num_tokens|max_seq_len|max_beam_width|max_input_len)\b.*(?:exceeds?|larger than|greater than|must not|should not).*(?:engine|built|build|model)"],
+    )
+    .only(Trtllm)
+    .trtllm("the engine was built for less: lower the value to the build's, or build the engine anew"),
+];
