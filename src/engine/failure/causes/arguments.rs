@@ -140,6 +140,10 @@ pub(super) const CAUSES: &[Cause] = &[
         &[r"(?i)unknown environment variable.*VLLM_|fail-on-environ-validation"],
     )
     .only(Vllm),
+];
+
+/// Settings that exclude each other: wider words, asked after what a part cannot do.
+pub(super) const COMBINATIONS: &[Cause] = &[
     cause(
         "exclusive-flags",
         Class::BadCombination,

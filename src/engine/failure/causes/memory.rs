@@ -1,6 +1,6 @@
 //! Memory of the GPU and of the host, and the pools that the engines lay out in it.
 
-use super::Rank::Symptom;
+use super::Rank::{Echo, Symptom};
 use super::{Cause, Class, EngineKind, cause};
 
 pub(super) const CAUSES: &[Cause] = &[
@@ -123,6 +123,15 @@ pub(super) const CAUSES: &[Cause] = &[
     )
     .next("the kernel or the cluster ended the engine for want of host memory: raise the container's or the pod's memory limit, or lower what the engine takes of the host (swap, CPU offload, loading workers)")
     .vllm("the kernel or the cluster ended the engine for want of host memory: raise the container's or the pod's memory limit, or lower --cpu-offload-gb, --swap-space and --max-parallel-loading-workers"),
+    cause(
+        "killed",
+        Class::KilledByKernel,
+        &[
+            r"^(?:\S+: line \d+:\s+\d+ )?Killed\b|[Ee]xit(?:ed)? ?(?:with )?(?:[Cc]ode|status)[:=]? ?(?:137|-9)\b|SIGKILL|signal 9 \(Killed\)|signal:? ?9\b|\bexitcode:? -9\b",
+        ],
+    )
+    .rank(Echo)
+    .next("a process was killed from outside, most often by the kernel for want of host memory (dmesg -T | grep -i oom): raise the memory limit of the container or pod, or lower what the engine takes of the host"),
     cause(
         "host-memory",
         Class::OutOfMemory,

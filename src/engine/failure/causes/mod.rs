@@ -126,6 +126,7 @@ static ALL: LazyLock<Vec<&'static Cause>> = LazyLock::new(|| {
         memory::CAUSES,
         arguments::CAUSES,
         support::CAUSES,
+        arguments::COMBINATIONS,
         device::CAUSES,
         toolchain::CAUSES,
         files::CAUSES,

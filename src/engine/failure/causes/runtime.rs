@@ -70,15 +70,6 @@ pub(super) const CAUSES: &[Cause] = &[
     cause("illegal-instruction", Class::IllegalInstruction, &[r"Illegal instruction|SIGILL"])
         .next("the program was built for another CPU: install a build for this one (vLLM's CPU build needs AVX-512 or AVX2)"),
     cause(
-        "killed",
-        Class::KilledByKernel,
-        &[
-            r"^(?:\S+: line \d+:\s+\d+ )?Killed\b|[Ee]xit(?:ed)? ?(?:with )?(?:[Cc]ode|status)[:=]? ?(?:137|-9)\b|SIGKILL|signal:? ?9\b|\bexitcode:? -9\b",
-        ],
-    )
-    .rank(Echo)
-    .next("a process was killed from outside, most often by the kernel for want of host memory (dmesg -T | grep -i oom): raise the memory limit of the container or pod, or lower what the engine takes of the host"),
-    cause(
         "crash",
         Class::Crash,
         &[r"Segmentation fault|SIGSEGV|SIGABRT|core dumped|!!!!!!! Segfault|^Aborted\b|\(exit code: -(?:11|6)\)|double free or corruption|free\(\): invalid|munmap_chunk|stack smashing"],
