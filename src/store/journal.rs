@@ -174,7 +174,7 @@ pub(crate) mod tests {
             dir: "trials".into(),
         };
         let failure = Failure {
-            class: crate::engine::Class::PortInUse,
+            class: "port-in-use".parse().unwrap(),
             phase: "start".into(),
             root_cause: "taken\n\"really\"".into(),
             hint: String::new(),
