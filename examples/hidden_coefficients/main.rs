@@ -24,7 +24,7 @@ use llm_dyno::cost::{Catalogs, Coefficients, Setup};
 use llm_dyno::error::Result;
 use llm_dyno::scenario::{EngineKind, Record};
 use llm_dyno::search::{
-    Answer, Ask, Evaluator, FailedLaunch, Ledger, Runs, Sample, Scope, Space, Stage, Stop, guided, one_factor,
+    Answer, Ask, Evaluator, FailedLaunch, Ledger, Runs, Sample, Scope, Search, Space, Stage, Stop,
 };
 use llm_dyno::space::Candidate;
 use llm_dyno::store::Plan;
@@ -194,12 +194,16 @@ fn calibrate(ev: &mut Hidden<'_>, base: &Candidate) -> Result<()> {
 fn search(plan: &Plan, catalogs: &Catalogs, space: &dyn Space, draw: Draw, model: bool) -> Result<Found> {
     let observed = Observed::default();
     let (mut ev, base, mut ledger) = begin(plan, catalogs, draw, &observed)?;
-    let winner = if model {
+    if model {
         calibrate(&mut ev, &base)?;
+    }
+    let mut s =
+        Search { evaluator: &mut ev, space, base: &base, ledger: &mut ledger, settings: &plan.settings };
+    let winner = if model {
         let mut f = forecaster(plan, &observed)?;
-        guided(&mut ev, &mut f, space, &base, &mut ledger, &plan.settings).map_err(stopped)?.0
+        s.guided(&mut f).map_err(stopped)?.0
     } else {
-        one_factor(&mut ev, space, &base, &mut ledger, &plan.settings).map_err(stopped)?
+        s.one_factor().map_err(stopped)?
     };
     let level = ev.truth(&base).unwrap_or_default();
     let gain = ev.truth(&winner).unwrap_or(f64::NEG_INFINITY) - level;

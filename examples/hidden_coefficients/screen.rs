@@ -4,7 +4,7 @@ use super::{Draw, Hidden, NOISE, VERSION, begin, calibrate, forecaster, plan, st
 use llm_dyno::cost::Catalogs;
 use llm_dyno::error::Result;
 use llm_dyno::scenario::EngineKind;
-use llm_dyno::search::{Forecaster, Knob, Objective, Screening, Space, Swept, guided};
+use llm_dyno::search::{Forecaster, Knob, Objective, Screening, Search, Space, Swept};
 use llm_dyno::space::{Candidate, FlagValue};
 use llm_dyno::store::Plan;
 use llm_dyno::tune::forecaster::{Observed, SimForecaster};
@@ -22,8 +22,8 @@ impl Forecaster for Timed {
     fn score(&mut self, c: &Candidate) -> Option<f64> {
         self.inner.score(c)
     }
-    fn unpunished(&mut self, c: &Candidate) -> Option<f64> {
-        self.inner.unpunished(c)
+    fn score_without_slo(&mut self, c: &Candidate) -> Option<f64> {
+        self.inner.score_without_slo(c)
     }
     fn screen(&mut self, c: &Candidate) -> Screening {
         if self.screens { self.inner.screen(c) } else { Screening::Uncovered }
@@ -97,7 +97,9 @@ fn run(plan: &Plan, catalogs: &Catalogs, space: &dyn Space, seed: u64, screens: 
     let mut f = Timed { inner: forecaster(plan, &observed)?, screens, fits: Duration::ZERO };
     let begin = Instant::now();
     let (winner, swept) =
-        guided(&mut ev, &mut f, space, &base, &mut ledger, &plan.settings).map_err(stopped)?;
+        Search { evaluator: &mut ev, space, base: &base, ledger: &mut ledger, settings: &plan.settings }
+            .guided(&mut f)
+            .map_err(stopped)?;
     let forecasting = begin.elapsed().saturating_sub(f.fits);
     let truth = |ev: &Hidden<'_>, c: &Candidate| ev.truth(c).unwrap_or(f64::NEG_INFINITY);
     let gain = truth(&ev, &winner) - truth(&ev, &base);
@@ -118,8 +120,8 @@ fn compare(name: &str, plan: &Plan, space: &dyn Space, seeds: u64) -> Result<()>
         as_good += u64::from(screened.gain >= full.gain - NOISE);
         launches = (launches.0 + screened.launches, launches.1 + full.launches);
         considered = full.swept.considered;
-        share.push(screened.swept.covered.simulated as f64 / considered as f64);
-        bands.push(screened.swept.covered.band);
+        share.push(screened.swept.coverage.simulated as f64 / considered as f64);
+        bands.push(screened.swept.coverage.band);
         (with, without) = (with + screened.forecasting, without + full.forecasting);
         if screened.winner != full.winner {
             println!(

@@ -2,8 +2,8 @@
 
 use super::evaluator::{Ask, Evaluator, Runs, Stage, Stop};
 use super::settings::Settings;
-use crate::space::Candidate;
-use crate::stats::{Interval, t_interval};
+use crate::launch::Candidate;
+use crate::stats::{Interval, mean, sample_variance, t_critical, t_interval};
 
 /// First repeat index of the confirmation: its seeds are used nowhere else, so the choice of the winner
 /// (the luckiest of many) cannot flatter the result.
@@ -30,11 +30,14 @@ pub fn confirm(
     ev: &mut dyn Evaluator,
     baseline: &Candidate,
     winner: &Candidate,
+    noise: Option<(f64, f64)>,
     settings: &Settings,
 ) -> Result<Option<Comparison>, Stop> {
     let first = settings.repeats.max(2);
     let most = settings.max_pairs.max(first);
-    let looks = f64::from(most - first + 1);
+    // A look that the budget cannot take costs no confidence.
+    let extra = ev.launches_left().map_or(most - first, |l| (l as u32 / 2).min(most - first));
+    let (most, looks) = (first + extra, f64::from(extra + 1));
     let mut pairs = Vec::new();
     ev.expect(Stage::Confirm, 2 * first as usize);
     for n in 0..most {
@@ -57,7 +60,7 @@ pub fn confirm(
         if n + 1 < first || pairs.is_empty() {
             continue;
         }
-        let gain = t_interval(&pairs, settings.alpha / looks);
+        let gain = pooled_interval(&pairs, noise, settings.alpha / looks);
         let open = !gain.excludes(0.0) && gain.value > settings.min_gain;
         if !open || n + 1 == most || !ev.affordable() {
             let confidence = 1.0 - settings.alpha / looks;
@@ -68,12 +71,23 @@ pub fn confirm(
     Ok(None)
 }
 
+/// Student's interval of the mean of the pairs. `noise` (standard deviation of a launch, log scale, and the degrees of
+/// freedom behind it) is what the search learned of the machine: pooled with the scatter of the pairs, where two or three
+/// pairs alone would say next to nothing of it.
+fn pooled_interval(pairs: &[f64], noise: Option<(f64, f64)>, alpha: f64) -> Interval {
+    let Some((sigma, df)) = noise.filter(|(_, df)| *df > 0.0) else { return t_interval(pairs, alpha) };
+    let own = pairs.len() as f64 - 1.0;
+    // The difference of two launches scatters by twice the variance of one.
+    let variance = (df * 2.0 * sigma * sigma + own * sample_variance(pairs)) / (df + own);
+    Interval::around(mean(pairs), t_critical(df + own, alpha) * (variance / pairs.len() as f64).sqrt())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fake::FakeEvaluator;
     use super::*;
     use crate::launch::EngineKind;
-    use crate::space::FlagValue;
+    use crate::launch::FlagValue;
 
     fn winner() -> Candidate {
         Candidate::baseline(EngineKind::Emulated).with("a", FlagValue::Int(1))
@@ -83,7 +97,7 @@ mod tests {
         let mut ev =
             FakeEvaluator::new(sigma, seed, move |c| Some(if c.flags.is_empty() { 0.0 } else { gain }));
         let base = Candidate::baseline(EngineKind::Emulated);
-        let c = confirm(&mut ev, &base, &winner(), &Settings::default()).unwrap().unwrap();
+        let c = confirm(&mut ev, &base, &winner(), None, &Settings::default()).unwrap().unwrap();
         (c, ev.asked.len())
     }
 
@@ -98,7 +112,7 @@ mod tests {
     fn the_sides_take_turns_and_share_their_seeds() {
         let mut ev = FakeEvaluator::new(0.001, 1, |_| Some(0.0));
         let base = Candidate::baseline(EngineKind::Emulated);
-        confirm(&mut ev, &base, &winner(), &Settings::default()).unwrap();
+        confirm(&mut ev, &base, &winner(), None, &Settings::default()).unwrap();
         let sides: Vec<bool> = ev.asked.iter().map(|a| a.candidate == base).collect();
         assert_eq!(sides[..6], [true, false, false, true, true, false]);
         for pair in ev.asked.chunks(2) {
@@ -116,6 +130,6 @@ mod tests {
     fn a_winner_that_fails_gives_no_comparison() {
         let mut ev = FakeEvaluator::new(0.01, 1, |c| c.flags.is_empty().then_some(0.0));
         let base = Candidate::baseline(EngineKind::Emulated);
-        assert_eq!(confirm(&mut ev, &base, &winner(), &Settings::default()).unwrap(), None);
+        assert_eq!(confirm(&mut ev, &base, &winner(), None, &Settings::default()).unwrap(), None);
     }
 }

@@ -1,8 +1,8 @@
 //! The dangerous thing behind a small trait: something that launches a candidate and scores it.
 
-use super::sweep::Covered;
+use super::forecasts::Coverage;
 use crate::error::Error;
-use crate::space::Candidate;
+use crate::launch::Candidate;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -139,11 +139,16 @@ pub trait Evaluator {
     /// True while one more optional launch leaves enough of the budget for the confirmation.
     fn affordable(&self) -> bool;
 
+    /// Optional launches that the budget still holds, where it is known.
+    fn launches_left(&self) -> Option<usize> {
+        None
+    }
+
     /// A stage begins that will take about this many launches: for progress and the ETA.
     fn expect(&mut self, _stage: Stage, _launches: usize) {}
 
-    /// How many of so many candidates were simulated before the first launch, and by what band the others were not.
-    fn covered(&mut self, _considered: usize, _covered: &Covered) {}
+    /// The space is forecast: how many candidates it holds, and how many of them were simulated.
+    fn covered(&mut self, _considered: usize, _coverage: &Coverage) {}
 
     /// The best candidate so far and its log gain over the baseline.
     fn incumbent(&mut self, _candidate: &Candidate, _gain: f64) {}

@@ -2,7 +2,7 @@
 
 use super::evaluator::{Answer, Ask, Evaluator, FailedLaunch, Sample, Stop};
 use super::space::{Knob, Space};
-use crate::space::{Candidate, FlagValue};
+use crate::launch::{Candidate, FlagValue};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};

@@ -1,10 +1,25 @@
-//! Everything measured so far in one search, and what it says: noise and effects.
+//! Everything launched so far in one search, in order, and what it says by itself: noise and effects.
+//!
+//! Runs that share a launch share what differs between launches (clocks, placement, compiled kernels), so two launches of
+//! three runs each are two measurements, not six. The noise of a run and the noise of a launch are told apart, and every
+//! interval here counts launches.
 
-use super::evaluator::{Answer, Ask, Evaluator, FailedLaunch, Sample, Stop};
+use super::evaluator::{Answer, Ask, Evaluator, FailedLaunch, Sample, Stage, Stop};
 use super::settings::Settings;
-use crate::space::Candidate;
+use crate::launch::Candidate;
 use crate::stats::{Interval, PooledNoise, mean};
 use std::collections::BTreeMap;
+
+/// One launch, whether it gave a score or failed.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    pub candidate: Candidate,
+    pub stage: Stage,
+    /// How many launches came before.
+    pub at: usize,
+    pub samples: Vec<Sample>,
+    pub failure: Option<FailedLaunch>,
+}
 
 /// All launches of one candidate.
 #[derive(Debug, Clone)]
@@ -20,8 +35,8 @@ pub struct Effect {
     /// Difference of scores (log ratio; positive is better).
     pub gain: Interval,
     pub p: f64,
-    /// Measured runs of the candidate behind it.
-    pub runs: usize,
+    /// Launches of the candidate behind it.
+    pub launches: usize,
 }
 
 impl Effect {
@@ -29,19 +44,24 @@ impl Effect {
     pub fn is_gain(&self) -> bool {
         self.gain.low > 0.0
     }
-    /// Better than the reference with a good chance (about seven in eight): above zero by half of the interval's
-    /// half-width.
-    pub fn likely_gain(&self) -> bool {
-        self.gain.value > 0.5 * (self.gain.value - self.gain.low)
-    }
     /// Could still be better by `worth` as far as the noise allows.
     pub fn may_gain(&self, worth: f64) -> bool {
         self.gain.high > worth
     }
 }
 
+/// Noise on the log scale, each with its degrees of freedom.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Noise {
+    /// Between runs of one launch.
+    pub run: Option<(f64, f64)>,
+    /// Between means of launches of one candidate.
+    pub launch: Option<(f64, f64)>,
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
+    launches: Vec<Launch>,
     entries: BTreeMap<String, Entry>,
     order: Vec<String>,
 }
@@ -50,11 +70,18 @@ impl Ledger {
     /// Has the evaluator run `ask` and books the answer.
     pub fn run(&mut self, ev: &mut dyn Evaluator, ask: &Ask) -> Result<Answer, Stop> {
         let answer = ev.evaluate(ask)?;
-        self.book(&ask.candidate, &answer);
+        self.book(ask.stage, &ask.candidate, &answer);
         Ok(answer)
     }
 
-    pub fn book(&mut self, candidate: &Candidate, answer: &Answer) {
+    pub fn book(&mut self, stage: Stage, candidate: &Candidate, answer: &Answer) {
+        self.launches.push(Launch {
+            candidate: candidate.clone(),
+            stage,
+            at: self.launches.len(),
+            samples: answer.samples.clone(),
+            failure: answer.failure.clone(),
+        });
         let id = candidate.id();
         let entry = self.entries.entry(id.clone()).or_insert_with(|| {
             self.order.push(id);
@@ -72,6 +99,21 @@ impl Ledger {
         self.entries.get(&candidate.id())
     }
 
+    /// Every launch in order.
+    pub fn launches(&self) -> &[Launch] {
+        &self.launches
+    }
+
+    /// Launches of a candidate in a stage.
+    pub fn count(&self, stage: Stage, candidate: &Candidate) -> u32 {
+        self.launches.iter().filter(|l| l.stage == stage && l.candidate == *candidate).count() as u32
+    }
+
+    /// Launches since the last one of the candidate.
+    pub fn launches_since(&self, candidate: &Candidate) -> usize {
+        self.launches.iter().rev().take_while(|l| l.candidate != *candidate).count()
+    }
+
     /// True when the candidate was launched, whether it gave a score or failed.
     pub fn tried(&self, candidate: &Candidate) -> bool {
         self.get(candidate).is_some()
@@ -87,20 +129,57 @@ impl Ledger {
         self.order.iter().filter_map(|id| self.entries.get(id))
     }
 
-    /// Noise of one run, pooled over every (candidate, seed) that was measured in more than one launch:
-    /// so it holds what differs between launches too.
-    pub fn noise(&self, settings: &Settings) -> PooledNoise {
-        let mut noise = PooledNoise::with_floor(settings.noise_floor);
-        for e in self.entries.values() {
-            for scores in by_repeat(e).values() {
-                noise.add_group(scores);
-            }
-        }
-        noise
+    /// Mean log gain of a launch over the reference, on the repeats that both have; the reference's level of a repeat is
+    /// its mean over all of its launches.
+    pub fn gain_of(&self, launch: &Launch, reference: &Candidate) -> Option<f64> {
+        let level = by_repeat(self.get(reference)?);
+        let over = |s: &Sample| level.get(&s.repeat).map(|l| s.score - mean(l));
+        let gains: Vec<f64> = launch.samples.iter().filter_map(over).collect();
+        (!gains.is_empty()).then(|| mean(&gains))
     }
 
-    /// Effect of `candidate` against `reference` over the repeats that both have, so that equal requests
-    /// are compared; `None` without a common repeat, and for a candidate that failed in any of its launches.
+    /// [`Ledger::gain_of`] of the latest launch.
+    pub fn last_gain(&self, reference: &Candidate) -> Option<f64> {
+        let last = self.launches.last().filter(|l| l.failure.is_none())?;
+        self.gain_of(last, reference)
+    }
+
+    /// Noise of runs and of launches, by what was repeated.
+    pub fn noise(&self) -> Noise {
+        let (mut run, mut launch) = (PooledNoise::default(), PooledNoise::default());
+        for e in self.entries.values() {
+            // Each launch's mean over the repeats that all launches of the candidate have.
+            let repeats = by_repeat(e);
+            let common: Vec<u32> =
+                repeats.iter().filter(|(_, s)| s.len() == e.launches.len()).map(|(r, _)| *r).collect();
+            if e.launches.len() < 2 || common.is_empty() {
+                continue;
+            }
+            let score = |l: &[Sample], r: u32| l.iter().find(|s| s.repeat == r).map_or(0.0, |s| s.score);
+            let means: Vec<f64> = e
+                .launches
+                .iter()
+                .map(|l| mean(&common.iter().map(|r| score(l, *r)).collect::<Vec<_>>()))
+                .collect();
+            launch.add_group(&means);
+            // What is left of a run without its launch's and its repeat's level.
+            let levels: Vec<f64> = common
+                .iter()
+                .map(|r| {
+                    mean(&e.launches.iter().zip(&means).map(|(l, m)| score(l, *r) - m).collect::<Vec<_>>())
+                })
+                .collect();
+            let rest = e.launches.iter().zip(&means).flat_map(|(l, m)| {
+                common.iter().zip(&levels).map(move |(r, level)| score(l, *r) - m - level)
+            });
+            let squares: f64 = rest.map(|x| x * x).sum();
+            run.add_squares(squares, ((e.launches.len() - 1) * (common.len() - 1)) as f64);
+        }
+        Noise { run: run.sigma().map(|s| (s, run.df())), launch: launch.sigma().map(|s| (s, launch.df())) }
+    }
+
+    /// Effect of `candidate` against `reference` by their own launches alone; `None` without a common repeat, and for a
+    /// candidate that failed in any of its launches.
     pub fn effect(
         &self,
         candidate: &Candidate,
@@ -111,18 +190,28 @@ impl Ledger {
         if entry.failure.is_some() && candidate != reference {
             return None;
         }
-        let (c, r) = (by_repeat(entry), by_repeat(self.get(reference)?));
-        let common: Vec<u32> = c.keys().filter(|k| r.contains_key(k)).copied().collect();
-        if common.is_empty() {
+        let mine: Vec<f64> = self
+            .launches
+            .iter()
+            .filter(|l| l.candidate == *candidate)
+            .filter_map(|l| self.gain_of(l, reference))
+            .collect();
+        let theirs = self.get(reference)?.launches.len();
+        if mine.is_empty() {
             return None;
         }
-        let gain = mean(&common.iter().map(|k| mean(&c[k]) - mean(&r[k])).collect::<Vec<_>>());
-        let count = |m: &BTreeMap<u32, Vec<f64>>| common.iter().map(|k| m[k].len()).sum::<usize>();
-        let noise = self.noise(settings);
+        // What is usual counts as a few launches more: two alone would say next to nothing of the noise.
+        let (before, df) = super::additive::NOISE_BEFORE;
+        let mut noise = PooledNoise::with_floor(settings.noise_floor);
+        noise.add_squares(df * before * before, df);
+        if let Some((s, df)) = self.noise().launch {
+            noise.add_squares(df * s * s, df);
+        }
+        let gain = mean(&mine);
         Some(Effect {
-            gain: noise.difference(gain, count(&c), count(&r), settings.alpha),
-            p: noise.p_value(gain, count(&c), count(&r)),
-            runs: count(&c),
+            gain: noise.difference(gain, mine.len(), theirs, settings.alpha),
+            p: noise.p_value(gain, mine.len(), theirs),
+            launches: mine.len(),
         })
     }
 
@@ -148,7 +237,7 @@ fn by_repeat(e: &Entry) -> BTreeMap<u32, Vec<f64>> {
 mod tests {
     use super::*;
     use crate::launch::EngineKind;
-    use crate::space::FlagValue;
+    use crate::launch::FlagValue;
 
     fn answer(scores: &[(u32, f64)]) -> Answer {
         let samples = scores.iter().map(|&(repeat, score)| Sample { repeat, score }).collect();
@@ -156,19 +245,22 @@ mod tests {
     }
 
     #[test]
-    fn effects_compare_equal_seeds_only() {
+    fn effects_compare_equal_seeds_only_and_count_launches() {
         let base = Candidate::baseline(EngineKind::Emulated);
         let flag = base.with("f", FlagValue::Bool(true));
         let mut l = Ledger::default();
         // Repeat 1 is another draw of lengths, far from repeat 0; the flag was measured on repeat 0 alone.
-        l.book(&base, &answer(&[(0, 1.00), (1, 5.0)]));
-        l.book(&base, &answer(&[(0, 1.02), (1, 5.02)]));
-        l.book(&flag, &answer(&[(0, 1.31)]));
+        l.book(Stage::Baseline, &base, &answer(&[(0, 1.00), (1, 5.0)]));
+        l.book(Stage::Baseline, &base, &answer(&[(0, 1.02), (1, 5.02)]));
+        l.book(Stage::Search, &flag, &answer(&[(0, 1.31)]));
         let s = Settings::default();
         let e = l.effect(&flag, &base, &s).unwrap();
         assert!((e.gain.value - 0.30).abs() < 1e-12);
-        assert_eq!(l.noise(&s).df(), 2.0);
-        assert!(e.is_gain() && e.runs == 1);
+        let noise = l.noise();
+        assert_eq!(noise.launch.map(|n| n.1), Some(1.0), "two launches, one degree of freedom");
+        // Both launches differ by the same in both repeats: all of it lies between launches.
+        assert!(noise.run.unwrap().0 < 1e-9 && (noise.launch.unwrap().0 - 0.02 / 2f64.sqrt()).abs() < 1e-9);
+        assert!(e.is_gain() && e.launches == 1);
         assert_eq!(l.best(&base, &s).unwrap().0, flag);
         assert!(l.effect(&flag.with("g", FlagValue::Int(1)), &base, &s).is_none());
     }

@@ -5,26 +5,32 @@
 //! logarithm of a latency). The difference of two scores is then the log of a ratio, whatever the
 //! objective.
 
+pub mod additive;
+mod beliefs;
+pub mod choose;
 pub mod confirm;
+pub mod culprits;
+pub mod estimates;
 pub mod evaluator;
+pub mod forecasts;
 pub mod guided;
 pub mod ledger;
 pub mod objective;
 pub mod one_factor;
 pub mod settings;
 pub mod space;
-pub mod surrogate;
-pub mod sweep;
+pub mod task;
 
 #[cfg(test)]
 pub(crate) mod fake;
 
 pub use confirm::{Comparison, confirm};
+pub use estimates::{Estimate, Estimates};
 pub use evaluator::{Answer, Ask, Evaluator, FailedLaunch, Runs, Sample, Scope, Stage, Stop};
-pub use guided::{Foreseen, Swept, guided};
-pub use ledger::{Effect, Ledger};
+pub use forecasts::{Coverage, Forecaster, NoForecast, Screening};
+pub use guided::{Ending, Foreseen, Swept};
+pub use ledger::{Effect, Ledger, Noise};
 pub use objective::{Objective, Slo};
-pub use one_factor::one_factor;
 pub use settings::Settings;
 pub use space::{Knob, Space, cross_product, singles};
-pub use sweep::{Covered, Forecaster, Screening};
+pub use task::Search;

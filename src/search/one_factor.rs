@@ -1,215 +1,180 @@
 //! The way practitioners do it by hand, with the noise kept in view: one flag at a time, then the best
 //! values together, then the neighbours of what was found.
 
-use super::evaluator::{Ask, Evaluator, Runs, Stage, Stop};
+use super::evaluator::{Ask, Runs, Stage, Stop};
 use super::ledger::Ledger;
-use super::settings::Settings;
-use super::space::{Space, adjacent, singles};
-use crate::space::Candidate;
+use super::space::{adjacent, singles};
+use super::task::Search;
+use crate::launch::Candidate;
 use std::collections::BTreeMap;
 
-/// Searches from `base`, which `ledger` already holds, and returns the incumbent: `base` itself when
-/// nothing is better beyond the noise.
-pub fn one_factor(
-    ev: &mut dyn Evaluator,
-    space: &dyn Space,
-    base: &Candidate,
-    ledger: &mut Ledger,
-    settings: &Settings,
-) -> Result<Candidate, Stop> {
-    let found = singles(space, base);
-    ev.expect(Stage::Search, found.len());
-    for candidate in &found {
-        launch(ev, ledger, Stage::Search, candidate, Runs::primary(0, 1), base, settings)?;
-    }
-    recheck(ev, ledger, &found, base, settings)?;
-    let kept = best_by_flag(ledger, &found, base, settings);
-    let combined = combine(ev, space, ledger, &kept, base, settings)?;
-    neighbours(ev, space, ledger, combined, base, settings)
-}
-
-/// Launches one candidate once if it has not been tried and the budget allows; true when it has a score.
-pub(super) fn launch(
-    ev: &mut dyn Evaluator,
-    ledger: &mut Ledger,
-    stage: Stage,
-    candidate: &Candidate,
-    runs: Runs,
-    base: &Candidate,
-    settings: &Settings,
-) -> Result<bool, Stop> {
-    if !ledger.tried(candidate) && ev.affordable() {
-        ledger.run(ev, &Ask { stage, candidate: candidate.clone(), launch: 0, runs })?;
-        if let Some((best, gain)) = ledger.best(base, settings) {
-            ev.incumbent(&best, gain);
+impl Search<'_> {
+    /// Searches one flag at a time and returns the incumbent: the base itself when nothing is better beyond the noise.
+    pub fn one_factor(&mut self) -> Result<Candidate, Stop> {
+        let found = singles(self.space, self.base);
+        self.evaluator.expect(Stage::Search, found.len());
+        for candidate in &found {
+            self.launch_once(Stage::Search, candidate)?;
         }
+        self.recheck(&found)?;
+        let kept = self.best_by_flag(&found);
+        let combined = self.combine(&kept)?;
+        self.neighbours(combined)
     }
-    Ok(ledger.scored(candidate))
-}
 
-/// Measures again, in fresh launches and with every seed of the baseline, the candidates whose gain may be
-/// worth having but is not yet told from noise.
-pub(super) fn recheck(
-    ev: &mut dyn Evaluator,
-    ledger: &mut Ledger,
-    candidates: &[Candidate],
-    base: &Candidate,
-    settings: &Settings,
-) -> Result<(), Stop> {
-    for n in 0..settings.recheck_launches {
-        let open: Vec<&Candidate> = candidates
-            .iter()
-            .filter(|c| {
-                ledger.effect(c, base, settings).is_some_and(|e| {
-                    e.gain.value > settings.min_gain && !e.is_gain() && e.may_gain(settings.min_gain)
-                })
-            })
-            .collect();
-        ev.expect(Stage::Recheck, open.len());
-        for c in open {
-            if !ev.affordable() {
-                return Ok(());
+    /// Launches one candidate once if it has not been tried and the budget allows; true when it has a score.
+    fn launch_once(&mut self, stage: Stage, candidate: &Candidate) -> Result<bool, Stop> {
+        if !self.ledger.tried(candidate) && self.evaluator.affordable() {
+            let runs = Runs::primary(0, 1);
+            self.ledger.run(self.evaluator, &Ask { stage, candidate: candidate.clone(), launch: 0, runs })?;
+            if let Some((best, gain)) = self.ledger.best(self.base, self.settings) {
+                self.evaluator.incumbent(&best, gain);
             }
-            let runs = Runs::primary(0, settings.repeats);
-            ledger.run(ev, &Ask { stage: Stage::Recheck, candidate: c.clone(), launch: n, runs })?;
         }
+        Ok(self.ledger.scored(candidate))
     }
-    Ok(())
-}
 
-/// Of each flag the value with the largest gain, where it is beyond the noise and worth it; best first.
-pub(super) fn best_by_flag(
-    ledger: &Ledger,
-    found: &[Candidate],
-    base: &Candidate,
-    settings: &Settings,
-) -> Vec<(Candidate, f64)> {
-    let mut by_flag: BTreeMap<String, (Candidate, f64)> = BTreeMap::new();
-    for c in found {
-        let Some(e) = ledger.effect(c, base, settings) else { continue };
-        if !e.is_gain() || e.gain.value < settings.min_gain {
-            continue;
+    /// Measures again, in fresh launches and with every seed of the baseline, the candidates whose gain may be
+    /// worth having but is not yet told from noise.
+    fn recheck(&mut self, candidates: &[Candidate]) -> Result<(), Stop> {
+        for n in 0..self.settings.recheck_launches {
+            let open: Vec<&Candidate> = candidates
+                .iter()
+                .filter(|c| {
+                    self.ledger.effect(c, self.base, self.settings).is_some_and(|e| {
+                        e.gain.value > self.settings.min_gain
+                            && !e.is_gain()
+                            && e.may_gain(self.settings.min_gain)
+                    })
+                })
+                .collect();
+            self.evaluator.expect(Stage::Recheck, open.len());
+            for c in open {
+                if !self.evaluator.affordable() {
+                    return Ok(());
+                }
+                let runs = Runs::primary(0, self.settings.repeats);
+                self.ledger.run(
+                    self.evaluator,
+                    &Ask { stage: Stage::Recheck, candidate: c.clone(), launch: n, runs },
+                )?;
+            }
         }
-        let flag = c.changed(base).join(" ");
-        let better = by_flag.get(&flag).is_none_or(|(_, g)| e.gain.value > *g);
-        if better {
-            by_flag.insert(flag, (c.clone(), e.gain.value));
-        }
+        Ok(())
     }
-    let mut kept: Vec<_> = by_flag.into_values().collect();
-    kept.sort_by(|a, b| b.1.total_cmp(&a.1));
-    kept
-}
 
-/// All kept values together; when that is not admitted, fails, or is worse than the best single one, they
-/// are added one by one, best first, and each stays only if it helps.
-fn combine(
-    ev: &mut dyn Evaluator,
-    space: &dyn Space,
-    ledger: &mut Ledger,
-    kept: &[(Candidate, f64)],
-    base: &Candidate,
-    settings: &Settings,
-) -> Result<Candidate, Stop> {
-    let Some((first, _)) = kept.first() else { return Ok(base.clone()) };
-    if kept.len() == 1 {
-        return Ok(first.clone());
-    }
-    let all = base.together(kept.iter().map(|(c, _)| c));
-    ev.expect(Stage::Combine, 1);
-    let runs = Runs::primary(0, 1);
-    let gain = |ledger: &Ledger, c: &Candidate| ledger.effect(c, base, settings).map(|e| e.gain.value);
-    if space.admits(&all)
-        && launch(ev, ledger, Stage::Combine, &all, runs, base, settings)?
-        && gain(ledger, &all) >= gain(ledger, first)
-    {
-        return Ok(all);
-    }
-    let mut best = first.clone();
-    for (part, _) in &kept[1..] {
-        let grown = best.together([part]);
-        if !space.admits(&grown) {
-            continue;
+    /// Of each flag the value with the largest gain, where it is beyond the noise and worth it; best first.
+    fn best_by_flag(&self, found: &[Candidate]) -> Vec<(Candidate, f64)> {
+        let mut by_flag: BTreeMap<String, (Candidate, f64)> = BTreeMap::new();
+        for c in found {
+            let Some(e) = self.ledger.effect(c, self.base, self.settings) else { continue };
+            if !e.is_gain() || e.gain.value < self.settings.min_gain {
+                continue;
+            }
+            let flag = c.changed(self.base).join(" ");
+            let better = by_flag.get(&flag).is_none_or(|(_, g)| e.gain.value > *g);
+            if better {
+                by_flag.insert(flag, (c.clone(), e.gain.value));
+            }
         }
-        ev.expect(Stage::Combine, 1);
-        if launch(ev, ledger, Stage::Combine, &grown, runs, base, settings)?
-            && gain(ledger, &grown) > gain(ledger, &best)
+        let mut kept: Vec<_> = by_flag.into_values().collect();
+        kept.sort_by(|a, b| b.1.total_cmp(&a.1));
+        kept
+    }
+
+    /// All kept values together; when that is not admitted, fails, or is worse than the best single one, they
+    /// are added one by one, best first, and each stays only if it helps.
+    fn combine(&mut self, kept: &[(Candidate, f64)]) -> Result<Candidate, Stop> {
+        let Some((first, _)) = kept.first() else { return Ok(self.base.clone()) };
+        if kept.len() == 1 {
+            return Ok(first.clone());
+        }
+        let all = self.base.together(kept.iter().map(|(c, _)| c));
+        self.evaluator.expect(Stage::Combine, 1);
+        let (base, settings) = (self.base, self.settings);
+        let gain = |ledger: &Ledger, c: &Candidate| ledger.effect(c, base, settings).map(|e| e.gain.value);
+        if self.space.admits(&all)
+            && self.launch_once(Stage::Combine, &all)?
+            && gain(self.ledger, &all) >= gain(self.ledger, first)
         {
-            best = grown;
+            return Ok(all);
+        }
+        let mut best = first.clone();
+        for (part, _) in &kept[1..] {
+            let grown = best.together([part]);
+            if !self.space.admits(&grown) {
+                continue;
+            }
+            self.evaluator.expect(Stage::Combine, 1);
+            if self.launch_once(Stage::Combine, &grown)?
+                && gain(self.ledger, &grown) > gain(self.ledger, &best)
+            {
+                best = grown;
+            }
+        }
+        Ok(best)
+    }
+
+    /// Tries what lies one flag away from the incumbent: each flag taken out (a flag that adds nothing in
+    /// company does not belong in the command) and each ordered value moved one place. Moves on while it gets
+    /// better.
+    fn neighbours(&mut self, from: Candidate) -> Result<Candidate, Stop> {
+        let mut best = from;
+        loop {
+            let flags = best.changed(self.base);
+            let mut around = Vec::new();
+            if flags.len() > 1 {
+                around.extend(flags.iter().map(|f| best.without(f, self.base)));
+            }
+            for knob in self.space.knobs().iter().filter(|k| flags.contains(&k.flag)) {
+                let values = adjacent(knob, &best.flags[&knob.flag]);
+                around.extend(values.into_iter().map(|v| best.with(&knob.flag, v)));
+            }
+            around.retain(|c| self.space.admits(c));
+            let fresh = around.iter().filter(|c| !self.ledger.tried(c)).count();
+            self.evaluator.expect(Stage::Neighbours, fresh);
+            for c in &around {
+                self.launch_once(Stage::Neighbours, c)?;
+            }
+            match self.step_to(&best, &around) {
+                Some(next) if self.evaluator.affordable() => best = next,
+                Some(next) => return Ok(next),
+                None => return Ok(best),
+            }
         }
     }
-    Ok(best)
-}
 
-/// Tries what lies one flag away from the incumbent: each flag taken out (a flag that adds nothing in
-/// company does not belong in the command) and each ordered value moved one place. Moves on while it gets
-/// better.
-pub(super) fn neighbours(
-    ev: &mut dyn Evaluator,
-    space: &dyn Space,
-    ledger: &mut Ledger,
-    from: Candidate,
-    base: &Candidate,
-    settings: &Settings,
-) -> Result<Candidate, Stop> {
-    let mut best = from;
-    loop {
-        let flags = best.changed(base);
-        let mut around = Vec::new();
-        if flags.len() > 1 {
-            around.extend(flags.iter().map(|f| best.without(f, base)));
-        }
-        for knob in space.knobs().iter().filter(|k| flags.contains(&k.flag)) {
-            let values = adjacent(knob, &best.flags[&knob.flag]);
-            around.extend(values.into_iter().map(|v| best.with(&knob.flag, v)));
-        }
-        around.retain(|c| space.admits(c));
-        let fresh = around.iter().filter(|c| !ledger.tried(c)).count();
-        ev.expect(Stage::Neighbours, fresh);
-        for c in &around {
-            launch(ev, ledger, Stage::Neighbours, c, Runs::primary(0, 1), base, settings)?;
-        }
-        match step(ledger, &best, &around, base, settings) {
-            Some(next) if ev.affordable() => best = next,
-            Some(next) => return Ok(next),
-            None => return Ok(best),
-        }
+    /// The neighbour to move to: a larger one only when better beyond the noise, a smaller one (flag taken
+    /// out) when it is not worse by what a flag must be worth.
+    fn step_to(&self, best: &Candidate, around: &[Candidate]) -> Option<Candidate> {
+        let size = |c: &Candidate| c.changed(self.base).len();
+        // What the flag missing in `c` must bring in company to stay: a quarter of what it brought alone, and
+        // no less than what any flag must be worth.
+        let owed = |c: &Candidate| {
+            let missing = best.flags.iter().find(|(k, _)| !c.flags.contains_key(*k));
+            let alone = missing.and_then(|(k, v)| {
+                self.ledger.effect(&self.base.with(k, v.clone()), self.base, self.settings)
+            });
+            alone.map_or(0.0, |e| e.gain.value / 4.0).max(self.settings.min_gain)
+        };
+        let worth = |c: &Candidate| {
+            let e = self.ledger.effect(c, best, self.settings)?;
+            let simpler = size(c) < size(best) && e.gain.value > -owed(c);
+            let better = e.is_gain() && e.gain.value > self.settings.min_gain;
+            (simpler || better).then_some(e.gain.value)
+        };
+        let moves = around.iter().filter_map(|c| worth(c).map(|g| (c, g)));
+        moves.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(c, _)| c.clone())
     }
-}
-
-/// The neighbour to move to: a larger one only when better beyond the noise, a smaller one (flag taken
-/// out) when it is not worse by what a flag must be worth.
-fn step(
-    ledger: &Ledger,
-    best: &Candidate,
-    around: &[Candidate],
-    base: &Candidate,
-    settings: &Settings,
-) -> Option<Candidate> {
-    let size = |c: &Candidate| c.changed(base).len();
-    // What the flag missing in `c` must bring in company to stay: a quarter of what it brought alone, and
-    // no less than what any flag must be worth.
-    let owed = |c: &Candidate| {
-        let missing = best.flags.iter().find(|(k, _)| !c.flags.contains_key(*k));
-        let alone = missing.and_then(|(k, v)| ledger.effect(&base.with(k, v.clone()), base, settings));
-        alone.map_or(0.0, |e| e.gain.value / 4.0).max(settings.min_gain)
-    };
-    let worth = |c: &Candidate| {
-        let e = ledger.effect(c, best, settings)?;
-        let simpler = size(c) < size(best) && e.gain.value > -owed(c);
-        let better = e.is_gain() && e.gain.value > settings.min_gain;
-        (simpler || better).then_some(e.gain.value)
-    };
-    let moves = around.iter().filter_map(|c| worth(c).map(|g| (c, g)));
-    moves.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(c, _)| c.clone())
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::fake::{FakeEvaluator, FakeSpace};
+    use super::super::settings::Settings;
     use super::*;
     use crate::launch::EngineKind;
-    use crate::space::FlagValue;
+    use crate::launch::FlagValue;
 
     fn value(c: &Candidate, flag: &str) -> i64 {
         match c.flags.get(flag) {
@@ -227,7 +192,9 @@ mod tests {
             let ask = Ask { stage: Stage::Baseline, candidate: base.clone(), launch, runs };
             ledger.run(ev, &ask).unwrap();
         }
-        (one_factor(ev, space, &base, &mut ledger, &settings).unwrap(), ledger)
+        let mut search =
+            Search { evaluator: ev, space, base: &base, ledger: &mut ledger, settings: &settings };
+        (search.one_factor().unwrap(), ledger)
     }
 
     #[test]

@@ -16,6 +16,9 @@ pub struct Settings {
     pub recheck_launches: u32,
     /// Most pairs in the confirmation when the first `repeats` leave the answer open.
     pub max_pairs: u32,
+    /// Seed of the draws by which launches are chosen.
+    #[serde(default)]
+    pub seed: u64,
 }
 
 impl Default for Settings {
@@ -27,6 +30,7 @@ impl Default for Settings {
             noise_floor: 0.002,
             recheck_launches: 1,
             max_pairs: 5,
+            seed: 0,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a strategy needs to know of a search space: knobs with values, and which candidates are allowed.
 
-use crate::space::{Candidate, FlagValue};
+use crate::launch::{Candidate, FlagValue};
 use std::collections::BTreeSet;
 
 /// One flag (or environment variable) that may be turned, with the values worth trying besides the default.

@@ -28,6 +28,12 @@ impl PooledNoise {
         self.df += (logs.len() - 1) as f64;
     }
 
+    /// Adds a sum of squared deviations that was formed elsewhere, with its degrees of freedom.
+    pub fn add_squares(&mut self, squares: f64, df: f64) {
+        self.sum_squares += squares;
+        self.df += df;
+    }
+
     /// Degrees of freedom behind the estimate.
     pub fn df(&self) -> f64 {
         self.df

@@ -135,6 +135,15 @@ pub struct Ruled {
     pub forecasts: Vec<Forecasted>,
     /// Where the cost model came from and how good its fit is.
     pub model: String,
+    /// Why the search stopped, in a sentence.
+    #[serde(default)]
+    pub ending: String,
+    /// What the search expects to have left on the table (relative).
+    #[serde(default)]
+    pub regret: f64,
+    /// Values that no launch tried.
+    #[serde(default)]
+    pub untried: Vec<String>,
 }
 
 /// Baseline and winner of the campaign.
@@ -152,8 +161,12 @@ pub struct Verdict {
     /// False while the campaign is not at its end.
     pub complete: bool,
     pub engines: Vec<EngineRow>,
-    /// Run-to-run noise (relative standard deviation of a run) and its degrees of freedom.
+    /// Noise between launches of one command (relative standard deviation of a launch's mean) and its degrees of freedom:
+    /// runs that share a launch count as one.
     pub noise: Option<(f64, f64)>,
+    /// Noise between the runs of one launch, and its degrees of freedom.
+    #[serde(default)]
+    pub run_noise: Option<(f64, f64)>,
     pub compared: Option<Compared>,
     pub flags: Vec<FlagEffect>,
     pub tried: Vec<Tried>,

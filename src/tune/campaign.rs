@@ -7,9 +7,10 @@ use super::spaces::Spaces;
 use crate::cost::Profile;
 use crate::engine::{Class, steps};
 use crate::error::Result;
+use crate::search::additive::NOISE_BEFORE;
 use crate::search::{
-    Ask, Comparison, Evaluator, Ledger, Runs, Space, Stage, Stop, confirm, cross_product, guided, one_factor,
-    singles,
+    Ask, Comparison, Estimates, Evaluator, Ledger, NoForecast, Runs, Search, Settings, Space, Stage, Stop,
+    confirm, singles,
 };
 use crate::space::Candidate;
 use crate::store::plan::Strategy;
@@ -51,7 +52,16 @@ pub(super) struct Findings {
     pub(super) ruled: Option<Ruled>,
     pub(super) profile: Option<Profile>,
     pub(super) considered: u32,
+    pub(super) estimates: Estimates,
     pub(super) notes: Vec<String>,
+}
+
+impl Findings {
+    /// Noise of a launch with its degrees of freedom, by everything that the search launched.
+    fn launch_noise(&self) -> Option<(f64, f64)> {
+        let df = self.ledger.noise().launch.map_or(0.0, |n| n.1);
+        (self.estimates.sigma > 0.0).then_some((self.estimates.sigma, df + NOISE_BEFORE.1))
+    }
 }
 
 pub struct Campaign<'a> {
@@ -85,13 +95,24 @@ impl Campaign<'_> {
         let Some(base) = self.baselines(found)? else { return Ok(()) };
         found.baseline = Some(base.clone());
         let space = self.space_of(&base)?;
-        found.considered = cross_product(space.as_ref(), &base, 100_000).0.len() as u32;
-        let settings = self.runner.plan.settings.clone();
+        let combinations =
+            space.knobs().iter().map(|k| k.values.len() + 1).fold(1usize, usize::saturating_mul);
+        found.considered = u32::try_from(combinations).unwrap_or(u32::MAX);
+        let settings = Settings { seed: self.runner.plan.seed, ..self.runner.plan.settings.clone() };
         let winner = match self.runner.plan.strategy {
             Strategy::OneFactor => {
-                one_factor(&mut self.runner, space.as_ref(), &base, &mut found.ledger, &settings)?
+                let mut search = Search {
+                    evaluator: &mut self.runner,
+                    space: space.as_ref(),
+                    base: &base,
+                    ledger: &mut found.ledger,
+                    settings: &settings,
+                };
+                let winner = search.one_factor()?;
+                found.estimates = search.estimates(&mut NoForecast, &winner);
+                winner
             }
-            Strategy::Model => self.guided(found, space.as_ref(), &base)?,
+            Strategy::Model => self.guided(found, space.as_ref(), &base, &settings)?,
         };
         if !self.runner.affordable() {
             found
@@ -103,7 +124,7 @@ impl Campaign<'_> {
             self.other_workloads(&base)?;
             return Ok(());
         }
-        found.comparison = confirm(&mut self.runner, &base, &winner, &settings)?;
+        found.comparison = confirm(&mut self.runner, &base, &winner, found.launch_noise(), &settings)?;
         Ok(())
     }
 
@@ -113,6 +134,7 @@ impl Campaign<'_> {
         found: &mut Findings,
         space: &dyn Space,
         base: &Candidate,
+        settings: &Settings,
     ) -> Result<Candidate, Stop> {
         let probed = |t: &TrialLine| t.result.spec.candidate == *base && t.result.spec.measured_once > 0;
         if !self.runner.trials.iter().any(probed) {
@@ -125,8 +147,10 @@ impl Campaign<'_> {
         let engine = base.engine;
         let version = version_of(&self.runner.trials, base);
         let mut forecaster = SimForecaster::new(plan, engine, version, self.runner.observed.clone())?;
-        let (winner, swept) =
-            guided(&mut self.runner, &mut forecaster, space, base, &mut found.ledger, &plan.settings)?;
+        let mut search =
+            Search { evaluator: &mut self.runner, space, base, ledger: &mut found.ledger, settings };
+        let (winner, swept) = search.guided(&mut forecaster)?;
+        found.estimates = search.estimates(&mut forecaster, &winner);
         found.ruled = Some(ruled(plan, &swept, forecaster.describe()));
         found.profile = forecaster.profile().cloned();
         Ok(winner)

@@ -5,9 +5,9 @@ use super::runner::{all_runs, mean_value, runs_of};
 use super::spaces::Spaces;
 use crate::scenario::Key;
 use crate::search::ledger::Entry;
-use crate::search::{Comparison, Foreseen, Stage, Swept};
+use crate::search::{Comparison, Ending, Estimate, Foreseen, Stage, Swept};
 use crate::space::Candidate;
-use crate::stats::{Interval, holm, log_ratios, mean, paired_bootstrap, t_interval};
+use crate::stats::{holm, log_ratios, mean, paired_bootstrap, t_interval};
 use crate::store::{
     Compared, EngineRow, FlagEffect, Forecasted, Improvement, MetricRow, Plan, Ruled, TrialLine, Tried,
     Verdict, WorkloadRow,
@@ -41,11 +41,12 @@ pub(super) fn conclude(plan: &Plan, trials: &[TrialLine], found: &Findings, spac
         Some(c) => flag_rows(plan, found, &tried, (&c.baseline, &c.winner), spaces),
         None => Vec::new(),
     };
-    let noise = found.ledger.noise(&plan.settings);
+    let noise = found.ledger.noise();
     Verdict {
         complete: true,
         engines: engine_rows(plan, trials, baseline),
-        noise: noise.sigma().map(|s| (s, noise.df())),
+        noise: noise.launch,
+        run_noise: noise.run,
         compared,
         flags,
         tried,
@@ -61,24 +62,41 @@ pub(super) fn ruled(plan: &Plan, swept: &Swept, model: String) -> Ruled {
     let turn = |g: f64| plan.objective.improvement(g);
     let forecast = |f: &Foreseen| Forecasted {
         label: f.candidate.label(),
-        predicted: Interval {
-            value: turn(f.predicted.0),
-            low: turn(f.predicted.1),
-            high: turn(f.predicted.2),
-        },
+        predicted: f.predicted.map(turn),
         measured: f.measured.map(turn),
     };
     Ruled {
         considered: swept.considered as u32,
         cut: swept.cut,
-        simulated: swept.covered.simulated as u32,
-        screened_out: swept.covered.screened_out as u32,
-        screen_band: swept.covered.band.exp_m1(),
+        simulated: swept.coverage.simulated as u32,
+        screened_out: swept.coverage.screened_out as u32,
+        screen_band: swept.coverage.band.exp_m1(),
         launched: swept.launches.len() as u32,
         dropped: swept.dropped as u32,
         left: swept.left as u32,
         forecasts: swept.launches.iter().map(forecast).collect(),
         model,
+        ending: ending(swept),
+        regret: swept.regret.max(0.0).exp_m1(),
+        untried: swept.untried.iter().map(|(flag, value)| format!("--{flag} {value}")).collect(),
+    }
+}
+
+/// Why the search stopped, in a sentence.
+fn ending(swept: &Swept) -> String {
+    let left = 100.0 * swept.regret.max(0.0).exp_m1();
+    match swept.ending {
+        Ending::NothingToGain => format!(
+            "The search stopped because no further launch was expected to bring what a flag must (expected to be left: \
+             {left:.1} %)."
+        ),
+        Ending::Budget => format!(
+            "The search stopped because the budget keeps what is left for the confirmation (expected to be left: \
+             {left:.1} %)."
+        ),
+        Ending::MostLaunches => format!(
+            "The search stopped after as many launches as it makes without a budget (expected to be left: {left:.1} %)."
+        ),
     }
 }
 
@@ -103,9 +121,10 @@ fn engine_rows(plan: &Plan, trials: &[TrialLine], chosen: Option<&Candidate>) ->
 /// Every candidate of the search, in the order of its first trial, with Holm's correction over all.
 fn tried_rows(plan: &Plan, trials: &[TrialLine], found: &Findings, base: &Candidate) -> Vec<Tried> {
     let entries: Vec<&Entry> = found.ledger.entries().filter(|e| e.candidate.engine == base.engine).collect();
+    let estimate = |c: &Candidate| found.estimates.candidates.iter().find(|e| e.candidate == *c);
     let effects: Vec<_> = entries
         .iter()
-        .map(|e| found.ledger.effect(&e.candidate, base, &plan.settings).filter(|_| e.candidate != *base))
+        .map(|e| estimate(&e.candidate).filter(|_| e.failure.is_none() && e.candidate != *base))
         .collect();
     let p: Vec<f64> = effects.iter().flatten().map(|e| e.p).collect();
     let mut significant = holm(&p, plan.settings.alpha).into_iter();
@@ -145,35 +164,52 @@ fn flag_rows(
     let extra = |c: &Candidate| -> Vec<(String, crate::launch::FlagValue)> {
         c.changed_from(base).map(|(k, v)| (k.clone(), v.clone())).collect()
     };
-    let mut rows = Vec::new();
-    for t in tried {
-        let [(flag, value)] = &extra(&t.candidate)[..] else { continue };
-        rows.push(FlagEffect {
-            mechanism: mechanism(flag),
-            flag: flag.clone(),
-            value: value.clone(),
-            effect: t.effect,
-            ablation: false,
-            significant: t.significant,
-            kept: winner.flags.get(flag) == Some(value),
-        });
+    let turn = |e: &Estimate| e.gain.map(|g| plan.objective.improvement(g));
+    // What a value that is not in the command does alone, by all the launches that had it.
+    let mut rows: Vec<(FlagEffect, f64)> = Vec::new();
+    for (flag, value) in tried.iter().flat_map(|t| extra(&t.candidate)) {
+        let kept = winner.flags.get(&flag) == Some(&value);
+        if rows.iter().any(|(r, _)| r.flag == flag && r.value == value) {
+            continue;
+        }
+        let estimate = if kept {
+            found.estimates.flags.get(&flag)
+        } else {
+            found.estimates.values.get(&(flag.clone(), value.to_string()))
+        };
+        let row = FlagEffect {
+            mechanism: mechanism(&flag),
+            flag,
+            value,
+            effect: estimate.map(turn),
+            ablation: kept,
+            significant: false,
+            kept,
+        };
+        rows.push((row, estimate.map_or(1.0, |e| e.p)));
     }
     for (flag, value) in extra(winner) {
-        if !rows.iter().any(|r| r.flag == flag && r.value == value) {
-            let less = winner.without(&flag, base);
-            let ablated = found.ledger.effect(winner, &less, &plan.settings);
-            rows.push(FlagEffect {
+        if !rows.iter().any(|(r, _)| r.flag == flag && r.value == value) {
+            let estimate = found.estimates.flags.get(&flag);
+            let row = FlagEffect {
                 mechanism: mechanism(&flag),
+                effect: estimate.map(turn),
                 flag,
                 value,
-                effect: ablated.map(|e| e.gain.map(|g| plan.objective.improvement(g))),
                 ablation: true,
-                significant: ablated.is_some_and(|e| e.is_gain()),
+                significant: false,
                 kept: true,
-            });
+            };
+            rows.push((row, estimate.map_or(1.0, |e| e.p)));
         }
     }
-    rows
+    let p: Vec<f64> = rows.iter().map(|(_, p)| *p).collect();
+    let significant = holm(&p, plan.settings.alpha);
+    let excludes = |r: &FlagEffect| r.effect.is_some_and(|e| e.excludes(0.0));
+    rows.into_iter()
+        .zip(significant)
+        .map(|((r, _), s)| FlagEffect { significant: s && excludes(&r), ..r })
+        .collect()
 }
 
 /// What is recommended, and how it compares; also notes on why, where the search's winner is not it.

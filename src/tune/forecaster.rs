@@ -90,7 +90,7 @@ pub struct SimForecaster {
 #[derive(Debug, Clone, Copy)]
 struct Scored {
     score: f64,
-    unpunished: f64,
+    without_slo: f64,
 }
 
 impl SimForecaster {
@@ -204,7 +204,7 @@ impl SimForecaster {
         let score = |slo: &Slo| self.plan.objective.score(&observation, slo);
         let kept = score(&self.plan.slo)?;
         // Goodput counts broken promises, it is not punished for them.
-        Some(Scored { score: kept, unpunished: if goodput { kept } else { score(&Slo::default())? } })
+        Some(Scored { score: kept, without_slo: if goodput { kept } else { score(&Slo::default())? } })
     }
 
     fn scored(&mut self, candidate: &Candidate) -> Option<Scored> {
@@ -237,8 +237,8 @@ impl Forecaster for SimForecaster {
         self.scored(candidate).map(|s| s.score)
     }
 
-    fn unpunished(&mut self, candidate: &Candidate) -> Option<f64> {
-        self.scored(candidate).map(|s| s.unpunished)
+    fn score_without_slo(&mut self, candidate: &Candidate) -> Option<f64> {
+        self.scored(candidate).map(|s| s.without_slo)
     }
 
     fn screen(&mut self, candidate: &Candidate) -> Screening {
@@ -271,7 +271,8 @@ mod tests {
     use super::super::{PlannedSpaces, Spaces};
     use super::*;
     use crate::cost::Coefficients;
-    use crate::search::{Answer, Ask, Evaluator, Ledger, Sample, Stop, guided};
+    use crate::search::cross_product;
+    use crate::search::forecasts::Forecasts;
     use crate::space::FlagValue;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
@@ -307,18 +308,6 @@ mod tests {
         assert_ne!(config(&mut f, &base).max_num_seqs, 4);
     }
 
-    /// Takes down the first launch that a search asks for, and ends it.
-    struct First(Option<Candidate>);
-    impl Evaluator for First {
-        fn evaluate(&mut self, ask: &Ask) -> std::result::Result<Answer, Stop> {
-            self.0 = Some(ask.candidate.clone());
-            Err(Stop::Interrupted)
-        }
-        fn affordable(&self) -> bool {
-            true
-        }
-    }
-
     struct Unscreened(SimForecaster);
     impl Forecaster for Unscreened {
         fn score(&mut self, c: &Candidate) -> Option<f64> {
@@ -329,17 +318,12 @@ mod tests {
         }
     }
 
-    /// The launch that a search from the defaults asks for first: the forecasts' best.
+    /// The candidate with the best forecast.
     fn first_choice(f: &mut dyn Forecaster, plan: &Plan) -> Candidate {
         let space = PlannedSpaces::new(plan).unwrap().space(EngineKind::Emulated, Some("0.11.0")).unwrap();
         let base = Candidate::baseline(EngineKind::Emulated);
-        let mut ledger = Ledger::default();
-        let samples = (0..3).map(|repeat| Sample { repeat, score: 1.0 }).collect();
-        ledger.book(&base, &Answer { samples, failure: None });
-        let mut first = First(None);
-        let ended = guided(&mut first, f, space.as_ref(), &base, &mut ledger, &plan.settings);
-        assert!(ended.is_err() == first.0.is_some());
-        first.0.unwrap_or(base)
+        let (pool, _) = cross_product(space.as_ref(), &base, 20_000);
+        Forecasts::new(&base, f, pool).best(1, &|_, gain| gain).pop().unwrap()
     }
 
     #[test]
@@ -382,10 +366,10 @@ mod tests {
         let base = Candidate::baseline(EngineKind::Emulated);
         let mut f = forecaster();
         let Screening::Value(rough) = f.screen(&base) else { panic!("a batch sent at once is covered") };
-        assert!((rough - f.unpunished(&base).unwrap()).abs() < 0.15);
+        assert!((rough - f.score_without_slo(&base).unwrap()).abs() < 0.15);
         f.plan.slo = "ttft.p99=1ms".parse().unwrap();
         f.known.clear();
-        assert!(f.score(&base).unwrap() < f.unpunished(&base).unwrap() - 1.0);
+        assert!(f.score(&base).unwrap() < f.score_without_slo(&base).unwrap() - 1.0);
         assert_eq!(f.screen(&base), Screening::Value(rough));
         for uncovered in ["goodput", "ttft.p99", "itl"] {
             f.plan.objective = uncovered.parse().unwrap();

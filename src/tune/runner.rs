@@ -8,7 +8,7 @@ use crate::cost::steps::StepLog;
 use crate::engine::steps;
 use crate::error::Result;
 use crate::launch::EngineKind;
-use crate::search::{Answer, Ask, Covered, Evaluator, FailedLaunch, Sample, Scope, Stage, Stop};
+use crate::search::{Answer, Ask, Coverage, Evaluator, FailedLaunch, Sample, Scope, Stage, Stop};
 use crate::space::Candidate;
 use crate::store::{Journal, Line, Plan, TrialLine, Verdict};
 use crate::trial::{Measured, Outcome, TrialResult, TrialSpec};
@@ -247,6 +247,18 @@ impl Evaluator for Runner<'_> {
         trials && time && !self.cancel.requested()
     }
 
+    fn launches_left(&self) -> Option<usize> {
+        let by_number = self
+            .plan
+            .max_trials
+            .map(|most| (most as usize).saturating_sub(self.trials.len() + self.reserve()));
+        let by_time = self.plan.budget_s.zip(self.mean_wall_s()).map(|(budget, launch)| {
+            let confirm = launch * self.plan.workloads.len() as f64 * self.reserve() as f64;
+            ((budget - self.spent_s() - confirm) / launch.max(1e-3)).max(0.0) as usize
+        });
+        by_number.into_iter().chain(by_time).min()
+    }
+
     fn expect(&mut self, stage: Stage, launches: usize) {
         self.expected = launches;
         if launches > 0 {
@@ -254,7 +266,7 @@ impl Evaluator for Runner<'_> {
         }
     }
 
-    fn covered(&mut self, considered: usize, c: &Covered) {
+    fn covered(&mut self, considered: usize, c: &Coverage) {
         let text = format!(
             "{considered} candidates: {} simulated, {} screened out ({:.1} % above the closed-form screen, they would \
              still be behind)",

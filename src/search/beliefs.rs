@@ -1,0 +1,355 @@
+//! What is known before a launch: the space in numbers, its forecasts, and the worlds that the launches so far allow.
+
+use super::additive::{self, Point, Posterior, Prior, Row, Sampling, Value, values_of};
+use super::choose::{Contender, FLAG_PRICE, Worlds};
+use super::culprits::{self, Blame, Failed};
+use super::forecasts::{Forecasts, modelled_part};
+use super::ledger::{Launch, Ledger};
+use super::space::{Knob, Space};
+use crate::launch::Candidate;
+use crate::stats::Interval;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Combinations that forecasts offer as starts.
+const STARTS: usize = 30;
+
+/// A value of a modelled knob whose forecast effect is below this is one that physics says nothing of.
+const NEUTRAL: f64 = 0.004;
+
+/// A flag stays in the recommended command when it is this likely to bring its price, or is expected to bring this much.
+const KEEP: f64 = 0.85;
+const KEEP_GAIN: f64 = 0.02;
+
+/// A flag that is less likely than this to bring its price is taken out in a launch of its own, where one is left.
+const CERTAIN: f64 = 0.95;
+
+/// What a flag brings by world; one without which the launch fails is needed.
+fn brings(with: &[Option<f64>], without: &[Option<f64>]) -> Vec<f64> {
+    let each = with.iter().zip(without).map(|(a, b)| match (a, b) {
+        (Some(a), Some(b)) => a - b,
+        (Some(_), None) => 0.3,
+        _ => -0.3,
+    });
+    each.collect()
+}
+
+/// The modelled knobs of a space.
+pub(super) struct Modelled<'a> {
+    pub(super) space: &'a dyn super::space::Space,
+    pub(super) knobs: Vec<Knob>,
+}
+
+impl super::space::Space for Modelled<'_> {
+    fn knobs(&self) -> &[Knob] {
+        &self.knobs
+    }
+    fn admits(&self, c: &Candidate) -> bool {
+        self.space.admits(c)
+    }
+}
+
+pub(super) fn considered(knobs: &[Knob]) -> usize {
+    knobs.iter().map(|k| k.values.len() + 1).fold(1usize, usize::saturating_mul)
+}
+
+pub(super) struct EncodedSpace<'a> {
+    pub(super) knobs: Vec<Knob>,
+    pub(super) forecasts: Forecasts<'a>,
+    pub(super) base: Candidate,
+    /// By knob: values from whose forecast nothing follows.
+    pub(super) neutral: Vec<Vec<u8>>,
+}
+
+/// What is known before a launch.
+pub(super) struct Beliefs {
+    pub(super) posterior: Posterior,
+    pub(super) blames: Vec<Blame>,
+    pub(super) at: f64,
+    pub(super) contenders: Vec<Contender>,
+    pub(super) designs: Vec<Point>,
+    /// Points that ran.
+    pub(super) ran: Vec<Point>,
+}
+
+pub(super) struct Choice {
+    pub(super) point: Point,
+    pub(super) forecast: f64,
+    /// Without the flag that is least likely to bring its price, where that is not certain.
+    pub(super) doubtful: Option<Point>,
+}
+
+impl Beliefs {
+    /// What the launches in a ledger say; contenders and designs are left empty.
+    pub(super) fn read(g: &mut EncodedSpace<'_>, ledger: &Ledger, seed: u64, draws: usize) -> Beliefs {
+        let base = g.base.clone();
+        let launches: Vec<&Launch> =
+            ledger.launches().iter().filter(|l| l.candidate.engine == base.engine).collect();
+        let mut rows = Vec::new();
+        let (mut failed, mut ran) = (Vec::new(), Vec::new());
+        for l in launches {
+            let Some(point) = g.point(&l.candidate) else { continue };
+            if let Some(f) = &l.failure {
+                failed.push(Failed {
+                    memory: f.class.contains("memory") || f.class.contains("kv"),
+                    named: g.named_in(&point, &format!("{} {}", f.root_cause, f.hint)),
+                    point,
+                });
+                continue;
+            }
+            ran.push(point.clone());
+            let (Some(y), Some(forecast)) = (ledger.gain_of(l, &base), g.forecast_of(&point)) else {
+                continue;
+            };
+            // How bad a loser is does not matter, and must not bend the others.
+            rows.push(Row { point, y: y.max(-0.3), at: l.at as f64, forecast: forecast.max(-0.3) });
+        }
+        let posterior = additive::sample(&rows, &g.priors(), Sampling { seed, draws });
+        let modelled: Vec<Vec<bool>> = g.knobs.iter().map(|k| vec![k.modelled; k.values.len() + 1]).collect();
+        failed.retain(|f| f.point.iter().any(|v| *v > 0));
+        let blames = culprits::draws(&failed, &ran, &modelled, draws, seed);
+        let at = ledger.launches().len() as f64;
+        Beliefs { posterior, blames, at, contenders: Vec::new(), designs: Vec::new(), ran }
+    }
+
+    pub(super) fn worlds(&self) -> Worlds<'_> {
+        Worlds { posterior: &self.posterior, blames: &self.blames, at: self.at }
+    }
+
+    /// The contender with the largest mean, without the flags that are not likely enough to bring their price.
+    pub(super) fn best(&self, space: &dyn Space, g: &mut EncodedSpace<'_>) -> Choice {
+        let worlds = self.worlds();
+        let base: Point = vec![0; g.knobs.len()];
+        let mut point = self.contenders.first().map_or(base, |c| c.point.clone());
+        loop {
+            let forecast = g.forecast_of(&point).unwrap_or(0.0);
+            let with = worlds.raw(&point, forecast);
+            let mut weakest: Option<(f64, Point)> = None;
+            let mut doubtful: Option<(f64, Point)> = None;
+            for (k, _) in values_of(&point) {
+                let mut less = point.clone();
+                less[k] = 0;
+                if !space.admits(&g.candidate(&less)) {
+                    continue;
+                }
+                let Some(f) = g.forecast_of(&less) else { continue };
+                let brings = brings(&with, &worlds.raw(&less, f));
+                let chance =
+                    brings.iter().filter(|b| **b > FLAG_PRICE).count() as f64 / with.len().max(1) as f64;
+                let kept = chance >= KEEP || (crate::stats::mean(&brings) > KEEP_GAIN && chance > 0.5);
+                let to = if kept { &mut doubtful } else { &mut weakest };
+                if to.as_ref().is_none_or(|w| chance < w.0) {
+                    *to = Some((chance, less));
+                }
+            }
+            let Some((_, less)) = weakest else {
+                let doubtful = doubtful.filter(|(chance, _)| *chance < CERTAIN).map(|(_, less)| less);
+                return Choice { point, forecast, doubtful };
+            };
+            point = less;
+        }
+    }
+
+    /// Log gain that a launch would give, with its central 90 % interval.
+    pub(super) fn predict(&self, point: &[u8], forecast: f64) -> Interval {
+        let mut gains: Vec<f64> = self.worlds().raw(point, forecast).into_iter().flatten().collect();
+        if gains.is_empty() {
+            return Interval::exact(forecast);
+        }
+        gains.sort_by(f64::total_cmp);
+        let value = crate::stats::mean(&gains);
+        let sd = crate::stats::std_dev(&gains).hypot(self.posterior.spread());
+        Interval::around(value, 1.645 * sd)
+    }
+}
+
+impl EncodedSpace<'_> {
+    pub(super) fn candidate(&self, point: &[u8]) -> Candidate {
+        values_of(point).fold(self.base.clone(), |c, (k, v)| {
+            c.with(&self.knobs[k].flag, self.knobs[k].values[v as usize - 1].clone())
+        })
+    }
+
+    /// A candidate as a point; `None` when it sets what no knob holds.
+    pub(super) fn point(&self, c: &Candidate) -> Option<Point> {
+        let mut point = vec![0; self.knobs.len()];
+        for (flag, value) in c.flags.iter().filter(|(f, v)| self.base.flags.get(*f) != Some(v)) {
+            let k = self.knobs.iter().position(|k| k.flag == *flag)?;
+            point[k] = self.knobs[k].values.iter().position(|v| v == value)? as u8 + 1;
+        }
+        Some(point)
+    }
+
+    pub(super) fn named(&self, k: usize, v: u8) -> (String, String) {
+        (self.knobs[k].flag.clone(), self.knobs[k].values[v as usize - 1].to_string())
+    }
+
+    /// Values of a point that a message names: the flag, or a value that is a word of its own.
+    pub(super) fn named_in(&self, point: &[u8], text: &str) -> Vec<Value> {
+        let text = text.to_lowercase();
+        let says = |(k, v): &Value| {
+            let (flag, value) = self.named(*k, *v);
+            let word = value.len() >= 4
+                && value.chars().any(char::is_alphabetic)
+                && value != "true"
+                && value != "false";
+            text.contains(&flag)
+                || text.contains(&flag.replace('-', "_"))
+                || (word && text.contains(&value.to_lowercase()))
+        };
+        values_of(point).filter(says).collect()
+    }
+
+    pub(super) fn forecast_of(&mut self, point: &[u8]) -> Option<f64> {
+        let c = self.candidate(point);
+        let part = modelled_part(&c, &self.base, &self.knobs);
+        self.forecasts.gain(&part)
+    }
+
+    pub(super) fn find_neutral(&mut self) {
+        let is = |k: &Knob, v: &crate::launch::FlagValue| {
+            !k.modelled || self.forecasts.single(k, v).is_none_or(|g| g.abs() < NEUTRAL)
+        };
+        let of = |k: &Knob| {
+            let values = k.values.iter().enumerate().filter(|(_, v)| is(k, v));
+            values.map(|(i, _)| i as u8 + 1).collect()
+        };
+        self.neutral = self.knobs.iter().map(of).collect();
+    }
+
+    /// Values by knob that may be turned without asking physics.
+    pub(super) fn free(&self) -> Vec<Vec<u8>> {
+        self.neutral.clone()
+    }
+
+    pub(super) fn priors(&self) -> Vec<Vec<Prior>> {
+        let known = self.forecasts.known();
+        let of = |k: &Knob| {
+            let each = k.values.iter().map(|v| match self.forecasts.single(k, v) {
+                Some(gain) if known => Prior::modelled(gain),
+                _ => Prior::unmodelled(),
+            });
+            std::iter::once(Prior::unmodelled()).chain(each).collect()
+        };
+        self.knobs.iter().map(of).collect()
+    }
+
+    /// Unmodelled values that neither ran nor are known to fail.
+    pub(super) fn untried(&self, space: &dyn Space, step: &Beliefs) -> BTreeSet<Value> {
+        let mut out = BTreeSet::new();
+        let known = self.forecasts.known();
+        for (k, knob) in self.knobs.iter().enumerate().filter(|(_, k)| !known || !k.modelled) {
+            for v in 1..=knob.values.len() as u8 {
+                let ran = step.ran.iter().any(|p| p[k] == v);
+                let mut alone = vec![0; self.knobs.len()];
+                alone[k] = v;
+                let fails = step.worlds().failure(&alone) > 0.7;
+                if !ran && !fails && space.admits(&self.candidate(&alone)) {
+                    out.insert((k, v));
+                }
+            }
+        }
+        out
+    }
+
+    /// Combinations of modelled values with the largest corrected forecasts, the base among them.
+    pub(super) fn starts(&mut self, step: &Beliefs) -> Vec<(Point, f64)> {
+        let (base, knobs) = (self.base.clone(), self.knobs.clone());
+        let neutral = self.neutral.clone();
+        let draws = &step.posterior.draws;
+        let n = draws.len().max(1) as f64;
+        let scale = draws.iter().map(|d| d.scale).sum::<f64>() / n;
+        let zero = vec![0u8; knobs.len()];
+        let mut effects: BTreeMap<Value, f64> = BTreeMap::new();
+        for (k, knob) in knobs.iter().enumerate() {
+            for v in 1..=knob.values.len() as u8 {
+                let mean =
+                    draws.iter().map(|d| step.posterior.contribution(d, &zero, (k, v))).sum::<f64>() / n;
+                effects.insert((k, v), mean);
+            }
+        }
+        let encode = |c: &Candidate| -> Vec<Value> {
+            let set = c.flags.iter().filter(|(f, v)| base.flags.get(*f) != Some(v));
+            set.filter_map(|(f, v)| {
+                let k = knobs.iter().position(|k| k.flag == *f)?;
+                Some((k, knobs[k].values.iter().position(|x| x == v)? as u8 + 1))
+            })
+            .collect()
+        };
+        let correction = |c: &Candidate, forecast: f64| {
+            let values = encode(c);
+            // Values that change no forecast are turned apart from it; here they would only crowd out the others.
+            let crowd = values.iter().filter(|(k, v)| neutral[*k].contains(v)).count() as f64;
+            let own: f64 = values.iter().map(|v| effects.get(v).copied().unwrap_or(0.0)).sum();
+            (1.0 + scale) * forecast + own - FLAG_PRICE * values.len() as f64 - 0.01 * crowd
+        };
+        let mut all = self.forecasts.best(STARTS, &correction);
+        all.push(base);
+        let mut out: Vec<(Point, f64)> = Vec::new();
+        for c in all {
+            let Some(point) = self.point(&c) else { continue };
+            let Some(f) = self.forecasts.gain(&c) else { continue };
+            if !out.iter().any(|(p, _)| *p == point) {
+                out.push((point, f));
+            }
+        }
+        out
+    }
+
+    /// The point, with as few values taken out as make it admitted; `None` when that does not help.
+    pub(super) fn admitted(&self, space: &dyn Space, mut point: Point) -> Option<Point> {
+        for _ in 0..4 {
+            if space.admits(&self.candidate(&point)) {
+                return Some(point);
+            }
+            let set: Vec<usize> = values_of(&point).map(|(k, _)| k).collect();
+            let mends = set.iter().find(|k| {
+                let mut less = point.clone();
+                less[**k] = 0;
+                space.admits(&self.candidate(&less))
+            });
+            let k = mends.or(set.last())?;
+            point[*k] = 0;
+        }
+        None
+    }
+}
+
+/// The point that is best on average over the worlds, grown value by value.
+pub(super) fn best_on_average(
+    worlds: &Worlds<'_>,
+    starts: &[(Point, f64)],
+    free: &[Vec<u8>],
+) -> Option<Point> {
+    let mean = |p: &Point, f: f64| worlds.contender(p, f).mean;
+    let (start, forecast) = starts.iter().max_by(|a, b| mean(&a.0, a.1).total_cmp(&mean(&b.0, b.1)))?;
+    let mut point = start.clone();
+    let mut level = mean(&point, *forecast);
+    for _ in 0..2 {
+        for (k, values) in free.iter().enumerate() {
+            for v in values.iter().chain(&[0]) {
+                let had = point[k];
+                if had == *v || (start[k] > 0 && !values.contains(&start[k])) {
+                    continue;
+                }
+                point[k] = *v;
+                let now = mean(&point, *forecast);
+                if now > level {
+                    level = now;
+                } else {
+                    point[k] = had;
+                }
+            }
+        }
+    }
+    Some(point)
+}
+
+/// The knobs with the values that differ from the base.
+pub(super) fn usable_knobs(space: &dyn Space, base: &Candidate) -> Vec<Knob> {
+    let usable = |k: &Knob| {
+        let mut k = k.clone();
+        k.values.retain(|v| base.flags.get(&k.flag) != Some(v));
+        (!k.values.is_empty()).then_some(k)
+    };
+    space.knobs().iter().filter_map(usable).collect()
+}
