@@ -14,10 +14,13 @@ use crate::hardware::{self, Hardware, Vendor};
 use crate::model::{self, Model};
 use crate::scenario::{EngineKind, Key, Record};
 use crate::sim::scheduler::SimRequest;
-use crate::sim::{Arrival, KvLayout, SimOptions, SimResult, policy, simulate, simulate_replicas};
+use crate::sim::{
+    Arrival, FollowUp, KvLayout, SimOptions, SimResult, block_hashes, policy, simulate, simulate_replicas,
+};
 use crate::units::Nanos;
-use crate::workload::{Dataset, RequestRate, RequestShape, WorkloadSpec, shapes};
+use crate::workload::{Dataset, RequestRate, RequestShape, Shared, WorkloadSpec, shapes, sharing};
 use std::path::Path;
+use std::sync::Arc;
 
 /// What is known of parts and models; loaded once.
 #[derive(Debug, Clone)]
@@ -43,6 +46,8 @@ pub struct Setup {
     pub memory: MemoryEstimate,
     /// Arrivals and lengths; `output_tokens` is what comes out.
     pub requests: Vec<RequestShape>,
+    /// What their prompts share, and the sessions they form, where the workload tells.
+    shared: Option<Arc<Vec<Shared>>>,
     /// The client's `max_tokens` where it is one number for all.
     pub max_tokens: Option<u32>,
     pub concurrency: Option<u32>,
@@ -82,6 +87,8 @@ impl Setup {
         config: EngineConfig,
     ) -> Result<Setup> {
         let load = Load::of(record, &config)?;
+        let generated = record.workload.as_ref().filter(|_| record.requests.is_none());
+        let shared = generated.map(sharing).transpose()?.flatten().map(Arc::new);
         let burst = load.concurrency.is_none()
             && load.requests.len() > 1
             && load.requests.iter().all(|r| r.arrival == Nanos::ZERO);
@@ -93,6 +100,7 @@ impl Setup {
             config,
             memory,
             requests: load.requests,
+            shared,
             max_tokens: load.max_tokens,
             concurrency: load.concurrency,
             burst,
@@ -148,8 +156,7 @@ impl Setup {
         let layout = self.layout(self.kv_blocks(&c));
         let scheduler = || policy::build(&config, &layout, time.window());
         let mut run = if config.data_parallel > 1 {
-            let arrivals: Vec<Arrival> = self.arrivals().collect();
-            simulate_replicas(&arrivals, config.data_parallel, &scheduler, &time, &options)
+            simulate_replicas(&self.arrivals(), config.data_parallel, &scheduler, &time, &options)
         } else {
             simulate(self.arrivals(), scheduler().as_mut(), &time, &options)
         };
@@ -203,19 +210,41 @@ impl Setup {
         }
     }
 
-    fn arrivals(&self) -> impl Iterator<Item = Arrival> + '_ {
+    /// The requests as the client plans them; a session is one arrival with its later turns.
+    fn arrivals(&self) -> Vec<Arrival> {
         let closed = self.concurrency.is_some();
-        let warm = self.warm_requests();
-        self.requests.iter().enumerate().map(move |(i, r)| Arrival {
-            at: if closed { Nanos::ZERO } else { r.arrival },
-            request: SimRequest {
-                // The last token of a cached prompt is computed again.
-                input_tokens: if i < warm { 1 } else { r.input_tokens },
-                output_tokens: r.output_tokens,
-                max_tokens: self.max_tokens.unwrap_or(r.output_tokens).max(r.output_tokens),
-                ..SimRequest::default()
-            },
-        })
+        let mut arrivals: Vec<Arrival> = Vec::with_capacity(self.requests.len());
+        for (i, r) in self.requests.iter().enumerate() {
+            let shared = self.shared.as_ref().and_then(|all| all.get(i));
+            let request = self.sim_request(i, r, shared);
+            let turn = shared.and_then(|s| s.follows);
+            if let (Some(f), Some(session)) = (turn, arrivals.last_mut()) {
+                session.follow_ups.push(FollowUp { think: f.think, request });
+            } else {
+                let at = if closed { Nanos::ZERO } else { r.arrival };
+                arrivals.push(Arrival { at, request, follow_ups: Vec::new() });
+            }
+        }
+        arrivals
+    }
+
+    fn sim_request(&self, i: usize, r: &RequestShape, shared: Option<&Shared>) -> SimRequest {
+        let warm = i < self.warm_requests();
+        let spans = shared.filter(|_| self.config.prefix_caching && !warm).map(|s| s.spans.as_slice());
+        SimRequest {
+            // The last token of a cached prompt is computed again.
+            input_tokens: if warm { 1 } else { r.input_tokens },
+            output_tokens: r.output_tokens,
+            max_tokens: self.max_tokens.unwrap_or(r.output_tokens).max(r.output_tokens),
+            block_hashes: block_hashes(spans.unwrap_or_default(), r.input_tokens, self.config.block_size),
+            ..SimRequest::default()
+        }
+    }
+
+    /// Whether the answer depends on what prompts share, or on sessions: the closed-form screen knows neither.
+    pub(super) fn shares(&self) -> bool {
+        let sessions = |all: &Arc<Vec<Shared>>| all.iter().any(|s| s.follows.is_some());
+        self.shared.as_ref().is_some_and(|all| self.config.prefix_caching || sessions(all))
     }
 }
 
@@ -384,5 +413,43 @@ mod tests {
         let bound = s.hardware.bf16_tflops * 1e12 / f.flops_token();
         assert!(a.metrics.get(Key::TotalTokenThroughput).unwrap() < bound);
         assert_eq!(a.metrics.get(Key::Completed), Some(60.0));
+    }
+
+    #[test]
+    fn a_shared_prefix_counts_with_prefix_caching_and_only_then() {
+        let run = |engine: &str, flag: &str, workload: &str| {
+            let r = record(&format!(
+                r#"{{"engine":"{engine}","serve_command":"{flag}","model":"openai/gpt-oss-20b",
+                    "hardware":"a100-sxm-80gb","workload":{workload}}}"#
+            ));
+            let s = Setup::new(&r, &Catalogs::load(None).unwrap()).unwrap();
+            (
+                s.simulate(&Coefficients::default(), false),
+                s.screen(&Coefficients::default(), &crate::sim::Demand::of(&s.requests)),
+            )
+        };
+        let prefix = r#"{"dataset":"random","input_len":200,"output_len":60,"random_prefix_len":8000,"num_prompts":80,
+            "max_concurrency":16,"seed":1}"#;
+        let chat = r#"{"dataset":"chat","num_prompts":20,"turns":4,"context_min":1000,"context_max":4000,
+            "output_len":50,"max_concurrency":8,"seed":1,"think_time_s":0.1}"#;
+        for (engine, on, off) in [
+            ("vllm", "vllm serve m", "vllm serve m --no-enable-prefix-caching"),
+            (
+                "sglang",
+                "python -m sglang.launch_server --model m",
+                "python -m sglang.launch_server --model m --disable-radix-cache",
+            ),
+        ] {
+            for workload in [prefix, chat] {
+                let ((with, screened), (without, _)) =
+                    (run(engine, on, workload), run(engine, off, workload));
+                let ttft = |r: &SimResult| r.metrics.get(Key::MeanTtftMs).unwrap();
+                let rate = |r: &SimResult| r.metrics.get(Key::RequestThroughput).unwrap();
+                assert!(with.account.prefix_hits > 0 && without.account.prefix_hits == 0, "{engine}");
+                assert!(ttft(&with) < 0.6 * ttft(&without), "{engine}: {} {}", ttft(&with), ttft(&without));
+                assert!(rate(&with) > 1.05 * rate(&without), "{engine}: {} {}", rate(&with), rate(&without));
+                assert_eq!(screened, None, "the screen does not know the cache");
+            }
+        }
     }
 }

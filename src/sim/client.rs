@@ -4,13 +4,22 @@ use super::scheduler::SimRequest;
 use crate::units::Nanos;
 use crate::workload::RequestShape;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::iter::Peekable;
 
 /// A request as the client plans it. The simulator numbers requests itself: `request.id` is not read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Arrival {
     pub at: Nanos,
+    pub request: SimRequest,
+    /// The later turns of a session that begins with this request.
+    pub follow_ups: Vec<FollowUp>,
+}
+
+/// A later turn of a session: it is sent when the turn before has ended and the user has thought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FollowUp {
+    pub think: Nanos,
     pub request: SimRequest,
 }
 
@@ -25,6 +34,7 @@ impl From<RequestShape> for Arrival {
                 max_tokens: s.output_tokens,
                 ..SimRequest::default()
             },
+            follow_ups: Vec::new(),
         }
     }
 }
@@ -35,12 +45,26 @@ impl From<&RequestShape> for Arrival {
     }
 }
 
-/// Sends requests at their times, or, with bounded concurrency, as soon as one in flight ends.
+/// A later turn that waits for its time.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    at: Nanos,
+    number: usize,
+}
+
+/// Sends requests at their times, or, with bounded concurrency, as soon as one in flight ends. A session takes one
+/// slot from its first request to the end of its last one, and stops at the first that fails.
 pub(super) struct Client<I: Iterator> {
     source: Peekable<I>,
     next: Option<Arrival>,
     /// Free slots of a client with bounded concurrency, by the time at which each came free.
     slots: Option<BinaryHeap<Reverse<Nanos>>>,
+    /// Requests planned so far: the number of the next one.
+    planned: usize,
+    /// The later turns of sessions under way, the next one last, by the number of that next one.
+    sessions: HashMap<usize, Vec<FollowUp>>,
+    /// Later turns whose turn before has ended.
+    due: BinaryHeap<Reverse<Due>>,
 }
 
 impl<I> Client<I>
@@ -50,11 +74,27 @@ where
 {
     pub(super) fn new(source: I, max_concurrency: Option<u32>) -> Client<I> {
         let slots = max_concurrency.map(|n| (0..n.max(1)).map(|_| Reverse(Nanos::ZERO)).collect());
-        Client { source: source.peekable(), next: None, slots }
+        Client {
+            source: source.peekable(),
+            next: None,
+            slots,
+            planned: 0,
+            sessions: HashMap::new(),
+            due: BinaryHeap::new(),
+        }
     }
 
     /// When the client sends its next request, if that is known.
     pub(super) fn next_send(&mut self) -> Option<Nanos> {
+        let opens = self.next_opening();
+        match self.due.peek() {
+            Some(Reverse(due)) => Some(opens.map_or(due.at, |at| at.min(due.at))),
+            None => opens,
+        }
+    }
+
+    /// When the client sends the next request that follows no other one.
+    fn next_opening(&mut self) -> Option<Nanos> {
         if self.next.is_none() {
             self.next = self.source.next().map(Into::into);
         }
@@ -65,22 +105,71 @@ where
         }
     }
 
+    /// Whether a later turn is sent before the next opening.
+    fn follows_first(&self) -> bool {
+        let Some(Reverse(due)) = self.due.peek() else { return false };
+        let free = match &self.slots {
+            None => Some(Nanos::ZERO),
+            Some(slots) => slots.peek().map(|&Reverse(free)| free),
+        };
+        let opens = self.next.as_ref().zip(free).map(|(next, free)| next.at.max(free));
+        opens.is_none_or(|at| due.at <= at)
+    }
+
     /// Prompt length of the request that [`Client::next_send`] found.
     pub(super) fn next_input_tokens(&self) -> u32 {
+        if self.follows_first() {
+            let turn = self.due.peek().and_then(|Reverse(due)| self.sessions.get(&due.number)?.last());
+            return turn.map_or(0, |t| t.request.input_tokens);
+        }
         self.next.as_ref().map_or(0, |a| a.request.input_tokens)
     }
 
-    /// Sends that request; it takes a slot.
-    pub(super) fn send(&mut self) -> Option<SimRequest> {
-        let Arrival { request, .. } = self.next.take()?;
+    /// Sends that request: it, and its number in the order of the plan.
+    pub(super) fn send(&mut self) -> Option<(usize, SimRequest)> {
+        if self.follows_first() {
+            return self.send_follow_up();
+        }
+        let Arrival { request, mut follow_ups, .. } = self.next.take()?;
         if let Some(slots) = &mut self.slots {
             slots.pop();
         }
-        Some(request)
+        let number = self.planned;
+        self.planned += 1 + follow_ups.len();
+        if !follow_ups.is_empty() {
+            follow_ups.reverse();
+            self.sessions.insert(number + 1, follow_ups);
+        }
+        Some((number, request))
     }
 
-    /// A request ended, well or not.
-    pub(super) fn ended(&mut self, at: Nanos) {
+    fn send_follow_up(&mut self) -> Option<(usize, SimRequest)> {
+        let Reverse(Due { number, .. }) = self.due.pop()?;
+        let mut turns = self.sessions.remove(&number)?;
+        let turn = turns.pop()?;
+        if !turns.is_empty() {
+            self.sessions.insert(number + 1, turns);
+        }
+        Some((number, turn.request))
+    }
+
+    /// Request `number` ended at that time.
+    pub(super) fn ended(&mut self, number: usize, at: Nanos) {
+        let next = if self.sessions.is_empty() { None } else { self.sessions.get(&(number + 1)) };
+        if let Some(turn) = next.and_then(|turns| turns.last()) {
+            self.due.push(Reverse(Due { at: at + turn.think, number: number + 1 }));
+        } else {
+            self.free(at);
+        }
+    }
+
+    /// Request `number` failed at that time: its session ends with it.
+    pub(super) fn failed(&mut self, number: usize, at: Nanos) {
+        self.sessions.remove(&(number + 1));
+        self.free(at);
+    }
+
+    fn free(&mut self, at: Nanos) {
         if let Some(slots) = &mut self.slots {
             slots.push(Reverse(at));
         }

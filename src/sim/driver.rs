@@ -87,7 +87,7 @@ where
 /// A request in the system.
 #[derive(Debug, Clone, Default)]
 struct Request {
-    /// Its place in the order of sending.
+    /// Its place in the client's plan.
     number: usize,
     arrival: Nanos,
     queued: Nanos,
@@ -110,7 +110,6 @@ pub(super) struct Simulation<'a, I: Iterator> {
     /// By the id under which the scheduler knows them; places are used again.
     requests: Vec<Request>,
     vacant: Vec<usize>,
-    sent: usize,
     num_in_system: u64,
     /// When the tokens of the latest step with decode rows left the server.
     pub(super) decoded: Nanos,
@@ -131,7 +130,6 @@ where
             options,
             requests: Vec::new(),
             vacant: Vec::new(),
-            sent: 0,
             num_in_system: 0,
             decoded: Nanos::ZERO,
             waited: (Nanos::ZERO, Nanos::ZERO),
@@ -177,7 +175,7 @@ where
             t.tpot.add(((now - request.first_token).0 + gaps / 2) / gaps, 1);
         }
         t.peaks.ended(now.0);
-        self.client.ended(now);
+        self.client.ended(request.number, now);
         if self.keeps_outcomes() {
             self.totals.outcomes.push((request.number, request.outcome(Some(now))));
         }
@@ -219,15 +217,14 @@ where
     }
 
     fn send(&mut self, at: Nanos) -> Option<SimRequest> {
-        let mut sent = self.client.send()?;
+        let (number, mut sent) = self.client.send()?;
         let request = Request {
-            number: self.sent,
+            number,
             arrival: at,
             input_tokens: sent.input_tokens,
             output_tokens: sent.output_tokens.max(1),
             ..Request::default()
         };
-        self.sent += 1;
         self.num_in_system += 1;
         self.totals.peaks.sent(at.0);
         let index = if let Some(i) = self.vacant.pop() {
@@ -253,7 +250,7 @@ where
         let index = id as usize;
         self.totals.failed += 1;
         self.num_in_system -= 1;
-        self.client.ended(at);
+        self.client.failed(self.requests[index].number, at);
         self.totals.peaks.ended(at.0);
         if self.keeps_outcomes() {
             let request = std::mem::take(&mut self.requests[index]);

@@ -53,8 +53,18 @@ where
     let options = SimOptions { max_concurrency: slots, ..options.clone() };
     let own = requests.iter().skip(k).step_by(n).cloned();
     let mut totals = run(own, scheduler().as_mut(), time, &options);
+    // From the order of this replica's plan to that of all.
+    let mut first = 0;
+    let mut numbers = Vec::new();
+    for (i, a) in requests.iter().enumerate() {
+        let turns = 1 + a.follow_ups.len();
+        if i % n == k {
+            numbers.extend(first..first + turns);
+        }
+        first += turns;
+    }
     for (number, _) in &mut totals.outcomes {
-        *number = *number * n + k;
+        *number = numbers[*number];
     }
     totals
 }

@@ -159,7 +159,7 @@ impl Account {
 pub struct SimResult {
     /// The result keys (contract), over completed requests.
     pub metrics: Metrics,
-    /// One a request in order of sending; empty unless asked for.
+    /// One a request in the order of the client's plan; empty unless asked for.
     pub requests: Vec<RequestOutcome>,
     pub account: Account,
     /// The run was cut short by [`SimOptions::max_steps`](super::SimOptions).

@@ -1,5 +1,6 @@
 //! From a spec to its requests.
 
+use super::trace::HASHED_BLOCK;
 use super::{
     Dataset, Follows, PlannedRequest, Prompt, RequestRate, RequestShape, WorkloadSpec, arrivals, chat,
     custom, lengths, mix, prompts, sharegpt, trace,
@@ -14,6 +15,9 @@ const ARRIVALS: u64 = 1;
 const PROMPTS: u64 = 2;
 const SHARED_PREFIX: u64 = 3;
 const PREFIX_CHOICE: u64 = 4;
+const HASHED_BLOCKS: u64 = 6;
+/// Spreads the small numbers of a trace's blocks over all seeds (the golden ratio).
+const HASHED_STRIDE: u64 = 0x9e37_79b9_7f4a_7c15;
 pub(super) const MIX: u64 = 5;
 
 /// The `stream`-th independent generator of a seed.
@@ -27,21 +31,32 @@ pub(super) fn rng(seed: u64, stream: u64) -> ChaCha8Rng {
 pub(super) struct Draft {
     /// None where the arrival is drawn.
     pub(super) arrival: Option<Nanos>,
-    input: u32,
+    pub(super) input: u32,
     output: u32,
     /// None where it is made of random ids.
     prompt: Option<Prompt>,
     /// Which shared prefix it begins with.
-    prefix: Option<u32>,
+    pub(super) prefix: Option<u32>,
+    /// Hashes of its blocks in a trace: equal ones are equal tokens.
+    pub(super) hash_ids: Vec<u64>,
     /// Session and turn of a chat, and the think time before the turn.
-    turn: Option<(u32, u32, Nanos)>,
+    pub(super) turn: Option<(u32, u32, Nanos)>,
     /// Which part of a mixture it belongs to.
     pub(super) part: usize,
 }
 
 impl Draft {
     fn lengths((input, output): (u32, u32)) -> Draft {
-        Draft { arrival: None, input, output, prompt: None, prefix: None, turn: None, part: 0 }
+        Draft {
+            arrival: None,
+            input,
+            output,
+            prompt: None,
+            prefix: None,
+            hash_ids: Vec::new(),
+            turn: None,
+            part: 0,
+        }
     }
 
     /// Whether it waits for the draft before it.
@@ -62,7 +77,7 @@ pub fn shapes(spec: &WorkloadSpec) -> Result<Vec<RequestShape>> {
 }
 
 /// The requests with their arrivals, in order of arrival (chat: session by session).
-fn drafts(spec: &WorkloadSpec) -> Result<Vec<(Nanos, Draft)>> {
+pub(super) fn drafts(spec: &WorkloadSpec) -> Result<Vec<(Nanos, Draft)>> {
     check(spec)?;
     let n = spec.num_prompts.unwrap_or(1000) as usize;
     // Stages last as long as they last: they say how many requests there are.
@@ -101,7 +116,11 @@ pub(super) fn contents(spec: &WorkloadSpec, n: usize) -> Result<Vec<Draft>> {
             .collect(),
         (Dataset::Trace, path) => trace::read(spec, path.unwrap_or_default())?
             .into_iter()
-            .map(|(at, i, o)| Draft { arrival: Some(at), ..Draft::lengths((i, o)) })
+            .map(|e| Draft {
+                arrival: Some(e.arrival),
+                hash_ids: e.hash_ids,
+                ..Draft::lengths((e.input, e.output))
+            })
             .collect(),
         (Dataset::Custom, path) => custom::read(spec, path.unwrap_or_default())?
             .into_iter()
@@ -178,6 +197,11 @@ pub fn generate_run(spec: &WorkloadSpec, vocab: u32, run: u64) -> Result<Vec<Pla
                 || draft.prefix.and_then(|group| shared.get(draft.part)?.get(group as usize)).cloned();
             let mut ids =
                 if follows.is_some() { std::mem::take(&mut before) } else { prefix().unwrap_or_default() };
+            for hash in &draft.hash_ids {
+                let mut block =
+                    rng(seed ^ hash.wrapping_mul(HASHED_STRIDE), streams.wrapping_add(HASHED_BLOCKS));
+                ids.extend(prompts::token_ids(HASHED_BLOCK, vocab, &mut block));
+            }
             ids.truncate(draft.input as usize);
             ids.extend(prompts::token_ids(draft.input - ids.len() as u32, vocab, &mut contents));
             if draft.turn.is_some() {

@@ -16,12 +16,14 @@ mod parse;
 pub mod presets;
 mod prompts;
 mod sharegpt;
+mod sharing;
 pub mod spec;
 mod trace;
 
 pub use custom::to_jsonl;
 pub use generate::{generate, generate_run, part_of_each, shapes};
 pub use parse::parse;
+pub use sharing::{Shared, Span, sharing};
 pub use spec::{Arrivals, Component, Dataset, RequestRate, WorkloadSpec};
 
 use crate::units::Nanos;

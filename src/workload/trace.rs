@@ -5,14 +5,34 @@
 //! - Vidur: `arrived_at, num_prefill_tokens, num_decode_tokens` (seconds)
 //! - Azure: `TIMESTAMP, ContextTokens, GeneratedTokens` (date and time)
 //! - BurstGPT: `Timestamp, Model, Request tokens, Response tokens, ...` (seconds)
-//! - Mooncake: `{"timestamp": ms, "input_length": n, "output_length": n, ...}` a line
+//! - Mooncake: `{"timestamp": ms, "input_length": n, "output_length": n, "hash_ids": [..]}` a line; an id stands for a
+//!   block of 512 prompt tokens, equal ids for equal blocks
 
 use super::{RequestRate, WorkloadSpec};
 use crate::error::{Error, Problem, Result};
 use crate::units::Nanos;
 
-/// Arrival, input and output tokens of one request.
-pub(super) type Entry = (Nanos, u32, u32);
+/// One request of a trace.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Entry {
+    pub(super) arrival: Nanos,
+    pub(super) input: u32,
+    pub(super) output: u32,
+    /// Ids of the prompt's blocks where the trace has them: equal ids are equal blocks.
+    pub(super) hash_ids: Vec<u64>,
+}
+
+/// The same as it stands in the file, its time in seconds.
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    seconds: f64,
+    input: u32,
+    output: u32,
+    hash_ids: Vec<u64>,
+}
+
+/// Tokens that one id of `hash_ids` stands for (Mooncake).
+pub(super) const HASHED_BLOCK: u32 = 512;
 
 /// Most problems of one file that are listed.
 const SHOWN: usize = 20;
@@ -38,22 +58,28 @@ const LAYOUTS: [(&str, &str, &str); 5] = [
 pub(super) fn read(spec: &WorkloadSpec, path: &str) -> Result<Vec<Entry>> {
     let text = super::files::text(path)?;
     let mut rows = parse(path, &text)?;
-    rows.sort_by(|a, b| a.0.total_cmp(&b.0));
+    rows.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
     if let Some(n) = spec.num_prompts {
         rows.truncate(n as usize);
     }
-    let first = rows.first().map_or(0.0, |r| r.0);
-    let span = rows.last().map_or(0.0, |r| r.0) - first;
+    let first = rows.first().map_or(0.0, |r| r.seconds);
+    let span = rows.last().map_or(0.0, |r| r.seconds) - first;
     let mut scale = spec.time_scale.unwrap_or(1.0);
     if let RequestRate::PerSecond(rate) = spec.request_rate
         && span > 0.0
     {
         scale *= (rows.len() - 1) as f64 / rate / span;
     }
-    Ok(rows.into_iter().map(|(t, i, o)| (Nanos::from_secs_f64((t - first) * scale), i, o)).collect())
+    let entry = |r: Row| Entry {
+        arrival: Nanos::from_secs_f64((r.seconds - first) * scale),
+        input: r.input,
+        output: r.output,
+        hash_ids: r.hash_ids,
+    };
+    Ok(rows.into_iter().map(entry).collect())
 }
 
-fn parse(path: &str, text: &str) -> Result<Vec<(f64, u32, u32)>> {
+fn parse(path: &str, text: &str) -> Result<Vec<Row>> {
     let json = text.trim_start().starts_with('{');
     let mut lines = text.lines().zip(1..).filter(|(l, _)| !l.trim().is_empty());
     let columns = if json { None } else { Some(columns(path, lines.next().map_or("", |l| l.0))?) };
@@ -65,8 +91,8 @@ fn parse(path: &str, text: &str) -> Result<Vec<(f64, u32, u32)>> {
         };
         match row {
             // A request without an answer is a failed one in these traces.
-            Ok((_, _, 0)) => {}
-            Ok((t, i, o)) => rows.push((t, i.max(1), o)),
+            Ok(row) if row.output == 0 => {}
+            Ok(row) => rows.push(Row { input: row.input.max(1), ..row }),
             Err(message) => {
                 bad += 1;
                 if bad <= SHOWN {
@@ -110,7 +136,7 @@ fn fields(line: &str) -> impl Iterator<Item = &str> {
     line.split(',').map(|f| f.trim().trim_matches('"'))
 }
 
-fn csv_row(line: &str, columns: &Columns) -> Result<(f64, u32, u32), String> {
+fn csv_row(line: &str, columns: &Columns) -> Result<Row, String> {
     let cells: Vec<&str> = fields(line).collect();
     let cell = |i: usize| cells.get(i).copied().ok_or_else(|| format!("has only {} columns", cells.len()));
     let tokens = |text: &str| {
@@ -122,21 +148,29 @@ fn csv_row(line: &str, columns: &Columns) -> Result<(f64, u32, u32), String> {
     };
     let time = cell(columns.time)?;
     let seconds = seconds(time).ok_or_else(|| format!("`{time}` is neither seconds nor a date with time"))?;
-    Ok((seconds, tokens(cell(columns.input)?)?, tokens(cell(columns.output)?)?))
+    let (input, output) = (tokens(cell(columns.input)?)?, tokens(cell(columns.output)?)?);
+    Ok(Row { seconds, input, output, hash_ids: Vec::new() })
 }
 
-fn json_row(line: &str) -> Result<(f64, u32, u32), String> {
+fn json_row(line: &str) -> Result<Row, String> {
     #[derive(serde::Deserialize)]
     struct Mooncake {
         timestamp: f64,
         input_length: u32,
         output_length: u32,
+        #[serde(default)]
+        hash_ids: Vec<u64>,
     }
     let row: Mooncake = serde_json::from_str(line).map_err(|e| e.to_string())?;
     if !row.timestamp.is_finite() {
         return Err("the timestamp is not a number".into());
     }
-    Ok((row.timestamp / 1e3, row.input_length, row.output_length))
+    Ok(Row {
+        seconds: row.timestamp / 1e3,
+        input: row.input_length,
+        output: row.output_length,
+        hash_ids: row.hash_ids,
+    })
 }
 
 /// Seconds, or `2023-11-16 18:15:46.6805900` (with T or a blank, fractions and a zone at will).

@@ -48,6 +48,9 @@ impl Setup {
     /// What the closed-form screen says of this launch: mean values and throughputs, no percentiles; `None` when it
     /// does not cover the load. `demand` holds the moments of this launch's requests.
     pub fn screen(&self, c: &Coefficients, demand: &Demand) -> Option<Metrics> {
+        if self.shares() {
+            return None;
+        }
         let load = self.load()?;
         let Prepared { coefficients, config, options } = self.prepared(c);
         let ranks = f64::from(config.data_parallel.max(1));

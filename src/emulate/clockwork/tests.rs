@@ -175,7 +175,11 @@ fn equals_the_simulator(
 ) {
     let arrivals: Vec<Arrival> = load
         .iter()
-        .map(|(at, input, output)| Arrival { at: Nanos(*at), request: request(0, *input, *output) })
+        .map(|(at, input, output)| Arrival {
+            at: Nanos(*at),
+            request: request(0, *input, *output),
+            ..Arrival::default()
+        })
         .collect();
     let options = SimOptions { overlap: config.overlap, per_request: true, ..SimOptions::default() };
     let mut scheduler = policy::build(config, layout, times.window());

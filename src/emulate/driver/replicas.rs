@@ -60,6 +60,7 @@ fn requests(gap: u64) -> Vec<Arrival> {
                 max_tokens: 10 + (i * 53 % 90) as u32,
                 ..SimRequest::default()
             },
+            ..Arrival::default()
         })
         .collect()
 }

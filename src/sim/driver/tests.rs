@@ -4,7 +4,7 @@ use crate::scenario::EngineKind;
 use crate::scenario::Key;
 use crate::sim::kv::KvLayout;
 use crate::sim::step::{StepCost, StepShape};
-use crate::sim::{drawn_cases, policy};
+use crate::sim::{FollowUp, drawn_cases, policy};
 use crate::workload::RequestShape;
 use proptest::prelude::*;
 
@@ -142,14 +142,22 @@ fn prompt(family: u64, own: u64, tokens: u32) -> Vec<u64> {
 }
 
 fn workload() -> impl Strategy<Value = Vec<Arrival>> {
-    prop::collection::vec((0u64..40_000, 1u32..300, 1u32..120, 0u32..2, 0u64..4), 1..60).prop_map(|v| {
+    let request = (0u64..40_000, 1u32..300, 1u32..120, 0u32..2, 0u64..4, 0u32..8);
+    prop::collection::vec(request, 1..60).prop_map(|v| {
         let mut v: Vec<Arrival> = v
             .into_iter()
-            .map(|(at, input, output, stops, family)| {
+            .map(|(at, input, output, stops, family, turns)| {
                 let mut a = shape(at, input, output);
                 a.request.max_tokens += stops * 30;
                 if family > 0 {
                     a.request.block_hashes = prompt(family, at, input);
+                }
+                // Every fourth begins a session of two or three turns.
+                for turn in 1..turns.saturating_sub(4) {
+                    let mut next = shape(0, input + 20 * turn, output).request;
+                    next.block_hashes.clone_from(&a.request.block_hashes);
+                    let think = Nanos(u64::from(turn) * 3_000_017);
+                    a.follow_ups.push(FollowUp { think, request: next });
                 }
                 a
             })
@@ -157,6 +165,33 @@ fn workload() -> impl Strategy<Value = Vec<Arrival>> {
         v.sort_by_key(|a| a.at);
         v
     })
+}
+
+#[test]
+fn a_session_keeps_its_slot_and_each_turn_waits_for_the_one_before() {
+    let mut session = shape(0, 64, 10);
+    session.request.block_hashes = vec![1, 2, 3, 4];
+    for turn in 1..3_u64 {
+        let mut request = shape(0, 64 + 32 * turn as u32, 10).request;
+        request.block_hashes = (1..5 + 2 * turn).collect();
+        session.follow_ups.push(FollowUp { think: Nanos(5_000_000 * turn), request });
+    }
+    let requests = [session, shape(0, 20, 10), shape(0, 20, 10)];
+    let options = SimOptions { max_concurrency: Some(2), per_request: true, ..SimOptions::default() };
+    let (r, g) = run(&requests, &config(), &KvLayout::dense(16, 100), &options);
+    let turns = &r.requests[..3];
+    assert_eq!(turns[1].arrival, turns[0].finished + Nanos(5_000_000));
+    assert_eq!(turns[2].arrival, turns[1].finished + Nanos(10_000_000));
+    // The third opening does not get the session's slot while its user thinks.
+    assert_eq!(r.requests[4].arrival, r.requests[3].finished);
+    // Each turn finds the whole blocks of the one before.
+    assert_eq!(g.prefix_hits, 64 + 96);
+    // A turn that can never run ends its session, and the slot is free.
+    let mut broken = requests.to_vec();
+    broken[0].follow_ups[0].request.input_tokens = 9_000;
+    let (r, _) = run(&broken, &config(), &KvLayout::dense(16, 100), &options);
+    assert_eq!(r.requests.len(), 4, "the last turn is never sent");
+    assert_eq!(r.metrics.get(Key::Failed), Some(1.0));
 }
 
 fn setting() -> impl Strategy<Value = (EngineConfig, KvLayout, SimOptions)> {
