@@ -4,6 +4,7 @@
 //! of what weights and activations leave. What the engine itself reports always wins over this estimate.
 
 use super::footprint::Footprint;
+use super::refusal::{RESERVE_ERROR, Refusal};
 use crate::engine::EngineConfig;
 use crate::engine::resolve::device_memory;
 use crate::hardware::{Hardware, Vendor};
@@ -30,7 +31,7 @@ pub struct MemoryEstimate {
     /// Tokens of context of a full-length request set that fit: blocks × block size over the KV groups.
     pub kv_tokens: u64,
     /// Why this launch would be refused; empty when it starts.
-    pub refusals: Vec<String>,
+    pub refusals: Vec<Refusal>,
 }
 
 /// KV groups of a hybrid model: (layers a group, groups of full layers, groups of local layers). vLLM lets
@@ -111,39 +112,31 @@ fn graph_bytes(config: &EngineConfig, f: &Footprint) -> f64 {
     if config.max_graph_size == 0 { 0.0 } else { (0.2 + 0.012 * f.layers) * GIB }
 }
 
-fn refusals(e: &MemoryEstimate, config: &EngineConfig, hw: &Hardware, model: &Model) -> Vec<String> {
+fn refusals(e: &MemoryEstimate, config: &EngineConfig, hw: &Hardware, model: &Model) -> Vec<Refusal> {
     let mut out = Vec::new();
-    let shards = config.tensor_parallel.max(1);
-    if !model.q_heads.is_multiple_of(shards) {
-        out.push(format!(
-            "{} attention heads cannot be split over tensor parallelism of {shards}",
-            model.q_heads
-        ));
+    let tensor_parallel = config.tensor_parallel.max(1);
+    if !model.q_heads.is_multiple_of(tensor_parallel) {
+        out.push(Refusal::HeadsDoNotSplit { heads: model.q_heads, tensor_parallel });
     }
-    if config.engine != EngineKind::Trtllm && config.max_num_batched_tokens < config.max_num_seqs {
-        out.push(format!(
-            "max_num_batched_tokens ({}) is below max_num_seqs ({})",
-            config.max_num_batched_tokens, config.max_num_seqs
-        ));
+    let (max_num_batched_tokens, max_num_seqs) = (config.max_num_batched_tokens, config.max_num_seqs);
+    let vllm = matches!(config.engine, EngineKind::Vllm | EngineKind::Emulated);
+    if vllm && max_num_batched_tokens < max_num_seqs {
+        out.push(Refusal::BudgetBelowSequences { max_num_batched_tokens, max_num_seqs });
     }
     if hw.vendor == Vendor::Cpu || config.num_kv_blocks.is_some() {
         return out;
     }
-    if e.weights.0 >= e.budget.0 {
-        out.push(format!(
-            "weights need {} on each device, of {} that the engine may use",
-            e.weights, e.budget
-        ));
+    let (weights, activations, budget) = (e.weights, e.activations, e.budget);
+    if weights.0 >= budget.0 {
+        out.push(Refusal::WeightsTooLarge { weights, budget });
     } else if e.blocks == 0 {
-        out.push(format!(
-            "no room for KV: weights {} and activations {} fill the {} that the engine may use",
-            e.weights, e.activations, e.budget
-        ));
-    } else if e.kv_tokens < u64::from(config.max_model_len) && config.engine == EngineKind::Vllm {
-        out.push(format!(
-            "max_model_len {} needs more KV than the {} tokens that fit; lower it to start",
-            config.max_model_len, e.kv_tokens
-        ));
+        out.push(Refusal::NoKvRoom { weights, activations, budget });
+    } else if e.kv_tokens < u64::from(config.max_model_len) && vllm {
+        let kv = e.kv.0 as f64;
+        let more = (kv + RESERVE_ERROR * e.device.0 as f64) / kv.max(1.0);
+        let at_most = (e.kv_tokens as f64 * more) as u64;
+        let (max_model_len, kv_tokens) = (config.max_model_len, e.kv_tokens);
+        out.push(Refusal::ContextTooLong { max_model_len, kv_tokens, at_most });
     }
     out
 }
@@ -172,9 +165,9 @@ mod tests {
     fn what_cannot_start_says_why() {
         let config = EngineConfig { tensor_parallel: 3, ..EngineConfig::default() };
         let e = estimate(&config, &testing::a100(), &testing::llama_8b());
-        assert!(e.refusals.iter().any(|r| r.contains("attention heads")));
+        assert!(e.refusals.iter().any(|r| matches!(r, Refusal::HeadsDoNotSplit { .. })));
         let small = Hardware { memory_mib: Some(12300), ..testing::rtx_4090() };
         let e = estimate(&EngineConfig::default(), &small, &testing::llama_8b());
-        assert!(e.refusals.iter().any(|r| r.contains("weights need")), "{:?}", e.refusals);
+        assert!(e.refusals.iter().any(|r| matches!(r, Refusal::WeightsTooLarge { .. })), "{:?}", e.refusals);
     }
 }

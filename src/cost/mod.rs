@@ -12,6 +12,7 @@ pub mod physical;
 pub mod predict;
 pub mod prior;
 pub mod profile;
+pub mod refusal;
 pub mod setup;
 pub mod solve;
 pub mod standing;
@@ -24,6 +25,7 @@ pub use footprint::Footprint;
 pub use physical::{Breakdown, Physical};
 pub use predict::{Interval, Prediction, Predictor};
 pub use profile::Profile;
+pub use refusal::Refusal;
 pub use setup::{Catalogs, Setup};
 pub use standing::{ModelKind, Standing};
 

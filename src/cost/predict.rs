@@ -197,7 +197,7 @@ fn reconcile(values: &mut BTreeMap<Key, Interval>) {
 }
 
 fn notes(setup: &Setup, run: &SimResult) -> Vec<String> {
-    let mut out = setup.memory.refusals.clone();
+    let mut out: Vec<String> = setup.memory.refusals.iter().map(ToString::to_string).collect();
     if !setup.config.unmodelled.is_empty() {
         out.push(format!("flags without a model, taken as neutral: {}", setup.config.unmodelled.join(" ")));
     }

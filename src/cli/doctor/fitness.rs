@@ -3,6 +3,7 @@
 
 use super::engines::Installed;
 use super::{Finding, Level};
+use crate::cost::Refusal;
 use crate::cost::memory::{MemoryEstimate, estimate};
 use crate::engine::resolve_launch;
 use crate::error::Result;
@@ -77,8 +78,12 @@ fn room(
         );
         return Finding::new("model", Level::Good, text);
     }
-    let text = format!("{kind}: will not start as it is (estimate): {}", e.refusals.join("; "));
-    Finding::new("model", Level::Bad, text).hint(way_out(&e, model, num_gpus, at))
+    let fatal = e.refusals.iter().any(Refusal::fatal);
+    let (verdict, level) =
+        if fatal { ("will not start", Level::Bad) } else { ("may not start", Level::Note) };
+    let why: Vec<String> = e.refusals.iter().map(Refusal::to_string).collect();
+    let text = format!("{kind}: {verdict} as it is (estimate): {}", why.join("; "));
+    Finding::new("model", level, text).hint(way_out(&e, model, num_gpus, at))
 }
 
 /// Fewer tokens of context, or the smallest number of GPUs on which it starts.

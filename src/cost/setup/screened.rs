@@ -1,6 +1,6 @@
 //! A launch before the closed-form screen: the same preparation as for the simulator, without its events.
 
-use super::super::{Coefficients, Physical};
+use super::super::{Coefficients, Physical, Refusal};
 use super::{Room, Setup};
 use crate::engine::EngineConfig;
 use crate::scenario::{Key, Metrics};
@@ -25,10 +25,9 @@ impl Setup {
         Some(Setup { config, memory, kv_known, least_blocks, ..self.clone() })
     }
 
-    /// Why the launch would not start by the arithmetic of memory, when it would not.
-    pub fn refused(&self) -> Option<&str> {
-        let fatal = |r: &&String| r.starts_with("weights need") || r.starts_with("no room");
-        self.memory.refusals.iter().find(fatal).map(String::as_str)
+    /// Why the launch will not start by the arithmetic of memory, when it will not.
+    pub fn refused(&self) -> Option<&Refusal> {
+        self.memory.refusals.iter().find(|r| r.fatal())
     }
 
     /// The load as the screen takes it; `None` for arrivals that are far from even, which no steady state shows.

@@ -1,0 +1,80 @@
+//! Why an engine would refuse a launch, by arithmetic alone.
+
+use crate::units::Bytes;
+use std::fmt;
+
+/// One reason for which a launch would be refused.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refusal {
+    /// Attention heads cannot be split over the ranks.
+    HeadsDoNotSplit { heads: u32, tensor_parallel: u32 },
+    /// The token budget of a step is below the number of sequences: vLLM's configuration check refuses it.
+    BudgetBelowSequences { max_num_batched_tokens: u32, max_num_seqs: u32 },
+    /// Weights alone fill what the engine may use of each device.
+    WeightsTooLarge { weights: Bytes, budget: Bytes },
+    /// Weights and activations leave nothing for the KV cache.
+    NoKvRoom { weights: Bytes, activations: Bytes, budget: Bytes },
+    /// One request of the full context does not fit into the KV cache: vLLM refuses it.
+    ///
+    /// `at_most` is the size of the cache, in tokens, if the reserves were over-estimated as far as they have been seen to be.
+    ContextTooLong { max_model_len: u32, kv_tokens: u64, at_most: u64 },
+}
+
+/// Share of a device's memory by which the reserves for activations, graphs and the runtime may be over-estimated: vLLM
+/// 0.11 ran Qwen3-32B with its whole context on an 80 GB H100, for which the estimate was 2.6 GiB (3.3 %) short.
+pub const RESERVE_ERROR: f64 = 0.05;
+
+impl Refusal {
+    /// True when the launch will not start; false when the estimate is too near to tell, so that it may.
+    ///
+    /// `doctor`, `predict` and the search all ask this.
+    pub fn fatal(&self) -> bool {
+        match self {
+            Refusal::ContextTooLong { max_model_len, at_most, .. } => u64::from(*max_model_len) > *at_most,
+            _ => true,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::HeadsDoNotSplit { heads, tensor_parallel } => {
+                write!(
+                    f,
+                    "{heads} attention heads cannot be split over tensor parallelism of {tensor_parallel}"
+                )
+            }
+            Refusal::BudgetBelowSequences { max_num_batched_tokens, max_num_seqs } => {
+                write!(
+                    f,
+                    "max_num_batched_tokens ({max_num_batched_tokens}) is below max_num_seqs ({max_num_seqs})"
+                )
+            }
+            Refusal::WeightsTooLarge { weights, budget } => {
+                write!(f, "weights need {weights} on each device, of {budget} that the engine may use")
+            }
+            Refusal::NoKvRoom { weights, activations, budget } => write!(
+                f,
+                "no room for KV: weights {weights} and activations {activations} fill the {budget} that the engine may use"
+            ),
+            Refusal::ContextTooLong { max_model_len, kv_tokens, .. } => write!(
+                f,
+                "max_model_len {max_model_len} needs more KV than the {kv_tokens} tokens that fit; lower it to start"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_near_the_estimate_may_start_and_one_far_beyond_does_not() {
+        let context = |at_most| Refusal::ContextTooLong { max_model_len: 10_000, kv_tokens: 7, at_most };
+        assert!(!context(10_000).fatal() && context(9_999).fatal());
+        assert!(Refusal::HeadsDoNotSplit { heads: 6, tensor_parallel: 4 }.fatal());
+        assert!(context(7).to_string().contains("10000"));
+    }
+}
