@@ -5,11 +5,14 @@ mod analysis;
 mod bench;
 mod capacity;
 mod check;
+mod compare;
+mod complete;
 mod completion;
 mod diagnose;
 mod doctor;
 mod emulate;
 mod explain;
+mod export;
 mod fit;
 mod fit_steps;
 mod interrupt;
@@ -50,6 +53,8 @@ enum Command {
     Model(model::ModelArgs),
     Tune(Box<tune::TuneArgs>),
     Report(report::ReportArgs),
+    Compare(Box<compare::Args>),
+    Export(export::Args),
     /// Say what an engine's log of a failed or odd start means, and what to do next
     Diagnose(diagnose::Args),
     Doctor(Box<doctor::Args>),
@@ -62,6 +67,10 @@ enum Command {
     Fit(Box<fit::FitArgs>),
     Bench(Box<bench::BenchArgs>),
     Ramp(Box<ramp::RampArgs>),
+    /// Print a script that completes this command line in a shell
+    Completions(complete::CompletionsArgs),
+    /// Write the manual pages
+    Man(complete::ManArgs),
     /// The known-timing server
     #[command(hide = true)]
     Paced(paced::PacedArgs),
@@ -79,18 +88,21 @@ pub fn main() -> ExitCode {
         }
     };
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(e) => fail(&e),
     }
 }
 
-fn run(cli: Cli) -> Result<()> {
-    match cli.command {
+fn run(cli: Cli) -> Result<ExitCode> {
+    let done = match cli.command {
+        // A verdict has exit codes of its own.
+        Command::Compare(args) => return compare::run(&args),
         Command::Check(args) => check::run(*args),
         Command::List(args) => list::run(args),
         Command::Model(args) => model::run(&args),
         Command::Tune(args) => tune::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Diagnose(args) => diagnose::run(args),
         Command::Doctor(args) => doctor::run(*args),
         Command::Trial(args) => trial::run(args),
@@ -101,8 +113,14 @@ fn run(cli: Cli) -> Result<()> {
         Command::Fit(args) => fit::run(*args),
         Command::Bench(args) => bench::run(*args),
         Command::Ramp(args) => ramp::run(*args),
+        Command::Completions(args) => {
+            complete::completions::<Cli>(&args);
+            Ok(())
+        }
+        Command::Man(args) => complete::man::<Cli>(&args),
         Command::Paced(args) => paced::run(args),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 #[expect(clippy::print_stderr, reason = "the edge where errors are rendered")]

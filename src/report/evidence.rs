@@ -2,10 +2,10 @@
 
 use super::subject::Subject;
 use crate::launch::{Candidate, EngineKind, FlagValue};
-use crate::scenario::Key;
+use crate::scenario::{Key, Record};
 use crate::search::Stage;
 use crate::stats::{Interval, mean};
-use crate::store::{MetricRow, TrialLine, Tried};
+use crate::store::{MetricRow, Plan, TrialLine, Tried};
 
 /// A candidate with the means of its valid runs of the first workload.
 #[derive(Debug, Clone)]
@@ -115,6 +115,19 @@ impl<'a> Subject<'a> {
     pub(super) fn tried(&self, candidate: &Candidate) -> Option<&'a Tried> {
         self.verdict.tried.iter().find(|t| t.candidate == *candidate)
     }
+}
+
+/// Valid runs of a candidate on the campaign's workloads: those of the confirmation where there are any, since they took
+/// turns with the other side, else all.
+pub fn measured_runs(plan: &Plan, trials: &[TrialLine], candidate: &Candidate) -> Vec<Record> {
+    let mine: Vec<&TrialLine> = trials.iter().filter(|t| t.result.spec.candidate == *candidate).collect();
+    let confirmed = mine.iter().any(|t| t.stage == Stage::Confirm);
+    mine.into_iter()
+        .filter(|t| !confirmed || t.stage == Stage::Confirm)
+        .flat_map(Subject::runs)
+        .filter(|m| m.invalid.is_empty() && plan.workloads.iter().any(|w| w.spec.same_kind(&m.workload)))
+        .map(|m| Record { requests: None, ..m.observation.clone() })
+        .collect()
 }
 
 /// Flags that `of` sets and `over` does not, or sets otherwise.

@@ -7,8 +7,10 @@
 pub mod analysis;
 mod block;
 mod chart;
+pub mod compare;
 mod doc;
 mod evidence;
+pub mod export;
 mod page;
 mod recommendation;
 mod section;
@@ -19,7 +21,8 @@ mod to_markdown;
 mod words;
 
 pub use analysis::Analysis;
+pub use evidence::measured_runs;
 pub use page::{Report, report};
 pub use recommendation::recommendation;
 pub use subject::Subject;
-pub use terminal::closing;
+pub use terminal::{closing, opening};
