@@ -168,6 +168,7 @@ const SHOWN: &[(Key, &str)] = &[
 fn text(study: &Study, target: Option<&Option<Plan>>, cost: Option<f64>) -> String {
     let mut t = Table::new();
     t.load_style(comfy_table::presets::NOTHING);
+    t.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
     let axis = if study.axis == Axis::Rate { "req/s offered" } else { "in flight" };
     t.set_header([axis, "zone"].into_iter().chain(SHOWN.iter().map(|s| s.1)).chain([
         "queue ms",

@@ -191,6 +191,7 @@ fn residuals(profile: &Profile) -> String {
     for g in &profile.groups {
         let mut t = Table::new();
         t.load_style(comfy_table::presets::NOTHING);
+        t.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
         t.set_header(["observation", "throughput", "TTFT", "TPOT", "ITL"]);
         for r in &g.residuals {
             let part = |k: Key| {

@@ -85,6 +85,7 @@ pub(super) fn table(kinds: &[StepResidual]) -> String {
     let total: f64 = kinds.iter().map(spent).sum();
     let mut t = Table::new();
     t.load_style(comfy_table::presets::NOTHING);
+    t.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
     t.set_header(["steps of a kind", "steps", "share of time", "measured", "fitted", "error"]);
     for k in sorted.into_iter().take(12) {
         t.add_row([

@@ -263,6 +263,7 @@ fn flag_json(engine: &str, f: &Flag) -> Value {
 fn print_table<const N: usize>(head: &[&str; N], rows: impl Iterator<Item = Vec<String>>) {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(head.iter().copied());
+    table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
     for row in rows {
         table.add_row(row);
     }

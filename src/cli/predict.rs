@@ -291,6 +291,7 @@ const SHOWN: &[(Key, &str)] = &[
 fn table(records: &[Record], outcomes: &[Result<Prediction>]) -> String {
     let mut t = Table::new();
     t.load_style(comfy_table::presets::NOTHING);
+    t.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
     t.set_header(["scenario"].into_iter().chain(SHOWN.iter().map(|s| s.1)).chain(["limited by"]));
     for (r, o) in records.iter().zip(outcomes) {
         let mut cells = vec![Cell::new(crate::cost::fit::label(r))];

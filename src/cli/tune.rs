@@ -164,6 +164,11 @@ pub(super) fn run(args: &TuneArgs) -> Result<()> {
     };
     let spaces = PlannedSpaces::new(&run.plan)?;
     let mut progress = Progress::new(args.quiet, args.json, &run.plan);
+    if !args.json {
+        for line in crate::report::opening(&run.plan, &dir.display().to_string()) {
+            progress.say(&line);
+        }
+    }
     args.metrics.start(|text| progress.say(text))?;
     for reaped in process::reap(&dir.join("trials")) {
         progress.say(&format!("ended what an earlier run left: {}", reaped.killed.join(", ")));

@@ -25,7 +25,7 @@ fn block(out: &mut String, b: &Block) {
             let _ = write!(out, "{}\n\n", inline(t));
         }
         Block::Tag(t) => {
-            let _ = write!(out, "**{}**\n\n", escape(t));
+            let _ = write!(out, "> {}\n\n", escape(t));
         }
         Block::Code { language, text } => {
             // A fence longer than any in the text.
@@ -51,15 +51,10 @@ fn block(out: &mut String, b: &Block) {
             out.push_str("</details>\n\n");
         }
         Block::Cards(cards) => {
-            out.push_str("| | | |\n|---|--:|---|\n");
+            out.push_str("| | | |\n| --- | --: | --- |\n");
             for c in cards {
-                let _ = writeln!(
-                    out,
-                    "| {} | **{}** | {} |",
-                    in_cell(&escape(&c.name)),
-                    in_cell(&escape(&c.value)),
-                    in_cell(&escape(&c.note))
-                );
+                let value = format!("**{}**", in_cell(&escape(&c.value)));
+                row(out, &[in_cell(&escape(&c.name)), value, in_cell(&escape(&c.note))]);
             }
             out.push('\n');
         }
@@ -72,12 +67,24 @@ fn table(out: &mut String, t: &Table) {
     }
     let head: Vec<String> = t.head.iter().map(|h| escape(h)).collect();
     let rule: Vec<&str> = t.numeric.iter().map(|n| if *n { "--:" } else { "---" }).collect();
-    let _ = writeln!(out, "| {} |\n|{}|", head.join(" | "), rule.join("|"));
+    let _ = writeln!(out, "| {} |\n| {} |", head.join(" | "), rule.join(" | "));
     for r in &t.rows {
         let cells: Vec<String> = r.cells.iter().map(cell).collect();
-        let _ = writeln!(out, "| {} |", cells.join(" | "));
+        row(out, &cells);
     }
     out.push('\n');
+}
+
+/// One blank on either side of a cell, one in an empty cell.
+fn row(out: &mut String, cells: &[String]) {
+    for c in cells {
+        out.push_str("| ");
+        if !c.is_empty() {
+            out.push_str(c);
+            out.push(' ');
+        }
+    }
+    out.push_str("|\n");
 }
 
 fn cell(c: &Cell) -> String {

@@ -10,11 +10,15 @@ use crate::stats::Interval;
 
 pub(in super::super) fn lead(s: &Subject<'_>) -> Vec<Block> {
     let mut out = Vec::new();
+    let mut tags = Vec::new();
     if s.emulated() {
-        out.push(Block::Tag("emulated: not measured on this hardware".to_owned()));
+        tags.push("emulated: not measured on this hardware");
     }
     if !s.verdict.complete {
-        out.push(Block::Tag("interrupted: not the campaign's conclusion".to_owned()));
+        tags.push("interrupted: not the campaign's conclusion");
+    }
+    if !tags.is_empty() {
+        out.push(Block::Tag(tags.join(" · ")));
     }
     out.push(Block::Para(sentence(s)));
     if let Some(launch) = s.winner().and_then(|w| s.launch(w)) {

@@ -42,7 +42,7 @@ pub(in super::super) fn section(s: &Subject<'_>) -> Section {
     }
     if let Some((sigma, df)) = s.verdict.noise {
         items.push(text![format!(
-            "Two runs of the same command scatter by {:.2} % here (standard deviation, {} degrees of freedom). Averages over \
+            "Two launches of the same command scatter by {:.2} % here (standard deviation, {} degrees of freedom). Averages over \
              pairs tell smaller effects apart; single launches do not.",
             100.0 * sigma,
             number(df).replace(".00", "").replace(".0", "")
@@ -113,6 +113,9 @@ fn tried(s: &Subject<'_>) -> Text {
         }
         if r.cut {
             out.push_str(" The space holds more; combinations of many flags were cut.");
+        }
+        if !r.untried.is_empty() {
+            out.push_str(&format!(" No launch had {}.", r.untried.join(", ")));
         }
     }
     out.push_str(

@@ -17,6 +17,9 @@ pub(in super::super) fn section(s: &Subject<'_>) -> Section {
     blocks.push(Block::Table(engines(s)));
     if let Some(r) = &s.verdict.ruled {
         blocks.push(Block::Para(text![funnel(r)]));
+        if !r.ending.is_empty() {
+            blocks.push(Block::Para(text![r.ending.clone()]));
+        }
         if !r.forecasts.is_empty() {
             blocks.push(Block::Figure { name: "forecasts", svg: Box::new(forecasts(r)) });
         }
@@ -177,7 +180,9 @@ fn forecasts(r: &Ruled) -> Svg {
 fn tried(s: &Subject<'_>) -> Table {
     let level = confidence(1.0 - s.run.plan.settings.alpha);
     let mut t = Table::new(
-        format!("Effect on the objective against the defaults, single launches, {level} % interval"),
+        format!(
+            "Effect on the objective against the defaults as the search's launches tell it, {level} % interval"
+        ),
         &["Candidate", "Stage", ">Effect", "Beyond the noise", "Launches"],
     );
     for x in &s.verdict.tried {
@@ -220,8 +225,8 @@ fn confirmation(s: &Subject<'_>) -> Vec<Block> {
             "Confirmation: ",
             code(label),
             format!(
-                " and the defaults in turns (A B B A …), fresh launches, seeds that the search did not see: {} by the t \
-                 interval of the paired log ratios at {} % confidence, {}.{bootstrap}",
+                " and the defaults in turns (A B B A …), fresh launches, seeds that the search did not see: {} by \
+                 Student's interval of the paired log ratios at {} % confidence, {}.{bootstrap}",
                 percent_interval(&i.interval),
                 confidence(i.confidence),
                 if i.significant { "significant" } else { "not significant" }

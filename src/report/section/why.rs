@@ -21,9 +21,9 @@ pub(in super::super) fn section(s: &Subject<'_>) -> Option<Section> {
         }
         if flags.iter().any(|f| evidence(s, f).0.is_some()) {
             blocks.push(Block::Para(text![format!(
-            "Effects are on the objective against the defaults, positive is better, from single launches of the search with \
-             {} % intervals{}. A flag's own effect may be smaller than the noise of one launch and still be part of a command \
-             that the confirmation proves as a whole.",
+            "Effects are on the objective against the defaults, positive is better, with {} % intervals, as the search's \
+             launches tell them{}. A flag's own effect may be smaller than the noise and still be part of a command that the \
+             confirmation proves as a whole.",
             confidence(1.0 - s.run.plan.settings.alpha),
             if lone(s) { "; of the one recommended flag it is the confirmation's own figure" } else { "" }
         )]));
@@ -79,7 +79,8 @@ fn evidence(s: &Subject<'_>, f: &FlagEffect) -> (Option<crate::stats::Interval>,
         Some(i) if f.kept && lone(s) && s.has_win() => (Some(i.interval), "confirmed"),
         _ => match (f.effect, f.ablation, f.significant) {
             (None, ..) => (None, "not tried alone"),
-            (e, true, _) => (e, "with the others set"),
+            (e, true, true) => (e, "with the others set, beyond the noise"),
+            (e, true, false) => (e, "with the others set, not told from noise"),
             (e, _, true) => (e, "beyond the noise"),
             (e, _, false) => (e, "not told from noise"),
         },
