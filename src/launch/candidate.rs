@@ -1,13 +1,14 @@
 //! A candidate: one engine with the flags and environment that differ from its defaults.
 
 use super::EngineKind;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// Value of one flag.
-#[derive(Debug, Clone, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum FlagValue {
     Bool(bool),
@@ -28,7 +29,7 @@ impl fmt::Display for FlagValue {
 }
 
 /// Flags by name without the dashes (`max-num-seqs`), sorted, so that equal candidates have equal ids.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Candidate {
     pub engine: EngineKind,
     #[serde(default)]

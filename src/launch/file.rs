@@ -1,9 +1,10 @@
 //! A file beside the command.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A file that the engine reads when it starts, such as a YAML of options.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LaunchFile {
     /// The path by which the command names it.

@@ -106,6 +106,19 @@ impl Metrics {
     }
 }
 
+impl schemars::JsonSchema for Metrics {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Metrics".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let numbers: Map<String, Value> = Key::ALL
+            .iter()
+            .map(|k| (k.name().to_owned(), serde_json::json!({ "type": ["number", "null"] })))
+            .collect();
+        schemars::json_schema!({ "type": "object", "properties": numbers })
+    }
+}
+
 impl Serialize for Metrics {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         let mut map = Map::new();

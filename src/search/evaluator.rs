@@ -3,11 +3,12 @@
 use super::forecasts::Coverage;
 use crate::error::Error;
 use crate::launch::Candidate;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Where in a campaign a launch belongs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// An engine with its defaults, launched twice to learn the noise.
@@ -47,7 +48,7 @@ impl fmt::Display for Stage {
 }
 
 /// Which workloads a launch measures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
     /// The first, which the search is about.
@@ -61,7 +62,7 @@ pub enum Scope {
 }
 
 /// What is measured in one launch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Runs {
     /// Index of the first repeat; a repeat's index fixes its seed, so equal indices serve equal requests.
     pub first_repeat: u32,
@@ -103,7 +104,7 @@ pub struct Sample {
 }
 
 /// Why a launch gave no score.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FailedLaunch {
     pub class: String,
     pub root_cause: String,

@@ -128,6 +128,15 @@ impl FromStr for Objective {
 }
 
 /// Objectives and SLOs are written in files as on the command line.
+impl schemars::JsonSchema for Objective {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Objective".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string" })
+    }
+}
+
 impl Serialize for Objective {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(self)
@@ -270,6 +279,15 @@ impl FromStr for Slo {
     fn from_str(s: &str) -> Result<Slo, String> {
         let parts = s.split(',').map(str::trim).filter(|p| !p.is_empty());
         parts.map(Clause::from_str).collect::<Result<Vec<_>, _>>().map(Slo)
+    }
+}
+
+impl schemars::JsonSchema for Slo {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Slo".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string" })
     }
 }
 

@@ -1,8 +1,9 @@
 //! How a search decides; every threshold in one place.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Settings {
     /// Runs of the first workload in a launch of the baseline, and pairs in the confirmation.
     pub repeats: u32,

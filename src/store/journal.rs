@@ -5,13 +5,14 @@ use super::verdict::Verdict;
 use crate::error::{Error, Problem, Result};
 use crate::search::{Ask, Stage};
 use crate::trial::TrialResult;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// One finished launch, measured or failed, and what it was for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrialLine {
     pub seq: u32,
     pub stage: Stage,
@@ -27,7 +28,7 @@ impl TrialLine {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Line {
     /// First line of the file.

@@ -4,17 +4,18 @@
 use crate::scenario::EngineKind;
 use crate::search::{Objective, Settings, Slo};
 use crate::workload::WorkloadSpec;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A workload with the text it was asked for by.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NamedWorkload {
     pub name: String,
     pub spec: WorkloadSpec,
 }
 
 /// How candidates are chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
     /// One flag at a time, the best together, neighbours.
@@ -23,7 +24,7 @@ pub enum Strategy {
     Model,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
     pub model: String,
     pub engines: Vec<EngineKind>,

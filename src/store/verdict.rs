@@ -7,10 +7,11 @@ use crate::scenario::{EngineKind, Key};
 use crate::search::{FailedLaunch, Stage};
 use crate::space::{Candidate, FlagValue};
 use crate::stats::Interval;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One engine with its defaults.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EngineRow {
     pub engine: EngineKind,
     pub version: Option<String>,
@@ -22,7 +23,7 @@ pub struct EngineRow {
 }
 
 /// A candidate that was launched in the search.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Tried {
     pub candidate: Candidate,
     pub label: String,
@@ -40,7 +41,7 @@ pub struct Tried {
 }
 
 /// What one flag did on its own, and why.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FlagEffect {
     pub flag: String,
     pub value: FlagValue,
@@ -56,7 +57,7 @@ pub struct FlagEffect {
 }
 
 /// Winner against baseline in the confirmation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Improvement {
     #[serde(flatten)]
     pub interval: Interval,
@@ -69,7 +70,7 @@ pub struct Improvement {
 }
 
 /// One result key before and after.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MetricRow {
     pub key: String,
     /// Geometric mean over the pairs' runs (arithmetic where a value is zero), so that `after / before - 1` is the change.
@@ -85,7 +86,7 @@ pub struct MetricRow {
 }
 
 /// One workload before and after.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkloadRow {
     pub name: String,
     pub pairs: u32,
@@ -105,7 +106,7 @@ impl WorkloadRow {
 }
 
 /// Predicted beside measured for one launch of a model-guided search.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Forecasted {
     pub label: String,
     /// Effect against the baseline as forecast before the launch.
@@ -114,7 +115,7 @@ pub struct Forecasted {
 }
 
 /// What a model-guided search did with the whole space.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Ruled {
     pub considered: u32,
     /// The product of all values was larger than the limit.
@@ -147,7 +148,7 @@ pub struct Ruled {
 }
 
 /// Baseline and winner of the campaign.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Compared {
     pub baseline: Candidate,
     /// Equals the baseline when nothing was better beyond the noise.
@@ -156,7 +157,7 @@ pub struct Compared {
     pub workloads: Vec<WorkloadRow>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     /// False while the campaign is not at its end.
     pub complete: bool,

@@ -5,12 +5,13 @@ use crate::launch::LaunchFile;
 use crate::scenario::Record;
 use crate::space::Candidate;
 use crate::workload::WorkloadSpec;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// Everything needed to run one candidate, here or on another machine.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrialSpec {
     /// Directory name under `trials/`, such as `003-vllm-1a2b3c4d5e`.
     pub id: String,
@@ -70,7 +71,7 @@ fn is_zero(n: &usize) -> bool {
 }
 
 /// Facts read back from a running engine.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct LaunchFacts {
     pub version: Option<String>,
     /// The exact command that ran.
@@ -86,7 +87,7 @@ pub struct LaunchFacts {
 }
 
 /// One measured run of one workload.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Measured {
     pub workload: WorkloadSpec,
     pub repeat: u32,
@@ -104,7 +105,7 @@ pub struct Measured {
 }
 
 /// A launch or run that failed, as a result.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// Failure class, such as `out-of-memory`, `bad-flag`, `hang-at-start`; one that this version does not know
     /// reads as unknown.
@@ -119,7 +120,7 @@ pub struct Failure {
     pub log: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", tag = "outcome")]
 pub enum Outcome {
     Measured {
@@ -136,7 +137,7 @@ pub enum Outcome {
     },
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrialResult {
     pub spec: TrialSpec,
     #[serde(flatten)]

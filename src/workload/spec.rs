@@ -1,8 +1,9 @@
 //! The `workload` object of a scenario (contract): data set, lengths, arrivals, seed.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Dataset {
     Random,
@@ -33,6 +34,15 @@ impl Dataset {
 pub enum RequestRate {
     Inf,
     PerSecond(f64),
+}
+
+impl schemars::JsonSchema for RequestRate {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "RequestRate".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "anyOf": [{ "const": "inf" }, { "type": "number", "exclusiveMinimum": 0 }] })
+    }
 }
 
 impl Serialize for RequestRate {
@@ -69,7 +79,7 @@ impl<'de> Deserialize<'de> for RequestRate {
 }
 
 /// How arrivals are spread when a finite `request_rate` is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Arrivals {
     /// Gamma-distributed gaps of shape `burstiness` (1, the default, is Poisson), as `vllm bench serve` draws them.
@@ -79,7 +89,7 @@ pub enum Arrivals {
 }
 
 /// One stage of a load profile: the rate goes from where it was to `rate` within `seconds`; an equal rate holds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
     /// Requests a second at the end of the stage.
@@ -91,7 +101,7 @@ pub struct Stage {
 }
 
 /// One part of a mixture.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Component {
     /// Its share of the requests, relative to the other weights.
@@ -111,7 +121,7 @@ fn contents_only<S: serde::Serializer>(spec: &WorkloadSpec, s: S) -> Result<S::O
 }
 
 /// The workload of a scenario. Unknown keys are an error (contract).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WorkloadSpec {
     pub dataset: Dataset,
