@@ -45,6 +45,26 @@ impl From<&RequestShape> for Arrival {
     }
 }
 
+/// Whoever sends requests to one engine and hears how they end.
+pub(super) trait Sends {
+    /// When the next request is sent, if that is known.
+    fn next_send(&mut self) -> Option<Nanos>;
+    /// Prompt length of that request.
+    fn next_input_tokens(&self) -> u32;
+    /// Sends that request: it, and its number in the order of the plan.
+    fn send(&mut self) -> Option<(usize, SimRequest)>;
+    /// Request `number` ended at that time.
+    fn ended(&mut self, number: usize, at: Nanos);
+    /// Request `number` failed at that time.
+    fn failed(&mut self, number: usize, at: Nanos);
+    /// The end of one request lets another be sent.
+    fn is_bounded(&self) -> bool;
+    /// Nothing that is not known yet is sent before.
+    fn horizon(&self) -> Nanos {
+        Nanos::MAX
+    }
+}
+
 /// A later turn that waits for its time.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Due {
@@ -84,15 +104,6 @@ where
         }
     }
 
-    /// When the client sends its next request, if that is known.
-    pub(super) fn next_send(&mut self) -> Option<Nanos> {
-        let opens = self.next_opening();
-        match self.due.peek() {
-            Some(Reverse(due)) => Some(opens.map_or(due.at, |at| at.min(due.at))),
-            None => opens,
-        }
-    }
-
     /// When the client sends the next request that follows no other one.
     fn next_opening(&mut self) -> Option<Nanos> {
         if self.next.is_none() {
@@ -103,6 +114,11 @@ where
             None => Some(at),
             Some(slots) => slots.peek().map(|&Reverse(free)| at.max(free)),
         }
+    }
+
+    /// Whether the end of a request can bring another one.
+    pub(super) fn reacts(&self) -> bool {
+        self.slots.is_some() || !self.sessions.is_empty()
     }
 
     /// Whether a later turn is sent before the next opening.
@@ -116,8 +132,37 @@ where
         opens.is_none_or(|at| due.at <= at)
     }
 
-    /// Prompt length of the request that [`Client::next_send`] found.
-    pub(super) fn next_input_tokens(&self) -> u32 {
+    fn send_follow_up(&mut self) -> Option<(usize, SimRequest)> {
+        let Reverse(Due { number, .. }) = self.due.pop()?;
+        let mut turns = self.sessions.remove(&number)?;
+        let turn = turns.pop()?;
+        if !turns.is_empty() {
+            self.sessions.insert(number + 1, turns);
+        }
+        Some((number, turn.request))
+    }
+
+    fn free(&mut self, at: Nanos) {
+        if let Some(slots) = &mut self.slots {
+            slots.push(Reverse(at));
+        }
+    }
+}
+
+impl<I> Sends for Client<I>
+where
+    I: Iterator,
+    I::Item: Into<Arrival>,
+{
+    fn next_send(&mut self) -> Option<Nanos> {
+        let opens = self.next_opening();
+        match self.due.peek() {
+            Some(Reverse(due)) => Some(opens.map_or(due.at, |at| at.min(due.at))),
+            None => opens,
+        }
+    }
+
+    fn next_input_tokens(&self) -> u32 {
         if self.follows_first() {
             let turn = self.due.peek().and_then(|Reverse(due)| self.sessions.get(&due.number)?.last());
             return turn.map_or(0, |t| t.request.input_tokens);
@@ -125,8 +170,7 @@ where
         self.next.as_ref().map_or(0, |a| a.request.input_tokens)
     }
 
-    /// Sends that request: it, and its number in the order of the plan.
-    pub(super) fn send(&mut self) -> Option<(usize, SimRequest)> {
+    fn send(&mut self) -> Option<(usize, SimRequest)> {
         if self.follows_first() {
             return self.send_follow_up();
         }
@@ -143,18 +187,7 @@ where
         Some((number, request))
     }
 
-    fn send_follow_up(&mut self) -> Option<(usize, SimRequest)> {
-        let Reverse(Due { number, .. }) = self.due.pop()?;
-        let mut turns = self.sessions.remove(&number)?;
-        let turn = turns.pop()?;
-        if !turns.is_empty() {
-            self.sessions.insert(number + 1, turns);
-        }
-        Some((number, turn.request))
-    }
-
-    /// Request `number` ended at that time.
-    pub(super) fn ended(&mut self, number: usize, at: Nanos) {
+    fn ended(&mut self, number: usize, at: Nanos) {
         let next = if self.sessions.is_empty() { None } else { self.sessions.get(&(number + 1)) };
         if let Some(turn) = next.and_then(|turns| turns.last()) {
             self.due.push(Reverse(Due { at: at + turn.think, number: number + 1 }));
@@ -163,20 +196,13 @@ where
         }
     }
 
-    /// Request `number` failed at that time: its session ends with it.
-    pub(super) fn failed(&mut self, number: usize, at: Nanos) {
+    fn failed(&mut self, number: usize, at: Nanos) {
+        // Its session ends with it.
         self.sessions.remove(&(number + 1));
         self.free(at);
     }
 
-    fn free(&mut self, at: Nanos) {
-        if let Some(slots) = &mut self.slots {
-            slots.push(Reverse(at));
-        }
-    }
-
-    /// The end of one request lets the client send another.
-    pub(super) fn is_bounded(&self) -> bool {
+    fn is_bounded(&self) -> bool {
         self.slots.is_some()
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! All times are integer nanoseconds, so that equal inputs give equal bytes out.
 
-use super::client::{Arrival, Client};
+use super::client::{Arrival, Client, Sends};
 use super::engine_loop::{Emission, EngineLoop, World};
 use super::pipeline::StepTiming;
 use super::result::{RequestOutcome, SimResult};
@@ -10,6 +10,7 @@ use super::scheduler::{Blocked, Gauges, Refusal, Scheduler, SimRequest, TokenEve
 use super::step::{StepCost, StepShape, StepTime};
 use super::totals::RunTotals;
 use crate::units::Nanos;
+use std::ops::Deref;
 
 /// How to run a simulation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +67,8 @@ where
     S: Scheduler + ?Sized,
     T: StepTime + ?Sized,
 {
-    let mut world = Simulation::new(requests.into_iter(), scheduler.prefill_alone(), options);
+    let client = Client::new(requests.into_iter(), options.max_concurrency);
+    let mut world = Simulation::new(client, scheduler.prefill_alone(), options);
     let mut engine = EngineLoop::new(scheduler, time, options.overlap, options.frontend_from);
     loop {
         if world.totals.account.steps >= options.max_steps {
@@ -74,7 +76,9 @@ where
             break;
         }
         engine.intake(&mut world);
-        if engine.pipeline.has_room() && (engine.fast_forward(&mut world) || engine.launch(&mut world)) {
+        if engine.pipeline.has_room()
+            && (engine.fast_forward(&mut world, Nanos::MAX) || engine.launch(&mut world))
+        {
             continue;
         }
         if !engine.complete(&mut world) && !engine.idle(&mut world) {
@@ -104,8 +108,8 @@ struct Request {
 }
 
 /// Around a simulated engine: the client, the requests in the system, and the statistics.
-pub(super) struct Simulation<'a, I: Iterator> {
-    client: Client<I>,
+pub(super) struct Simulation<'a, C> {
+    pub(super) client: C,
     pub(super) options: &'a SimOptions,
     /// By the id under which the scheduler knows them; places are used again.
     requests: Vec<Request>,
@@ -119,14 +123,10 @@ pub(super) struct Simulation<'a, I: Iterator> {
     pub(super) totals: RunTotals,
 }
 
-impl<'a, I> Simulation<'a, I>
-where
-    I: Iterator,
-    I::Item: Into<Arrival>,
-{
-    fn new(source: I, prefill_alone: bool, options: &'a SimOptions) -> Self {
+impl<'a, C: Sends> Simulation<'a, C> {
+    pub(super) fn new(client: C, prefill_alone: bool, options: &'a SimOptions) -> Self {
         Simulation {
-            client: Client::new(source, options.max_concurrency),
+            client,
             options,
             requests: Vec::new(),
             vacant: Vec::new(),
@@ -182,10 +182,9 @@ where
         self.vacant.push(index);
     }
 
-    fn finish<S, T>(mut self, engine: &EngineLoop<&mut S, &T>) -> RunTotals
+    pub(super) fn finish<S, T>(mut self, engine: &EngineLoop<S, T>) -> RunTotals
     where
-        S: Scheduler + ?Sized,
-        T: StepTime + ?Sized,
+        S: Deref<Target: Scheduler>,
     {
         let g = engine.scheduler.gauges();
         let t = &mut self.totals;
@@ -203,11 +202,7 @@ where
     }
 }
 
-impl<I> World for Simulation<'_, I>
-where
-    I: Iterator,
-    I::Item: Into<Arrival>,
-{
+impl<C: Sends> World for Simulation<'_, C> {
     fn next_send(&mut self) -> Option<Nanos> {
         self.client.next_send()
     }
@@ -315,7 +310,7 @@ where
     }
 
     fn close_before(&mut self, time: Nanos) {
-        self.totals.peaks.close_before(time.0);
+        self.totals.peaks.close_before(time.min(self.client.horizon()).0);
     }
 
     fn emitted(&mut self, e: &Emission) {

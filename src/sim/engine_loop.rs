@@ -72,7 +72,7 @@ pub(crate) struct EngineLoop<S, T> {
     pub(super) pipeline: Pipeline,
     overlap: bool,
     /// Nothing can be launched before a step ends or a request comes; only of turns.
-    waits: bool,
+    pub(super) waits: bool,
     events: Vec<TokenEvent>,
 }
 

@@ -1,6 +1,6 @@
 //! Passing through decode-only steps without touching any request; the result is the same to the nanosecond.
 
-use super::client::Arrival;
+use super::client::Sends;
 use super::driver::Simulation;
 use super::engine_loop::EngineLoop;
 use super::scheduler::{PlainStretch, Scheduler, Step};
@@ -13,12 +13,8 @@ where
     S: DerefMut<Target: Scheduler>,
     T: Deref<Target: StepTime>,
 {
-    /// Passes through the decode-only steps ahead; false when there are none.
-    pub(super) fn fast_forward<I>(&mut self, world: &mut Simulation<I>) -> bool
-    where
-        I: Iterator,
-        I::Item: Into<Arrival>,
-    {
+    /// Passes through the decode-only steps ahead that begin before `horizon`; false when there are none.
+    pub(super) fn fast_forward<C: Sends>(&mut self, world: &mut Simulation<C>, horizon: Nanos) -> bool {
         let p = &self.pipeline;
         let options = world.options;
         if !options.fast_forward || options.itl || p.in_flight.len() + 1 != p.depth {
@@ -30,7 +26,7 @@ where
         // another request into a front end that all share.
         let nothing_enters = queue_stands && self.next_replacement(world).is_none();
         let entering = if nothing_enters { None } else { self.next_ready(world) };
-        let steps = self.pass(world, &stretch, entering.unwrap_or(Nanos::MAX), queue_stands);
+        let steps = self.pass(world, &stretch, entering.map_or(horizon, |at| at.min(horizon)), queue_stands);
         if steps > 0 {
             self.scheduler.advance(steps);
         }
@@ -38,17 +34,13 @@ where
     }
 
     /// Times the steps of a stretch until a request is ready; returns how many passed.
-    fn pass<I>(
+    fn pass<C: Sends>(
         &mut self,
-        world: &mut Simulation<I>,
+        world: &mut Simulation<C>,
         stretch: &PlainStretch,
         until: Nanos,
         queue_stands: bool,
-    ) -> u32
-    where
-        I: Iterator,
-        I::Item: Into<Arrival>,
-    {
+    ) -> u32 {
         let mut shape = stretch.shape;
         let rows = shape.decode_rows;
         let emit = self.time.emit(rows);

@@ -238,6 +238,12 @@ impl BlockPool {
         (hit, idle)
     }
 
+    /// As the first figure of [`BlockPool::lookup`], by halving: a prefix is reused from its tail, so the blocks before
+    /// a cached one are cached too, but for a prompt whose middle another one has kept.
+    pub(super) fn cached_blocks(&self, hashes: &[u64]) -> u32 {
+        hashes.partition_point(|hash| self.cached.contains_key(hash)) as u32
+    }
+
     /// The number of a cached block's segment while nobody uses it.
     pub(super) fn idle(&self, hash: u64) -> Option<u64> {
         self.cached.get(&hash).filter(|c| c.users == 0).map(|c| c.segment)

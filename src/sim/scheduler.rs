@@ -136,6 +136,10 @@ pub trait Scheduler: Send {
     /// that one and leaves the last one scheduled in flight. Tickets go on by one a step.
     fn advance(&mut self, _steps: u32) {}
     fn gauges(&self) -> Gauges;
+    /// How many of these chained block hashes, from the first, are in the prefix cache.
+    fn cached_blocks(&self, _hashes: &[u64]) -> u32 {
+        0
+    }
     /// Drops every cached prefix that no running request holds.
     fn reset_prefix_cache(&mut self) -> bool;
 }

@@ -388,6 +388,9 @@ macro_rules! batch_methods {
         fn gauges(&self) -> Gauges {
             self.batch.gauges()
         }
+        fn cached_blocks(&self, hashes: &[u64]) -> u32 {
+            self.batch.pool.cached_blocks(hashes)
+        }
         fn reset_prefix_cache(&mut self) -> bool {
             self.batch.forget_prefixes()
         }
