@@ -3,6 +3,10 @@
 //!
 //! Requests of 215 prompt and 194 output tokens on average (exponential), Poisson arrivals, 256 sequences,
 //! a budget of 2,048 tokens, vLLM's scheduler, Llama-3.1-8B on an A100 by the physical prior.
+//!
+//! Then a trace with `hash_ids` in Mooncake's public format on eight replicas behind a router: a sample made here in
+//! that format, or with `-- --trace FILE` a file (such as `FAST25-release/traces/conversation_trace.jsonl` of
+//! kvcache-ai/Mooncake).
 
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
@@ -11,11 +15,15 @@ use llm_dyno::engine::EngineConfig;
 use llm_dyno::hardware::Hardware;
 use llm_dyno::model::Model;
 use llm_dyno::scenario::Key;
-use llm_dyno::sim::{Demand, KvLayout, Load, Screen, SimOptions, SimResult, policy, simulate};
+use llm_dyno::sim::{
+    Arrival, Demand, KvLayout, Load, Routing, Screen, SimOptions, SimResult, block_hashes, policy, simulate,
+    simulate_routed,
+};
 use llm_dyno::units::Nanos;
-use llm_dyno::workload::RequestShape;
+use llm_dyno::workload::{self, RequestShape};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::fmt::Write;
 use std::time::Instant;
 
 /// An endless Poisson stream of requests.
@@ -111,6 +119,90 @@ fn screen() {
     }
 }
 
+/// Sessions whose prompts grow by whole blocks of 512 tokens, all with one first block, as lines of the format.
+fn sample_trace() -> String {
+    let mut stream = Stream::new(20.0);
+    let mut next_block = 1_u64;
+    let mut sessions: Vec<Vec<u64>> = Vec::new();
+    let mut lines = String::new();
+    let mut arrival = 0.0;
+    for _ in 0..20_000 {
+        arrival += stream.exponential(1e3 / 7.0);
+        let begins = sessions.is_empty() || stream.rng.random::<f64>() < 0.4;
+        let mut blocks =
+            if begins { vec![0] } else { sessions.swap_remove(stream.rng.random_range(0..sessions.len())) };
+        for _ in 0..=stream.exponential(11.0) as u32 {
+            blocks.push(next_block);
+            next_block += 1;
+        }
+        let input = blocks.len() as u32 * 512 - stream.rng.random_range(0..512);
+        let output = stream.exponential(343.0).clamp(1.0, 2000.0) as u32;
+        let _ = writeln!(
+            lines,
+            r#"{{"timestamp":{arrival:.0},"input_length":{input},"output_length":{output},"hash_ids":{blocks:?}}}"#
+        );
+        if blocks.len() < 200 {
+            sessions.push(blocks);
+        }
+    }
+    lines
+}
+
+/// The requests of the trace with the hashes of their blocks.
+fn hashed(path: &std::path::Path, block_size: u32) -> Vec<Arrival> {
+    let spec = workload::parse(&format!("trace:{}", path.display())).expect("a trace");
+    let shapes = workload::shapes(&spec).expect("a trace that reads");
+    let shared = workload::sharing(&spec).expect("a trace that reads").expect("hash_ids");
+    let one = |(shape, shared): (&RequestShape, &workload::Shared)| {
+        let mut a = Arrival::from(shape);
+        a.request.block_hashes = block_hashes(&shared.spans, shape.input_tokens, block_size);
+        a
+    };
+    shapes.iter().zip(&shared).map(one).collect()
+}
+
+fn routed(trace: Option<&str>) {
+    let sample = std::env::temp_dir().join(format!("dyno-sample-trace-{}.jsonl", std::process::id()));
+    let path = trace.map_or(sample.clone(), std::path::PathBuf::from);
+    if trace.is_none() {
+        std::fs::write(&sample, sample_trace()).expect("a writable temporary directory");
+    }
+    println!("{} on 8 replicas, best of 5:", trace.unwrap_or("a sample in Mooncake's format"));
+    for block_size in [16, 64, 512] {
+        let requests = hashed(&path, block_size);
+        let config = EngineConfig {
+            block_size,
+            overlap: true,
+            max_model_len: 131_072,
+            max_num_batched_tokens: 8192,
+            ..EngineConfig::default()
+        };
+        let time = Physical::new(&a100(), &llama(), &config, &Coefficients::default());
+        let layout = KvLayout::dense(block_size, 432_000 / u64::from(block_size));
+        let scheduler = || policy::build(&config, &layout, None);
+        let options = SimOptions { streaming: true, overlap: true, ..SimOptions::default() };
+        for routing in [Routing::RoundRobin, Routing::LeastLoaded, Routing::PrefixAware] {
+            let one = || {
+                let begin = Instant::now();
+                let r = simulate_routed(&requests, 8, routing, block_size, &scheduler, &time, &options);
+                (r, begin.elapsed().as_secs_f64())
+            };
+            if let Some((r, seconds)) = (0..5).map(|_| one()).min_by(|a, b| a.1.total_cmp(&b.1)) {
+                println!(
+                    "block {block_size:>3}, {routing:<11?} {:>9.0} requests/s, {} steps, {:.1} % of prompt tokens from the cache, mean TTFT {:.2} s",
+                    requests.len() as f64 / seconds,
+                    r.account.steps,
+                    100.0 * r.account.prefix_hits as f64 / r.account.prefix_queries.max(1) as f64,
+                    r.metrics.get(Key::MeanTtftMs).unwrap_or(f64::NAN) / 1e3,
+                );
+            }
+        }
+    }
+    if trace.is_none() {
+        let _ = std::fs::remove_file(sample);
+    }
+}
+
 fn main() {
     let long = std::env::args().any(|a| a == "--long");
     let sync =
@@ -135,4 +227,7 @@ fn main() {
         }
     }
     screen();
+    let args: Vec<String> = std::env::args().collect();
+    let trace = args.iter().position(|a| a == "--trace").and_then(|i| args.get(i + 1));
+    routed(trace.map(String::as_str));
 }
