@@ -149,8 +149,6 @@ const OPEN_CIRCLES: &[&str] = &[
     "capacity/forecast <-> capacity/ladder <-> capacity/measured <-> capacity/sample <-> capacity/simulated",
     "cli/bench <-> cli/server",
     "cost/fit <-> cost/noise",
-    "model/catalog <-> model/hub",
-    "search/evaluator <-> search/ledger <-> search/sweep",
     "trial/measure <-> trial/run",
     "tune/campaign <-> tune/conclude <-> tune/forecaster <-> tune/race <-> tune/runner <-> tune/spaces",
     "workload/generate <-> workload/mix",
