@@ -1,9 +1,10 @@
 //! What a launch costs by its architecture alone: parameters, bytes, FLOPs and KV by token, as the step
 //! model needs them. Counts come from [`Model`]; here they are split by how a step uses them.
 
+use super::pool::KvPool;
 use crate::engine::EngineConfig;
 use crate::hardware::Hardware;
-use crate::model::{Model, Precision};
+use crate::model::{Division, Model, Precision, RankShare};
 use crate::scenario::EngineKind;
 
 /// Totals over all layers and all devices; every field is per model, not per device.
@@ -32,6 +33,10 @@ pub struct Footprint {
     pub kv_bytes_layer: f64,
     /// Ways in which KV heads can be split over devices (1 for MLA).
     pub kv_shards: u32,
+    /// How the engine cuts its KV memory into pages.
+    pub pool: KvPool,
+    /// What one rank holds.
+    pub rank: RankShare,
     /// FLOPs for one query token attending to one context token in one layer, decode form; the mean over layers.
     pub attn_flops: f64,
     /// FLOPs for one query token and one context token, summed over the (full, local) layers, in the form that
@@ -65,7 +70,13 @@ impl Footprint {
         let decode = m.decode_flop_per_pair();
         let attention = m.attentions().max_by_key(|(n, a)| n * u32::from(!a.shares_kv)).map(|(_, a)| a);
         let experts = m.expert_layers().next().map(|(_, e)| e);
+        let padding = padding(m);
+        let mut rank = m.rank_share(&division(m, config), config.kv_elem_bytes, 2.0);
+        rank.weight_bytes += rank.expert_bytes * padding;
+        rank.expert_bytes *= 1.0 + padding;
         Footprint {
+            pool: KvPool::new(m, config),
+            rank,
             layers: f64::from(m.layers),
             moe_layers: f64::from(m.moe_layers()),
             full_layers: full,
@@ -80,7 +91,7 @@ impl Footprint {
             expert_bytes: m.expert_bytes(),
             experts: experts.map_or(0.0, |e| f64::from(e.count)),
             top_k: experts.map_or(0.0, |e| f64::from(e.top_k)),
-            weight_bytes: m.weight_bytes() as f64 + padding(m, w.experts),
+            weight_bytes: m.weight_bytes() as f64 + padding * w.experts as f64,
             kv_bytes_layer: (kv.full + kv.sliding) / attending,
             kv_shards: attention.map_or(1, crate::model::Attention::kv_shards),
             attn_flops: (decode.0 + decode.1) / attending,
@@ -128,13 +139,25 @@ impl Footprint {
     }
 }
 
-/// Kernels for MXFP4 experts take widths in multiples of 256: 2880 becomes 3072 in memory.
-fn padding(m: &Model, expert_bytes: u64) -> f64 {
+/// Kernels for MXFP4 experts take widths in multiples of 256: 2880 becomes 3072 in memory. The share that this adds.
+fn padding(m: &Model) -> f64 {
     if m.precision != Precision::Mxfp4 || m.hidden == 0 {
         return 0.0;
     }
-    let padded = f64::from(m.hidden.next_multiple_of(256)) / f64::from(m.hidden);
-    expert_bytes as f64 * (padded - 1.0)
+    f64::from(m.hidden.next_multiple_of(256)) / f64::from(m.hidden) - 1.0
+}
+
+/// How a launch divides one copy of the model over its ranks.
+pub(super) fn division(model: &Model, config: &EngineConfig) -> Division {
+    let tensor = config.tensor_parallel.max(1);
+    let together = matches!(config.engine, EngineKind::Vllm | EngineKind::Emulated);
+    let data = if together && model.moe.is_some() { config.data_parallel.max(1) } else { 1 };
+    Division {
+        pipeline: config.pipeline_parallel.max(1),
+        experts: tensor * data,
+        experts_whole: config.expert_parallel,
+        ..Division::tensor(tensor)
+    }
 }
 
 /// The model at the precision that the launch asks for.

@@ -9,6 +9,7 @@ pub mod levenberg;
 pub mod memory;
 pub mod noise;
 pub mod physical;
+pub mod pool;
 pub mod predict;
 pub mod prior;
 pub mod profile;

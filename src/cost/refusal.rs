@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Refusal {
     /// Attention heads cannot be split over the ranks.
     HeadsDoNotSplit { heads: u32, tensor_parallel: u32 },
+    /// A width cannot be divided over the ranks: FP8 scales lie over whole blocks.
+    DoesNotDivide { why: String },
     /// The token budget of a step is below the number of sequences: vLLM's configuration check refuses it.
     BudgetBelowSequences { max_num_batched_tokens: u32, max_num_seqs: u32 },
     /// Weights alone fill what the engine may use of each device.
@@ -45,6 +47,7 @@ impl fmt::Display for Refusal {
                     "{heads} attention heads cannot be split over tensor parallelism of {tensor_parallel}"
                 )
             }
+            Refusal::DoesNotDivide { why } => f.write_str(why),
             Refusal::BudgetBelowSequences { max_num_batched_tokens, max_num_seqs } => {
                 write!(
                     f,

@@ -22,6 +22,12 @@ pub struct EngineConfig {
     pub block_size: u32,
     /// Usable KV blocks when the engine said so; else estimated from memory.
     pub num_kv_blocks: Option<u64>,
+    /// KV memory given in bytes (`--kv-cache-memory-bytes`), on each device.
+    #[serde(default)]
+    pub kv_cache_bytes: Option<u64>,
+    /// Weights of each device that lie in host memory (`--cpu-offload-gb`).
+    #[serde(default)]
+    pub cpu_offload_bytes: f64,
     pub gpu_memory_utilization: f64,
     pub prefix_caching: bool,
     /// Async (vLLM) or overlap (SGLang, TensorRT-LLM) scheduling: host work hides behind the GPU's.
@@ -90,6 +96,8 @@ impl Default for EngineConfig {
             max_model_len: 32768,
             block_size: 16,
             num_kv_blocks: None,
+            kv_cache_bytes: None,
+            cpu_offload_bytes: 0.0,
             gpu_memory_utilization: 0.9,
             prefix_caching: true,
             overlap: false,

@@ -3,7 +3,7 @@
 use super::{EngineConfig, device_memory};
 use crate::hardware::{Hardware, Vendor};
 use crate::launch::{Launch, Version};
-use crate::model::Model;
+use crate::model::{Model, Precision};
 
 pub(super) fn apply(c: &mut EngineConfig, command: &Launch, hw: &Hardware, model: &Model) {
     let (tokens, seqs) = batch_defaults(c.version, hw, c.tensor_parallel * c.pipeline_parallel);
@@ -22,6 +22,14 @@ pub(super) fn apply(c: &mut EngineConfig, command: &Launch, hw: &Hardware, model
     let block_default = if hw.vendor == Vendor::Cpu && c.version >= (0, 19, 0) { 128 } else { 16 };
     c.block_size = command.integer(&["block-size"]).unwrap_or(block_default).max(1);
     c.num_kv_blocks = command.integer(&["num-gpu-blocks-override"]).map(u64::from);
+    c.kv_cache_bytes = command.text(&["kv-cache-memory-bytes", "kv-cache-memory"]).and_then(byte_count);
+    c.cpu_offload_bytes =
+        command.number(&["cpu-offload-gb"]).filter(|n| *n > 0.0).map_or(0.0, |gib| gib * f64::from(1 << 30));
+    // A checkpoint that names the type of its cache gets it unless a flag says otherwise.
+    let auto = matches!(command.text(&["kv-cache-dtype"]), None | Some("auto"));
+    if auto && c.version >= (0, 12, 0) && model.quantisation.kv_cache == Some(Precision::Fp8) {
+        c.kv_elem_bytes = 1.0;
+    }
     let utilization = if c.version >= (0, 20, 2) { 0.92 } else { 0.9 };
     c.gpu_memory_utilization = command.number(&["gpu-memory-utilization"]).unwrap_or(utilization);
     c.prefix_caching = command.switch(&["enable-prefix-caching"]).unwrap_or(true);
@@ -32,6 +40,25 @@ pub(super) fn apply(c: &mut EngineConfig, command: &Launch, hw: &Hardware, model
     c.reserve_full_prompt = c.version >= (0, 19, 0);
     c.graph_prefill = true;
     c.max_graph_size = graph_limit(c, command, hw, model);
+}
+
+/// A number of bytes as vLLM reads it: `1073741824`, `1G` (10^9), `1Gi` (2^30), `25.6k`.
+fn byte_count(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kb" => 1e3,
+        "m" | "mb" => 1e6,
+        "g" | "gb" => 1e9,
+        "t" | "tb" => 1e12,
+        "ki" | "kib" => 1024.0,
+        "mi" | "mib" => 1024.0 * 1024.0,
+        "gi" | "gib" => 1024.0 * 1024.0 * 1024.0,
+        "ti" | "tib" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        _ => return None,
+    };
+    digits.parse::<f64>().ok().filter(|n| *n > 0.0).map(|n| (n * unit) as u64)
 }
 
 /// (`max_num_batched_tokens`, `max_num_seqs`) of the API server without flags.

@@ -327,9 +327,8 @@ impl<'a> Facts<'a> {
         let written = |v: &Value| v.get(key).and_then(Value::as_bool);
         let of_class = |c: Option<&Class>| c.is_some_and(|c| c.defaults.get(key) == Some(&Value::Bool(true)));
         // Of a model with several decoders (Omni) the whole says nothing of this one.
-        let several = self.prefix.starts_with("thinker");
-        let whole = written(self.root).filter(|_| !several);
-        whole
+        let thinker = self.root.get("thinker_config").filter(|_| self.prefix.starts_with("thinker"));
+        written(thinker.unwrap_or(self.root))
             .or_else(|| written(self.text))
             .unwrap_or_else(|| of_class(self.root_class.or(self.class)) || of_class(self.class))
     }
