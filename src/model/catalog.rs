@@ -1,6 +1,6 @@
 //! The known models: embedded files, overridden by a data directory.
 
-use super::{Model, Precision, hub, names};
+use super::{Model, Precision, config, hub, names};
 use crate::data::nearest::nearest;
 use crate::data::schema::{self, Key, Shape, opt, req};
 use crate::data::{self, Document};
@@ -145,16 +145,25 @@ impl Catalog {
         Ok(family.variant(name, precision))
     }
 
-    fn exact(&self, name: &str) -> Option<&Model> {
+    /// By id or another name: the files first, then what is embedded by hub name.
+    fn exact(&self, name: &str) -> Option<Model> {
         let same = |a: &str| a.eq_ignore_ascii_case(name.trim());
-        self.models.values().find(|m| same(&m.id) || m.aliases.iter().any(|a| same(a)))
+        self.choose(|id, aliases| same(id) || aliases.iter().any(|a| same(a)))
     }
 
-    fn family(&self, name: &str) -> Option<&Model> {
+    fn family(&self, name: &str) -> Option<Model> {
         let family = names::parse(name).family;
-        let of_family =
-            |m: &&Model| std::iter::once(&m.id).chain(&m.aliases).any(|n| names::parse(n).family == family);
-        self.models.values().find(of_family)
+        let of = |n: &str| names::parse(n).family == family;
+        self.choose(|id, aliases| of(id) || aliases.iter().any(|a| of(a)))
+    }
+
+    fn choose(&self, wanted: impl Fn(&str, &[String]) -> bool) -> Option<Model> {
+        let file = self.models.values().find(|m| wanted(&m.id, &m.aliases)).cloned();
+        file.or_else(|| {
+            config::hub_names()
+                .find(|(id, aliases)| wanted(id, aliases))
+                .and_then(|(id, _)| config::hub_model(id))
+        })
     }
 
     fn unknown(&self, name: &str) -> Error {
@@ -169,11 +178,13 @@ impl Catalog {
     }
 
     pub fn ids(&self) -> impl Iterator<Item = &str> + Clone {
-        self.models.keys().map(String::as_str)
+        let known = config::hub_names().map(|(id, _)| id).filter(|id| !self.models.contains_key(*id));
+        self.models.keys().map(String::as_str).chain(known)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Model> {
-        self.models.values()
+        let known = config::hub_models().iter().filter(|m| !self.models.contains_key(&m.id));
+        self.models.values().chain(known)
     }
 }
 

@@ -45,15 +45,7 @@ const SYNONYMS: &[(&str, &[&str])] = &[
     ),
     (
         "num_experts_per_tok",
-        &[
-            "num_experts_per_token",
-            "moe_top_k",
-            "top_k_experts",
-            "moe_topk",
-            "moe_k",
-            "num_experts_per_topk",
-            "top_k",
-        ],
+        &["num_experts_per_token", "moe_top_k", "top_k_experts", "moe_topk", "moe_k", "num_experts_per_topk"],
     ),
     (
         "moe_intermediate_size",
@@ -65,6 +57,7 @@ const SYNONYMS: &[(&str, &[&str])] = &[
             "ffn_intermediate_size",
         ],
     ),
+    ("moe_latent_size", &["routed_expert_hidden_size"]),
     ("n_shared_experts", &["num_shared_experts", "moe_num_shared_experts", "num_shared_expert"]),
     (
         "shared_expert_intermediate_size",
@@ -150,13 +143,21 @@ impl<'a> Facts<'a> {
             part = v;
         }
         let architecture = root["architectures"][0].as_str().unwrap_or_default().to_owned();
+        // Types of the hub's own code whose parts are a known class's.
+        let same = |kind: String| match kind.as_str() {
+            "kimi_k2" | "kimi_k25" => "deepseek_v3".to_owned(),
+            "minimax_m3" => "minimax_m3_vl_text".to_owned(),
+            "minimax_text_01" | "minimax_m1" => "minimax".to_owned(),
+            "phi-msft" => "phi".to_owned(),
+            _ => kind,
+        };
         let class = |kind: &str| CLASSES.classes.get(kind);
         let of_architecture = |a: &str| CLASSES.architectures.get(a).cloned();
         let root_kind = text(root, "model_type");
         let root_kind = root_kind.filter(|k| class(k).is_some()).or_else(|| of_architecture(&architecture));
         let root_class = root_kind.as_deref().and_then(class);
         // The text part's own type; else what the whole's class makes it; else what its architecture is.
-        let own = text(part, "model_type").map(|k| k.to_lowercase());
+        let own = text(part, "model_type").map(|k| same(k.to_lowercase()));
         let nested = root_class.and_then(|c| c.text.clone());
         let by_architecture = part["architectures"][0].as_str().and_then(of_architecture);
         let known = own.clone().filter(|k| class(k).is_some());

@@ -9,6 +9,7 @@ mod attention;
 mod classes;
 mod facts;
 mod ffn;
+mod hub;
 pub(crate) mod json;
 mod plan;
 mod quant;
@@ -21,6 +22,7 @@ use super::{Mla, Model, Moe, Sliding};
 use crate::error::Problem;
 use attention::Sizes;
 use facts::Facts;
+pub(super) use hub::{hub_model, hub_models, hub_names};
 use plan::{Follow, Mix};
 use serde_json::Value;
 
@@ -61,6 +63,11 @@ fn build(f: &Facts<'_>, quant: Option<&Value>, id: &str) -> Model {
         f.need("num_attention_heads");
     }
     let vocab = f.need("vocab_size");
+    let names_experts =
+        f.count("num_experts_per_tok").is_some_and(|n| n > 0) && f.get("moe_intermediate_size").is_some();
+    if ffn::expert_count(f).is_none() && f.find("num_experts").is_none() && names_experts {
+        f.need("num_experts");
+    }
     if ffn::expert_count(f).is_some() {
         // So that its problems are told beside the others, whatever stops the layers from being built.
         ffn::experts(f, s, 0);
@@ -94,6 +101,9 @@ fn max_position(f: &Facts<'_>, attends: bool) -> u32 {
 fn stack(f: &Facts<'_>, s: Sizes, plan: &[(Mix, Follow)]) -> Vec<LayerRun> {
     if f.is(&["longcat_flash"]) {
         return runs(plan.iter().zip(0..).flat_map(|((mix, _), i)| longcat(f, s, i, *mix)));
+    }
+    if let Some(blocks) = f.list("block_configs") {
+        return runs(blocks.iter().map(|b| searched_block(f, s, b)));
     }
     let mut shared_blocks = f.count("num_mem_blocks").unwrap_or(1);
     runs(plan.iter().zip(0..).map(|((mix, follow), i)| {
@@ -138,6 +148,30 @@ fn by_layer_inputs(f: &Facts<'_>, s: Sizes) -> u64 {
     let own = f.count("hidden_size_per_layer_input").map_or(0, u64::from);
     let laurel = f.count("laurel_rank").map_or(0, u64::from);
     2 * hidden * (own + laurel)
+}
+
+/// Nemotron-NAS: each block names its query heads a KV head and its FFN's width, or leaves either out.
+fn searched_block(f: &Facts<'_>, s: Sizes, block: &Value) -> Layer {
+    let off = |part: &str| {
+        block[part]["no_op"].as_bool() == Some(true)
+            || block[part]["replace_with_linear"].as_bool() == Some(true)
+    };
+    let mut l = layer(f, s, 0, Mix::Full, Follow::Nothing);
+    let heads = u64::from(f.need("num_attention_heads"));
+    let group = block["attention"]["n_heads_in_group"].as_u64().filter(|g| *g > 0 && *g <= heads);
+    match (group, &mut l.attention) {
+        (Some(g), Some(a)) if !off("attention") => {
+            a.params.by_kv_head = a.params.by_kv_head / u64::from(a.kv_heads.max(1)) * (heads / g);
+            a.kv_heads = (heads / g) as u32;
+        }
+        _ => l.attention = None,
+    }
+    let mult = block["ffn"]["ffn_mult"].as_f64().filter(|m| *m > 0.0 && *m < 100.0);
+    l.dense = mult.filter(|_| !off("ffn")).map(|m| {
+        let width = ((2.0 * m * f64::from(s.hidden) / 3.0) as u32).next_multiple_of(256);
+        crate::model::DenseFfn { width, params: 3 * u64::from(s.hidden) * u64::from(width) }
+    });
+    l
 }
 
 /// LongCat-Flash: a layer is two attentions with two dense parts, and experts beside the second.

@@ -24,7 +24,7 @@ pub(super) fn quantisation(f: &Facts<'_>, beside: Option<&Value>, stack: &[Layer
         ..Quantisation::of(base)
     });
     let lists = [inner, modelopt].into_iter().flatten().flat_map(ignored).collect::<Vec<_>>();
-    apply_ignored(&mut q.covered, &lists, stack);
+    apply_ignored(f, &mut q.covered, &lists, stack);
     if f.text_or_root("expert_dtype").is_some_and(|d| d == "fp4") {
         q.experts = Some(Format::quantised(Precision::Mxfp4, Scheme::Group(32)));
     }
@@ -158,104 +158,70 @@ fn ignored(q: &Value) -> Vec<String> {
     lists.flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
 }
 
-/// Takes what the lists name out of the covered shares. A name with a layer's number takes that layer's share; a
-/// pattern takes all.
-fn apply_ignored(covered: &mut Parts<f64>, names: &[String], stack: &[LayerRun]) {
+/// Takes what the lists name out of the covered shares: of each part the share of the layers that are named.
+fn apply_ignored(f: &Facts<'_>, covered: &mut Parts<f64>, names: &[String], stack: &[LayerRun]) {
     if names.is_empty() {
         return;
     }
-    // A list that leaves out attention, router and head is how MXFP4 models say "experts only".
-    let layers: u32 = stack.iter().map(|r| r.count).sum();
-    let parts: [(&str, Vec<&str>, bool); 6] = [
-        ("attention", vec!["q_proj", "kv_a_proj", "o_proj", "qkv_proj"], true),
-        ("state", vec!["linear_attn", "mamba", "mixer", "conv"], false),
-        ("shared", vec!["shared_expert"], false),
-        ("experts", vec!["mlp.experts", "block_sparse_moe.experts"], false),
-        ("dense", vec!["mlp.gate_proj", "mlp.down_proj"], false),
-        ("head", vec!["lm_head"], false),
-    ];
-    for (part, _, _) in &parts {
-        let share = ignored_share(part, names, layers);
-        let keep = 1.0 - share;
-        match *part {
-            "attention" => covered.attention *= keep,
-            "state" => covered.state *= keep,
-            "shared" => covered.shared_experts *= keep,
-            "experts" => covered.experts *= keep,
-            "dense" => covered.dense_ffn *= keep,
-            _ => covered.lm_head *= keep,
-        }
-    }
+    let layers = stack.iter().map(|r| r.count).sum::<u32>().clamp(1, 2_000);
+    let patterns: Vec<Pattern> = names.iter().filter_map(|n| Pattern::new(n)).collect();
+    let kept = |samples: &[&str]| {
+        let named = |i: u32| {
+            let module = |s: &&str| s.replace('#', &i.to_string());
+            samples.iter().map(module).any(|m| patterns.iter().any(|p| p.matches(&m)))
+        };
+        1.0 - (0..layers).filter(|i| named(*i)).count() as f64 / f64::from(layers)
+    };
+    covered.attention *= kept(&["model.layers.#.self_attn.q_proj", "model.layers.#.self_attn.o_proj"]);
+    covered.state *= kept(&["model.layers.#.linear_attn.in_proj_qkvz", "backbone.layers.#.mixer.in_proj"]);
+    covered.shared_experts *=
+        kept(&["model.layers.#.mlp.shared_experts.gate_proj", "model.layers.#.mlp.shared_expert.gate_proj"]);
+    covered.experts *= if f.starts(&["gemma4"]) {
+        kept(&["model.layers.#.experts.0.gate_proj"])
+    } else {
+        kept(&["model.layers.#.mlp.experts.0.gate_proj", "model.layers.#.mlp.experts.0.down_proj"])
+    };
+    covered.dense_ffn *= kept(&["model.layers.#.mlp.gate_proj", "model.layers.#.mlp.down_proj"]);
+    covered.lm_head *= kept(&["lm_head"]);
 }
 
-/// Names that a module of a part may have, as the patterns see them.
-fn samples(part: &str) -> &'static [&'static str] {
-    match part {
-        "attention" => &["model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.o_proj"],
-        "state" => &["model.layers.0.linear_attn.in_proj_qkvz", "backbone.layers.0.mixer.in_proj"],
-        "shared" => {
-            &["model.layers.0.mlp.shared_experts.gate_proj", "model.layers.0.mlp.shared_expert.gate_proj"]
-        }
-        "experts" => &["model.layers.0.mlp.experts.0.gate_proj", "model.layers.0.mlp.experts.0.down_proj"],
-        "dense" => &["model.layers.0.mlp.gate_proj", "model.layers.0.mlp.down_proj"],
-        _ => &["lm_head"],
-    }
+/// A name of an ignore list: a regular expression (`re:`), a glob, or a module with all below it.
+enum Pattern {
+    Regex(regex::Regex),
+    Module(String),
 }
 
-/// Share of a part that the list leaves out: all when a pattern without a layer's number matches it, else by layers.
-fn ignored_share(part: &str, names: &[String], layers: u32) -> f64 {
-    let samples = samples(part);
-    let mut by_layer = std::collections::BTreeSet::new();
-    for name in names {
-        let (layer, general) = without_layer(name);
-        if !samples.iter().any(|s| matches_module(&general, s)) {
-            continue;
+/// Prefixes that writers of lists put before the layers, or leave out.
+fn bare(module: &str) -> &str {
+    let mut m = module;
+    while let Some(rest) = ["model.", "language_model.", "backbone."].iter().find_map(|p| m.strip_prefix(p)) {
+        m = rest;
+    }
+    m
+}
+
+impl Pattern {
+    fn new(name: &str) -> Option<Pattern> {
+        if let Some(re) = name.strip_prefix("re:") {
+            return regex::Regex::new(re).ok().map(Pattern::Regex);
         }
-        match layer {
-            None => return 1.0,
-            Some(n) => {
-                by_layer.insert(n);
+        if name.contains('*') {
+            let text = format!("^{}$", regex::escape(bare(name)).replace("\\*", ".*"));
+            return regex::Regex::new(&text).ok().map(Pattern::Regex);
+        }
+        (!name.is_empty()).then(|| Pattern::Module(bare(name).to_owned()))
+    }
+
+    fn matches(&self, module: &str) -> bool {
+        let m = bare(module);
+        match self {
+            Pattern::Regex(r) => r.is_match(module) || r.is_match(m),
+            Pattern::Module(p) => {
+                m == p
+                    || m.strip_prefix(p.as_str()).is_some_and(|rest| rest.starts_with('.'))
+                    || m.strip_suffix(p.as_str()).is_some_and(|rest| rest.ends_with('.'))
+                    || m.contains(&format!(".{p}."))
             }
         }
     }
-    (by_layer.len() as f64 / f64::from(layers.max(1))).min(1.0)
-}
-
-/// The layer's number in `model.layers.7.self_attn`, and the name with 0 in its place.
-fn without_layer(name: &str) -> (Option<u32>, String) {
-    let mut parts: Vec<String> = name.split('.').map(str::to_owned).collect();
-    let at = parts.iter().position(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()));
-    let after_layers = at.filter(|i| *i > 0 && matches!(parts[i - 1].as_str(), "layers" | "h" | "blocks"));
-    let n = after_layers.and_then(|i| parts[i].parse().ok());
-    if let Some(i) = after_layers {
-        "0".clone_into(&mut parts[i]);
-    }
-    (n, parts.join("."))
-}
-
-/// Whether a name of an ignore list matches a module: a regular expression (`re:`), a glob, a prefix or a part.
-fn matches_module(pattern: &str, module: &str) -> bool {
-    if let Some(re) = pattern.strip_prefix("re:") {
-        return regex::Regex::new(re).is_ok_and(|r| r.is_match(module));
-    }
-    if pattern.contains('*') {
-        let text = format!("^{}$", regex::escape(pattern).replace("\\*", ".*"));
-        let strip = |m: &str| m.trim_start_matches("model.").to_owned();
-        return regex::Regex::new(&text).is_ok_and(|r| {
-            r.is_match(module)
-                || r.is_match(&strip(module))
-                || r.is_match(&format!("model.language_model.{}", strip(module)))
-        });
-    }
-    let tail = |s: &str| {
-        s.trim_start_matches("model.")
-            .trim_start_matches("language_model.")
-            .trim_start_matches("model.")
-            .to_owned()
-    };
-    let (p, m) = (tail(pattern), tail(module));
-    m == p
-        || m.starts_with(&format!("{p}."))
-        || m.ends_with(&format!(".{p}"))
-        || m.contains(&format!(".{p}."))
 }

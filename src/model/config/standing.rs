@@ -26,6 +26,7 @@ const PLAIN_REMOTE: &[&str] = &[
     "iquestcoder",
     "teleflm",
     "kimi_k2",
+    "nemotron-nas",
     "kimi_k25",
     "deepseek_v2",
     "minimax_m1",

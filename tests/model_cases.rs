@@ -1,0 +1,81 @@
+//! Published config.json files (shortened) with what is true of them: parameters, KV bytes a token, or why they are
+//! refused. Sources of the truth: counts of the modules that transformers builds, model cards.
+
+use llm_dyno::model::{Catalog, Model, Precision};
+
+fn read(name: &str) -> Result<Model, String> {
+    let dir = format!("{}/tests/models/{name}", env!("CARGO_MANIFEST_DIR"));
+    Catalog::load(None).unwrap().with_hub_cache(None).find(&dir).map_err(|e| e.to_string())
+}
+
+/// Case, G parameters of the language model, KV bytes a token (16 bits) in full and in local layers.
+const TRUE: &[(&str, f64, f64, f64)] = &[
+    ("kv-r1-distill-14b-4090x2", 14.77, 196_608.0, 0.0),
+    ("nemotron3-super-120b", 120.67, 8_192.0, 0.0),
+    ("nemotron3-ultra-550b", 549.3, 12_288.0, 0.0),
+    ("qwen3-next-80b", 79.67, 24_576.0, 0.0),
+    ("qwen3-32b-fp8-static", 32.76, 262_144.0, 0.0),
+    ("kimi-k25-int4-ignore", 1026.4, 70_272.0, 0.0),
+    ("gemma4-26b-a4b", 25.2, 20_480.0, 204_800.0),
+    ("gemma4-e2b", 5.08, 40_960.0, 102_400.0),
+    ("deepseek-v4-flash", 284.3, 3_850.25, 1_168.0),
+    ("glm5-dsa", 743.9, 100_152.0, 0.0),
+    ("mixtral-8x7b", 46.7, 131_072.0, 0.0),
+    ("jamba-v01", 51.57, 16_384.0, 0.0),
+    ("zamba2-2.7b", 2.48, 184_320.0, 0.0),
+    ("falcon-h1", 8.51, 131_072.0, 0.0),
+    ("granite4-h-1b", 1.462, 8_192.0, 0.0),
+    ("lfm2", 2.705, 81_920.0, 0.0),
+    ("longcat-flash", 560.7, 64_512.0, 0.0),
+    ("ernie45-21b-a3b", 21.83, 57_344.0, 0.0),
+    ("gpt-bigcode-mqa", 1.124, 12_288.0, 0.0),
+    ("llava15-sparse", 6.74, 524_288.0, 0.0),
+    ("mistral-small-4", 118.97, 23_040.0, 0.0),
+    ("minicpm3-4b", 4.074, 35_712.0, 0.0),
+    ("phi-2-null-inner", 2.779, 327_680.0, 0.0),
+];
+
+#[test]
+fn parameters_and_kv_are_those_of_the_built_models() {
+    for (name, giga, full, local) in TRUE {
+        let m = read(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let got = m.params().total() as f64 / 1e9;
+        assert!((got / giga - 1.0).abs() < 0.005, "{name}: {got} G parameters, not {giga}");
+        let kv = m.kv_per_token(2.0);
+        assert_eq!((kv.full, kv.sliding), (*full, *local), "{name}");
+    }
+}
+
+#[test]
+fn quantisation_is_read_where_it_stands() {
+    let gib = |m: &Model| m.weight_bytes() as f64 / f64::from(1 << 30);
+    let fp8 = read("qwen3-32b-fp8-static").unwrap();
+    assert_eq!((fp8.precision, fp8.quantisation.kv_cache), (Precision::Fp8, Some(Precision::Fp8)));
+    assert!((gib(&fp8) - 32.0).abs() < 0.2, "{}", gib(&fp8));
+    // 594 GB: INT4 experts, 16 bits in attention, shared experts and the dense layer.
+    let kimi = read("kimi-k25-int4-ignore").unwrap();
+    let bytes = kimi.weight_bytes() as f64;
+    assert!((bytes / 594e9 - 1.0).abs() < 0.01, "{bytes}");
+    let each = kimi.part_bytes();
+    assert_eq!(
+        (each.attention, each.shared_experts, each.dense_ffn, each.experts),
+        (2.0, 2.0, 2.0, 4.5 / 8.0)
+    );
+}
+
+#[test]
+fn states_stand_beside_the_cache() {
+    let next = read("qwen3-next-80b").unwrap();
+    assert_eq!((next.state_layers(), next.full_layers()), (36, 12));
+    assert!(next.state_bytes(2.0) > 30e6);
+    let hybrid = read("falcon-h1").unwrap();
+    assert_eq!((hybrid.state_layers(), hybrid.full_layers(), hybrid.layers), (32, 32, 32));
+}
+
+#[test]
+fn models_that_do_not_generate_are_refused_as_such() {
+    let e = read("nomic-embed").unwrap_err();
+    assert!(e.contains("encoder") && e.contains("NomicBertModel"), "{e}");
+    let e = read("t5-whisper").unwrap_err();
+    assert!(e.contains("encoder-decoder") && e.contains("Whisper"), "{e}");
+}
