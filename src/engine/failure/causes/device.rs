@@ -115,6 +115,13 @@ pub(super) const CAUSES: &[Cause] = &[
     .sglang("a kernel read or wrote where it may not: run with CUDA_LAUNCH_BLOCKING=1 to locate it; another --attention-backend, --disable-cuda-graph, --disable-overlap-schedule, or another version may avoid it")
     .trtllm("a kernel read or wrote where it may not: run with CUDA_LAUNCH_BLOCKING=1 to locate it; another attn_backend or moe_config.backend, disable_overlap_scheduler: true, cuda_graph_config: null, or another version may avoid it"),
     cause(
+        "index-on-device",
+        Class::CudaError,
+        &[r"(?:Indexing|ScatterGather|index)\S*\.cu:\d+: .*Assertion|Assertion `(?:src|ind|idx|cur_target|0 <=|-)\S*.*` failed|vectorized_gather_kernel: block|device-side assert triggered"],
+    )
+    .rank(Symptom)
+    .next("a kernel met an index out of range: token ids beyond the embedding (a tokenizer, draft model or adapter of another vocabulary), or positions beyond the model length; run with CUDA_LAUNCH_BLOCKING=1 to locate it"),
+    cause(
         "launch-failure",
         Class::CudaError,
         &[r"unspecified launch failure|cudaErrorLaunchFailure|the launch timed out and was terminated|CUDA_ERROR_LAUNCH_FAILED"],
@@ -132,7 +139,7 @@ pub(super) const CAUSES: &[Cause] = &[
         "cuda-error",
         Class::CudaError,
         &[
-            r"CUDA error: |device-side assert triggered|CUBLAS_STATUS|CUDNN_STATUS|cudaError[A-Z]\w+|CUDA driver error",
+            r"CUDA error: |CUBLAS_STATUS|CUDNN_STATUS|cudaError[A-Z]\w+|CUDA driver error",
             r"(?i)CUDA runtime error in|Cuda(?:Runtime)?Error|Triton Error \[CUDA\]|hipError\w+",
         ],
     )
