@@ -5,6 +5,7 @@ mod published;
 use super::predict::{Launch, read_profile};
 use crate::capacity::simulated::{Options, Plan, Study, plan, ramp};
 use crate::capacity::{Axis, Breakpoint, ZoneSpan};
+use crate::cost::setup::Setup;
 use crate::cost::{Catalogs, Predictor};
 use crate::error::{Error, Result};
 use crate::scenario::{Key, Record};
@@ -67,7 +68,7 @@ pub(super) struct CapacityArgs {
 #[expect(clippy::print_stderr, reason = "what the numbers rest on is said beside them")]
 pub(super) fn run(args: CapacityArgs) -> Result<()> {
     check(&args)?;
-    let (record, published) = scenario(&args)?;
+    let (mut record, published) = scenario(&args)?;
     let catalogs = Catalogs::load(args.data_dir.as_deref())?;
     let profile = read_profile(args.profile.as_deref())?;
     let predictor =
@@ -80,7 +81,12 @@ pub(super) fn run(args: CapacityArgs) -> Result<()> {
         slo: args.slo.iter().flat_map(|s| &s.0).map(|c| (c.key, c.limit_ms)).collect(),
     };
     let study = ramp(&record, &predictor, &options)?;
-    let price = price(&args, &record, &catalogs);
+    for note in crate::engine::told(&record, &catalogs.models) {
+        eprintln!("dyno: {note}");
+    }
+    let gpus = Setup::new(&record, &catalogs)?.config.gpus();
+    record.num_gpus = Some(gpus);
+    let price = price(&args, &record, &catalogs, gpus);
     let target = args.target_rate.map(|r| plan(&study, r, price));
     let cost =
         study.planning_load().and_then(|_| plan(&study, 1.0, price)).and_then(|p| p.usd_per_million_tokens);
@@ -92,7 +98,7 @@ pub(super) fn run(args: CapacityArgs) -> Result<()> {
         super::out::line(serde_json::to_string_pretty(&value).unwrap_or_default());
     } else {
         let beside = published.map_or(String::new(), |p| p.beside(&study));
-        super::out::line(format!("{}{beside}", text(&study, target.as_ref(), cost)));
+        super::out::line(format!("{}{beside}", text(&study, target.as_ref(), cost, gpus)));
     }
     eprintln!("dyno: rests on {}", study.basis);
     for n in &study.notes {
@@ -132,18 +138,18 @@ fn scenario(args: &CapacityArgs) -> Result<(Record, Option<published::Published>
     Ok((all.swap_remove(0), None))
 }
 
-/// US dollars for one replica and hour.
-fn price(args: &CapacityArgs, record: &Record, catalogs: &Catalogs) -> Option<f64> {
+/// US dollars for one replica, of as many GPUs as the launch takes, and hour.
+fn price(args: &CapacityArgs, record: &Record, catalogs: &Catalogs, gpus: u32) -> Option<f64> {
     let listed = || {
         record.hardware.as_deref().and_then(|h| catalogs.hardware.find(h).ok()).and_then(|h| h.usd_per_hour)
     };
-    let gpus = f64::from(record.num_gpus.unwrap_or(1).max(1));
-    args.usd_per_gpu_hour.or_else(listed).map(|p| p * gpus)
+    args.usd_per_gpu_hour.or_else(listed).map(|p| p * f64::from(gpus))
 }
 
 fn to_json(record: &Record, study: &Study, target: Option<&Option<Plan>>, cost: Option<f64>) -> Value {
     json!({
         "scenario": record,
+        "gpus": record.num_gpus,
         "axis": study.axis,
         "points": study.rungs,
         "breakpoints": study.breakpoints,
@@ -165,7 +171,7 @@ const SHOWN: &[(Key, &str)] = &[
     (Key::MeanTpotMs, "TPOT ms"),
 ];
 
-fn text(study: &Study, target: Option<&Option<Plan>>, cost: Option<f64>) -> String {
+fn text(study: &Study, target: Option<&Option<Plan>>, cost: Option<f64>, gpus: u32) -> String {
     let mut t = Table::new();
     t.load_style(comfy_table::presets::NOTHING);
     t.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
@@ -210,7 +216,7 @@ fn text(study: &Study, target: Option<&Option<Plan>>, cost: Option<f64>) -> Stri
         out.push_str(&format!("\nAt the planning load a million tokens cost {c:.3} US dollars.\n"));
     }
     match target {
-        Some(Some(p)) => out.push_str(&plan_line(p, axis)),
+        Some(Some(p)) => out.push_str(&plan_line(p, axis, gpus)),
         Some(None) => {
             out.push_str("\nNo load keeps the SLO, so no number of replicas can be planned with.\n");
         }
@@ -234,9 +240,10 @@ fn breakpoint_line(b: &Breakpoint) -> String {
     format!("  {:<18} {at}: {}\n", b.name, b.criterion)
 }
 
-fn plan_line(p: &Plan, axis: &str) -> String {
+fn plan_line(p: &Plan, axis: &str, gpus: u32) -> String {
     let mut s = format!(
-        "\n{} req/s need {} replicas ({} to hold nineteen times in twenty), each at {} {axis} and {} req/s [{}, {}]",
+        "\n{} req/s need {} replicas of {gpus} GPU(s) ({} to hold nineteen times in twenty), each at {} {axis} and {} req/s \
+         [{}, {}]",
         short(p.target_rate),
         p.replicas,
         p.replicas_safe,

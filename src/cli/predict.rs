@@ -2,7 +2,9 @@
 
 use super::completion::{Supplied, complete, missing, program};
 use crate::cost::{Catalogs, Interval, Prediction, Predictor, Profile};
+use crate::engine::told;
 use crate::error::{Error, Kind, Result};
+use crate::launch::GpuLayout;
 use crate::scenario::{EngineKind, Key, Record, RequestRow, load};
 use crate::workload::WorkloadSpec;
 use comfy_table::{Cell, CellAlignment, Table};
@@ -123,8 +125,19 @@ impl Launch {
         let said = self.serve_command.as_deref().and_then(crate::scenario::engine_of);
         let engine = self.engine.or(said).unwrap_or(EngineKind::Vllm);
         let command = self.serve_command.clone().unwrap_or_else(|| {
-            let words = program(engine, &model).into_iter().chain(self.flags.iter().cloned());
-            crate::launch::Launch::from_argv(&words.collect::<Vec<_>>()).to_text()
+            let words: Vec<String> =
+                program(engine, &model).into_iter().chain(self.flags.iter().cloned()).collect();
+            let mut launch = crate::launch::Launch::from_argv(&words);
+            // GPUs without a word of how they share the work: tensor parallelism, as `dyno tune` launches it.
+            if let Some(n) = self.num_gpus.filter(|n| *n > 1 && !GpuLayout::of(&launch).said) {
+                let flag = match engine {
+                    EngineKind::Sglang => "--tp-size",
+                    EngineKind::Trtllm => "--tp_size",
+                    EngineKind::Vllm | EngineKind::Emulated => "--tensor-parallel-size",
+                };
+                launch.argv.extend([flag.to_owned(), n.to_string()]);
+            }
+            launch.to_text()
         });
         Ok(workloads
             .into_iter()
@@ -171,12 +184,18 @@ pub(super) fn run(args: PredictArgs) -> Result<()> {
     }
     if args.json {
         let all: Vec<Value> =
-            records.iter().zip(&outcomes).map(|(r, o)| to_json(r, o, args.per_request)).collect();
+            records.iter().zip(&outcomes).map(|(r, o)| to_json(r, o, args.per_request, &catalogs)).collect();
         super::out::line(serde_json::to_string_pretty(&all).unwrap_or_default());
     } else {
         super::out::line(table(&records, &outcomes));
     }
     for (r, o) in records.iter().zip(&outcomes) {
+        for note in told(r, &catalogs.models) {
+            if o.as_ref().is_ok_and(|p| p.notes.contains(&note)) {
+                continue;
+            }
+            eprintln!("dyno: {}: {note}", crate::cost::fit::label(r));
+        }
         let Ok(p) = o else { continue };
         if profile.is_none() || !p.basis.starts_with("a fit") {
             eprintln!("dyno: {}: rests on {}", crate::cost::fit::label(r), p.basis);
@@ -202,14 +221,17 @@ fn is_mixture(record: &Record) -> bool {
     record.requests.is_none() && record.workload.as_ref().is_some_and(|w| !w.parts().is_empty())
 }
 
-fn to_json(record: &Record, outcome: &Result<Prediction>, per_request: bool) -> Value {
+fn to_json(record: &Record, outcome: &Result<Prediction>, per_request: bool, catalogs: &Catalogs) -> Value {
     let mut record = record.clone();
     record.result = None;
     let p = match outcome {
         Ok(p) => p,
         Err(e) => {
             record.failure = Some(e.what.clone());
-            return serde_json::to_value(&record).unwrap_or_default();
+            let mut value = serde_json::to_value(&record).unwrap_or_default();
+            value["gpus"] = json!(gpus(&record, catalogs));
+            value["notes"] = json!(told(&record, &catalogs.models));
+            return value;
         }
     };
     let parts =
@@ -227,9 +249,19 @@ fn to_json(record: &Record, outcome: &Result<Prediction>, per_request: bool) -> 
         }
         o.insert("binding".into(), json!(p.binding));
         o.insert("basis".into(), json!(p.basis));
-        o.insert("notes".into(), json!(p.notes));
+        let said: Vec<String> =
+            told(&record, &catalogs.models).into_iter().filter(|n| !p.notes.contains(n)).collect();
+        o.insert("gpus".into(), json!(gpus(&record, catalogs)));
+        o.insert("notes".into(), json!(p.notes.iter().chain(&said).collect::<Vec<_>>()));
     }
     value
+}
+
+/// GPUs that the record's launch takes.
+fn gpus(record: &Record, catalogs: &Catalogs) -> Option<u32> {
+    let hardware = catalogs.hardware.find(record.hardware.as_deref()?).ok()?;
+    let model = catalogs.models.find(record.model.as_deref()?).ok()?;
+    crate::engine::resolve(record, hardware, &model).ok().map(|c| c.gpus())
 }
 
 /// What each part of a mixture would see: means and 99th percentiles of the central simulation.

@@ -11,6 +11,7 @@ use super::{Coefficients, Physical, StepTime};
 use crate::engine::{EngineConfig, resolve};
 use crate::error::{Error, Result};
 use crate::hardware::{self, Hardware, Vendor};
+use crate::launch::GpuLayout;
 use crate::model::{self, Model};
 use crate::scenario::{EngineKind, Key, Record};
 use crate::sim::scheduler::SimRequest;
@@ -33,6 +34,20 @@ impl Catalogs {
     /// The embedded data, and that of a directory over it.
     pub fn load(data_dir: Option<&Path>) -> Result<Catalogs> {
         Ok(Catalogs { hardware: hardware::Catalog::load(data_dir)?, models: model::Catalog::load(data_dir)? })
+    }
+}
+
+/// Refuses a record whose `num_gpus` is not what its launch takes: every rate and price a GPU would be wrong by it.
+fn same_gpus(record: &Record, hardware: &Hardware, config: &EngineConfig) -> Result<()> {
+    let layout = GpuLayout::of(&record.launch());
+    match record.num_gpus {
+        Some(said) if hardware.is_gpu() && layout.known && said != config.gpus() => Err(Error::usage(
+            format!("num_gpus says {said}, and the launch takes {} ({})", config.gpus(), layout.words()),
+        )
+        .hint(
+            "mend num_gpus or the sizes in the command; replicas behind a router are launches of their own",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -76,6 +91,7 @@ impl Setup {
         let hardware = catalogs.hardware.find(hw)?.clone();
         let model = catalogs.models.find(&name)?;
         let config = resolve(record, &hardware, &model)?;
+        same_gpus(record, &hardware, &config)?;
         Setup::from_parts(record, hardware, model, config)
     }
 

@@ -39,6 +39,12 @@ pub struct EngineConfig {
     pub tensor_parallel: u32,
     pub pipeline_parallel: u32,
     pub data_parallel: u32,
+    /// Ranks of data-parallel attention that share the GPUs of the tensor-parallel group; 1 is off.
+    #[serde(default = "one")]
+    pub attention_parallel: u32,
+    /// Ranks among which the tokens of a prompt are split, each on GPUs of its own; 1 is off.
+    #[serde(default = "one")]
+    pub context_parallel: u32,
     pub expert_parallel: bool,
     /// Bytes an element of the KV cache (2 = bf16, 1 = fp8).
     pub kv_elem_bytes: f64,
@@ -83,6 +89,15 @@ fn one() -> u32 {
     1
 }
 
+impl EngineConfig {
+    /// GPUs that the launch takes: tensor x pipeline x data x context parallelism. Data-parallel attention and expert parallelism
+    /// share those of the tensor-parallel group.
+    pub fn gpus(&self) -> u32 {
+        let sizes = [self.tensor_parallel, self.pipeline_parallel, self.data_parallel, self.context_parallel];
+        sizes.into_iter().fold(1, |all, n| all.saturating_mul(n.max(1)))
+    }
+}
+
 impl Default for EngineConfig {
     /// vLLM 0.11 on an 80 GB A100; a starting point for tests and for [`resolve`](super::resolve).
     fn default() -> EngineConfig {
@@ -106,6 +121,8 @@ impl Default for EngineConfig {
             tensor_parallel: 1,
             pipeline_parallel: 1,
             data_parallel: 1,
+            attention_parallel: 1,
+            context_parallel: 1,
             expert_parallel: false,
             kv_elem_bytes: 2.0,
             unmodelled: Vec::new(),

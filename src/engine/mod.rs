@@ -10,6 +10,7 @@ pub mod redact;
 pub mod registry;
 pub mod resolve;
 pub mod steps;
+mod told;
 
 mod emulated;
 mod sglang;
@@ -26,3 +27,4 @@ pub use metrics::{MetricNames, Samples, config_facts};
 pub use registry::adapter;
 pub use resolve::{resolve, resolve_launch};
 pub use steps::{Span, StepRow};
+pub use told::told;

@@ -11,7 +11,7 @@ mod vllm;
 use super::EngineConfig;
 use crate::error::{Error, Result};
 use crate::hardware::{Hardware, Vendor};
-use crate::launch::{EngineKind, Launch, assumed_version};
+use crate::launch::{EngineKind, GpuLayout, Launch, assumed_version};
 use crate::model::{Model, Precision};
 use crate::scenario::Record;
 use crate::space::{Role, Space};
@@ -62,13 +62,15 @@ pub fn resolve_launch(
     let num_gpus = command.num_gpus.unwrap_or(1);
     let mut c =
         EngineConfig { engine, version, max_model_len: model.max_position, ..EngineConfig::default() };
-    c.tensor_parallel = command
-        .integer(&["tensor-parallel-size", "tp", "tp-size"])
-        .or_else(|| resolved_u32(resolved, "tensor_parallel"))
-        .unwrap_or(1)
-        .max(1);
-    c.pipeline_parallel = command.integer(&["pipeline-parallel-size", "pp", "pp-size"]).unwrap_or(1).max(1);
-    c.data_parallel = command.integer(&["data-parallel-size", "dp", "dp-size"]).unwrap_or(1).max(1);
+    let layout = GpuLayout::of(command);
+    c.tensor_parallel = match resolved_u32(resolved, "tensor_parallel") {
+        Some(n) if !layout.said => n.max(1),
+        _ => layout.tensor,
+    };
+    c.pipeline_parallel = layout.pipeline;
+    c.data_parallel = layout.data;
+    c.attention_parallel = layout.attention;
+    c.context_parallel = layout.context;
     if command.flags.is_empty() && num_gpus > 1 {
         c.tensor_parallel = num_gpus;
     }
@@ -113,6 +115,13 @@ static ROLES: LazyLock<BTreeMap<EngineKind, BTreeMap<String, Role>>> = LazyLock:
 /// What a prediction makes of a flag, by its name with `-` inside; `no-` in front is forgiven. A flag that stands in no
 /// table is told. What the embedded engine's table does not name is vLLM's.
 pub fn role(engine: EngineKind, flag: &str) -> Role {
+    // SGLang's argparse completes these.
+    let flag = match (engine, flag) {
+        (EngineKind::Sglang, "tp") => "tp-size",
+        (EngineKind::Sglang, "pp") => "pp-size",
+        (EngineKind::Sglang, "dp") => "dp-size",
+        _ => flag,
+    };
     let plain = flag.strip_prefix("no-").unwrap_or(flag);
     let of = |kind: EngineKind| ROLES.get(&kind).and_then(|r| r.get(flag).or_else(|| r.get(plain))).copied();
     let own = of(engine);

@@ -1,6 +1,7 @@
 //! A launch: engine, release, model, GPUs, flags, files and environment.
 
-use super::{EngineKind, LaunchFile, Version, words, yaml};
+use super::wrapper::{self, Bare};
+use super::{EngineKind, LaunchFile, Version, switches, words, yaml};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -48,18 +49,27 @@ impl Launch {
         launch
     }
 
-    /// Takes apart words: `[NAME=value]… program… [positional model] [flags]`.
+    /// Takes apart words: `[NAME=value]… program… [positional model] [flags]`, and what may stand around them (a
+    /// container, a launcher such as `mpirun`, a shell).
     pub fn from_argv<S: AsRef<str>>(words: &[S]) -> Launch {
-        let set = words.iter().map_while(|w| env_assignment(w.as_ref()));
-        let env: BTreeMap<String, String> = set.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
-        let settings = words.iter().take_while(|w| env_assignment(w.as_ref()).is_some()).count();
-        Launch::new(env, words[settings..].iter().map(|w| w.as_ref().to_owned()).collect(), Vec::new())
+        let words: Vec<String> = words.iter().map(|w| w.as_ref().to_owned()).collect();
+        let Bare { mut env, argv, version, problems } = wrapper::strip(&words);
+        let set = words.iter().map_while(|w| env_assignment(w));
+        env.extend(set.map(|(n, v)| (n.to_owned(), v.to_owned())));
+        let mut launch = Launch::new(env, argv, Vec::new());
+        launch.version = launch.version.or(version);
+        launch.problems.splice(0..0, problems);
+        launch
     }
 
     /// The same launch with the files that stand beside its command.
     pub fn with_files(self, files: Vec<LaunchFile>) -> Launch {
         let read = Launch::new(self.env, self.argv, files);
-        Launch { version: self.version, num_gpus: self.num_gpus, ..read }
+        // What the command's words had wrong stays; what was said of files is said anew.
+        let words = self.problems.into_iter().filter(|p| !p.contains("was not read"));
+        let mut problems: Vec<String> = words.collect();
+        problems.extend(read.problems.iter().filter(|p| !problems.contains(p)).cloned().collect::<Vec<_>>());
+        Launch { version: self.version, num_gpus: self.num_gpus, problems, ..read }
     }
 
     /// One line for a shell: `NAME=value … program … flags`, every word quoted where it must be.
@@ -106,10 +116,33 @@ impl Launch {
         let model = positional.iter().copied().find(|p| !is_program_word(p)).map(str::to_owned);
         self.flags = self.file_flags(&given);
         self.flags.append(&mut given);
+        self.abbreviations();
         let named = self.text(&["model-path", "model"]).map(str::to_owned);
         self.model = named.or(model);
+        if let Some(variable) = self.model.take_if(|m| m.contains('$')) {
+            self.problems
+                .push(format!("the model is {variable}, a shell variable, whose value is not known here"));
+        }
         // The embedded engine names the release that it emulates among its flags.
         self.version = self.text(&["emulate-version"]).and_then(|v| Version::from_str(v).ok());
+    }
+
+    /// Beginnings of flag names, where argparse completes them (vLLM, SGLang), become the whole names.
+    fn abbreviations(&mut self) {
+        let Some(engine @ (EngineKind::Vllm | EngineKind::Sglang)) = self.engine else { return };
+        for (name, _) in &mut self.flags {
+            match switches::completed(engine, name).as_slice() {
+                [] => {}
+                [one] => {
+                    self.problems.push(format!("--{name} is read as --{one}, which it begins"));
+                    name.clone_from(one);
+                }
+                several => self.problems.push(format!(
+                    "--{name} begins several flags ({}); the engine refuses it",
+                    several.iter().map(|s| format!("--{s}")).collect::<Vec<_>>().join(", ")
+                )),
+            }
+        }
     }
 
     /// The keys of the files that the command names and that are at hand.

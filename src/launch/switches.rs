@@ -59,6 +59,20 @@ pub(super) fn takes_value(engine: Option<EngineKind>, name: &str) -> bool {
     !switch
 }
 
+/// The flags of an engine that a name begins and is not itself; those of one row count once. Empty where the name is a
+/// known flag, or begins none. The table does not hold every flag of an engine, so that a name in no table may be one.
+pub(super) fn completed(engine: EngineKind, name: &str) -> Vec<String> {
+    let Some(known) = KNOWN.get(&engine) else { return Vec::new() };
+    let plain = name.strip_prefix("no-").unwrap_or(name);
+    if name.len() < 4 || name.contains('.') || known.contains_key(name) || known.contains_key(plain) {
+        return Vec::new();
+    }
+    let mut found: Vec<&String> = known.keys().filter(|k| k.starts_with(name)).collect();
+    // `cuda-graph-max-bs` of `cuda-graph-max-bs-decode` and itself: the shorter is a spelling of its own.
+    found.sort();
+    found.into_iter().cloned().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
 //! A record of the interchange format: a scenario, and, when present, its result or failure.
 
 use super::Metrics;
-use crate::launch::{EngineKind, Launch, LaunchFile};
+use crate::launch::{EngineKind, GpuLayout, Launch, LaunchFile};
 use crate::workload::WorkloadSpec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -89,7 +89,9 @@ impl Record {
         self.serve_command = Some(launch.to_text());
         self.files.clone_from(&launch.files);
         self.model.clone_from(&launch.model);
-        self.num_gpus = launch.num_gpus;
+        // A launch may leave GPUs that are at hand unused; the record counts those that it takes.
+        let layout = GpuLayout::of(launch);
+        self.num_gpus = launch.num_gpus.map(|n| if layout.said && layout.known { layout.gpus() } else { n });
         // The engine's own name of its release says more than the three numbers.
         self.engine_version = self.engine_version.take().or_else(|| launch.version.map(|v| v.to_string()));
     }

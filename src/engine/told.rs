@@ -1,0 +1,112 @@
+//! What of a launch has to be told beside every answer, also beside a refusal: what was not read, values that cannot be
+//! used, flags that matter and are not modelled, a model in the command other than the scenario's.
+
+use super::resolve::role;
+use crate::launch::{EngineKind, FlagValue, GpuLayout, Launch};
+use crate::model::Catalog;
+use crate::scenario::Record;
+use crate::space::{FlagType, Role, Space};
+use std::path::Path;
+use std::sync::LazyLock;
+
+/// The embedded tables of flags.
+static SPACES: LazyLock<Vec<Space>> = LazyLock::new(|| Space::load_all(None).unwrap_or_default());
+
+/// Everything of a record's launch that has to be told, each a sentence.
+pub fn told(record: &Record, models: &Catalog) -> Vec<String> {
+    let launch = record.launch();
+    let mut out = launch.problems.clone();
+    out.extend(values(&launch));
+    out.extend(unmodelled(&launch));
+    out.extend(other_model(record, &launch, models));
+    let layout = GpuLayout::of(&launch);
+    if layout.attention > 1 {
+        out.push(format!(
+            "data-parallel attention: {} ranks share the {} GPUs of the tensor-parallel group",
+            layout.attention,
+            layout.gpus()
+        ));
+    }
+    if !layout.known {
+        let from = launch.num_gpus.map_or("1".to_owned(), |n| format!("num_gpus {n}"));
+        out.push(format!(
+            "how many GPUs the launch takes is not known; {} ({}) is assumed, from {from}",
+            layout.words(),
+            layout.gpus()
+        ));
+    }
+    out
+}
+
+/// Flags whose value cannot be what the engine wants.
+fn values(launch: &Launch) -> Vec<String> {
+    let Some(engine) = launch.engine else { return Vec::new() };
+    let wrong = |(name, value): &(String, Option<String>)| {
+        let text = value.as_deref()?;
+        let flag = row(engine, name)?;
+        if flag.role == Role::Neutral {
+            return None;
+        }
+        let number = launch.number(&[name.as_str()]);
+        let usable = match flag.kind {
+            // Engines take `8k`, and some sizes may be `auto`.
+            FlagType::Int | FlagType::Float => number.is_some() || text == "auto",
+            FlagType::Text if !flag.choices.is_empty() => {
+                let version = launch.version?;
+                flag.objection(&FlagValue::Text(text.to_owned()), version).is_none()
+            }
+            _ => true,
+        };
+        (!usable).then(|| {
+            let why = if text.contains('$') {
+                "a shell variable, whose value is not known here".to_owned()
+            } else {
+                format!("not {}", flag.wants())
+            };
+            format!("--{name} {text}: {why}; the prediction is made as if the flag were not there")
+        })
+    };
+    launch.flags.iter().filter_map(wrong).collect()
+}
+
+fn row(engine: EngineKind, name: &str) -> Option<&'static crate::space::Flag> {
+    let of = |kind: EngineKind| SPACES.iter().find(|s| s.engine == kind)?.flag(name);
+    match engine {
+        EngineKind::Emulated => of(engine).or_else(|| of(EngineKind::Vllm)),
+        _ => of(engine),
+    }
+}
+
+/// In the words of the prediction's own note, so that one of the two is enough.
+fn unmodelled(launch: &Launch) -> Option<String> {
+    let engine = launch.engine?;
+    let names: Vec<String> = launch
+        .flags
+        .iter()
+        .filter(|(n, _)| role(engine, n) == Role::Told)
+        .map(|(n, _)| format!("--{n}"))
+        .collect();
+    (!names.is_empty()).then(|| format!("flags without a model, taken as neutral: {}", names.join(" ")))
+}
+
+/// The command serves another model than the scenario names. Directories cannot be compared with names.
+fn other_model(record: &Record, launch: &Launch, models: &Catalog) -> Option<String> {
+    let (own, served) = (record.model.as_deref()?, launch.model.as_deref()?);
+    let a_path = |m: &str| Path::new(m).is_dir() || m.starts_with(['/', '.', '~', '$']);
+    if a_path(own) || a_path(served) {
+        return None;
+    }
+    let tail = |m: &str| m.rsplit('/').next().unwrap_or(m).to_lowercase().replace('_', "-");
+    let (a, b) = (tail(own), tail(served));
+    if a.starts_with(&b) || b.starts_with(&a) {
+        return None;
+    }
+    let known = |m: &str| models.find(m).ok().map(|f| f.id);
+    match (known(own), known(served)) {
+        (Some(x), Some(y)) if x == y => None,
+        (Some(_), None) if !own.contains('/') => None,
+        _ => Some(format!(
+            "the command serves {served}, and the scenario's model is {own}: the figures are of {own}"
+        )),
+    }
+}

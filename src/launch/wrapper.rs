@@ -1,0 +1,322 @@
+//! What stands around an engine's command: shells, containers, launchers. Taken off, so that the engine's own words are
+//! left; what is told by it (environment, the image's release) is kept.
+
+use super::{Version, words};
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+/// The engine's own words, and what was told around them.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Bare {
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) argv: Vec<String>,
+    /// The release in the tag of a container image.
+    pub(super) version: Option<Version>,
+    pub(super) problems: Vec<String>,
+}
+
+const DASHES: [char; 4] = ['\u{2013}', '\u{2014}', '\u{2212}', '\u{2011}'];
+
+/// Takes apart the words of a line as far as the engine's program. Words without an engine in them stay as they are.
+pub(super) fn strip(given: &[String]) -> Bare {
+    let mut bare = Bare::default();
+    let mut chosen: Option<Vec<String>> = None;
+    for segment in segments(given) {
+        let mut words = segment;
+        // `export A=b` and `A=b` alone set what later commands see.
+        if words.first().is_some_and(|w| w == "export") {
+            words.remove(0);
+            assignments(&mut words, &mut bare.env);
+            continue;
+        }
+        let mut env = BTreeMap::new();
+        assignments(&mut words, &mut env);
+        if words.is_empty() {
+            bare.env.append(&mut env);
+            continue;
+        }
+        let inner = engine_words(&words, &mut env, &mut bare);
+        if let Some(inner) = inner {
+            bare.env.append(&mut env);
+            chosen = Some(inner);
+            break;
+        }
+        if chosen.is_none() {
+            bare.env.append(&mut env);
+        }
+    }
+    let found = chosen.is_some();
+    bare.argv = chosen.unwrap_or_else(|| without_settings(given));
+    if found {
+        let env = bare.env.clone();
+        for w in &mut bare.argv {
+            *w = expanded(w, &env);
+        }
+    }
+    typography(&mut bare);
+    bare
+}
+
+fn without_settings(given: &[String]) -> Vec<String> {
+    given.iter().skip_while(|w| assignment(w).is_some()).cloned().collect()
+}
+
+/// The commands of a line: `&&`, `||`, `;`, `|` and new commands; redirections and what follows them are cut off.
+fn segments(given: &[String]) -> Vec<Vec<String>> {
+    let mut out = vec![Vec::new()];
+    let mut cut = false;
+    for w in given.iter().filter(|w| !w.trim().is_empty()) {
+        match w.as_str() {
+            "&&" | "||" | ";" | "|" | "&" | "|&" => {
+                out.push(Vec::new());
+                cut = false;
+            }
+            r if r.starts_with('>') || r.starts_with("2>") || r.starts_with("1>") || r.starts_with("&>") => {
+                cut = true;
+            }
+            _ if cut => {}
+            _ => {
+                let body = w.strip_suffix(';').filter(|b| !b.is_empty());
+                if let Some(last) = out.last_mut() {
+                    last.push(body.unwrap_or(w).to_owned());
+                }
+                if body.is_some() {
+                    out.push(Vec::new());
+                }
+            }
+        }
+    }
+    out.retain(|s| !s.is_empty());
+    out
+}
+
+fn assignment(w: &str) -> Option<(&str, &str)> {
+    let (name, value) = w.split_once('=')?;
+    let ok = !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    ok.then_some((name, value))
+}
+
+fn assignments(words: &mut Vec<String>, env: &mut BTreeMap<String, String>) {
+    let n = words.iter().take_while(|w| assignment(w).is_some()).count();
+    for w in words.drain(..n) {
+        if let Some((name, value)) = assignment(&w) {
+            env.insert(name.to_owned(), value.to_owned());
+        }
+    }
+}
+
+fn base(w: &str) -> &str {
+    w.rsplit('/').next().unwrap_or(w)
+}
+
+/// The words from the engine's program on; None when this command starts none.
+fn engine_words(
+    words: &[String],
+    env: &mut BTreeMap<String, String>,
+    bare: &mut Bare,
+) -> Option<Vec<String>> {
+    if matches!(base(words.first()?), "docker" | "podman" | "nerdctl" | "sudo")
+        && let Some(run) = words.iter().position(|w| w == "run" || w == "exec").filter(|i| *i <= 3)
+        && words[..run].iter().any(|w| matches!(base(w), "docker" | "podman" | "nerdctl"))
+    {
+        return container(&words[run + 1..], env, bare);
+    }
+    let shell = words.windows(2).position(|w| {
+        matches!(base(&w[0]), "bash" | "sh" | "zsh") && w[1].starts_with('-') && w[1].ends_with('c')
+    });
+    if let Some(i) = shell {
+        settings(&words[..i], env);
+        let inner = strip(&words::split(words.get(i + 2)?).0);
+        env.extend(inner.env);
+        bare.version = bare.version.or(inner.version);
+        bare.problems.extend(inner.problems);
+        return Some(inner.argv);
+    }
+    let start = program(words)?;
+    settings(&words[..start], env);
+    Some(words[start..].to_vec())
+}
+
+/// Where an engine's program stands.
+fn program(words: &[String]) -> Option<usize> {
+    let next = |i: usize, n: usize| words.get(i + n).map_or("", String::as_str);
+    let module = |w: &str| w.starts_with("vllm.entrypoints") || w.starts_with("sglang.");
+    (0..words.len()).find(|&i| {
+        let w = base(&words[i]);
+        match w {
+            "vllm" => next(i, 1) == "serve" || next(i, 1) == "bench",
+            "sglang" => next(i, 1) == "serve",
+            "trtllm-serve" => true,
+            "dyno" => next(i, 1) == "emulate",
+            w if w.starts_with("python") => next(i, 1) == "-m" && module(next(i, 2)),
+            "-m" => module(next(i, 1)),
+            _ => false,
+        }
+    })
+}
+
+/// Environment that launchers pass on: `env A=b`, `-x A=b` (mpirun), `--export=ALL,A=b` (srun).
+fn settings(before: &[String], env: &mut BTreeMap<String, String>) {
+    for w in before {
+        let list = w.strip_prefix("--export=").map_or_else(|| vec![w.as_str()], |l| l.split(',').collect());
+        for (name, value) in list.into_iter().filter_map(assignment) {
+            env.insert(name.to_owned(), value.to_owned());
+        }
+    }
+}
+
+/// Options of `docker run` that take no value; every other one does.
+const PLAIN: &[&str] = &[
+    "rm",
+    "detach",
+    "interactive",
+    "tty",
+    "privileged",
+    "init",
+    "publish-all",
+    "read-only",
+    "no-healthcheck",
+    "oom-kill-disable",
+    "sig-proxy",
+    "quiet",
+    "replace",
+];
+
+/// The words of a container: those after the image; where the image itself starts the engine, with its program in front.
+fn container(words: &[String], env: &mut BTreeMap<String, String>, bare: &mut Bare) -> Option<Vec<String>> {
+    let (mut i, mut entry) = (0, None);
+    while let Some(w) = words.get(i).filter(|w| w.starts_with('-') && w.len() > 1) {
+        let name = w.trim_start_matches('-');
+        let (name, mut value) = name.split_once('=').map_or((name, None), |(n, v)| (n, Some(v.to_owned())));
+        let flags = !w.starts_with("--") && name.chars().all(|c| "ditP".contains(c));
+        if value.is_none() && !flags && !PLAIN.contains(&name) {
+            i += 1;
+            value = words.get(i).cloned();
+        }
+        match (name, value) {
+            ("e" | "env", Some(v)) => settings(&[v], env),
+            ("entrypoint", Some(v)) => entry = Some(v),
+            _ => {}
+        }
+        i += 1;
+    }
+    let image = words.get(i)?;
+    let rest = &words[i + 1..];
+    let tag = base(image).rsplit_once(':').map_or("", |t| t.1);
+    let release: String = tag.trim_start_matches('v').split(['-', '_']).next().unwrap_or_default().to_owned();
+    bare.version = bare.version.or_else(|| Version::from_str(&release).ok());
+    let own: Vec<String> = entry.into_iter().chain(rest.iter().cloned()).collect();
+    if let Some(found) = engine_words(&own, env, bare) {
+        return Some(found);
+    }
+    let started: &[&str] = if image.contains("vllm") { &["vllm", "serve"] } else { return None };
+    Some(started.iter().map(|w| (*w).to_owned()).chain(rest.iter().cloned()).collect())
+}
+
+/// `$NAME` and `${NAME}` where the command itself set them.
+fn expanded(word: &str, env: &BTreeMap<String, String>) -> String {
+    if !word.contains('$') {
+        return word.to_owned();
+    }
+    let mut out = word.to_owned();
+    for (name, value) in env.iter().rev() {
+        out = out.replace(&format!("${{{name}}}"), value);
+        let plain = format!("${name}");
+        let ends = |rest: &str| rest.chars().next().is_none_or(|c| !(c.is_ascii_alphanumeric() || c == '_'));
+        if let Some(at) = out.find(&plain)
+            && ends(&out[at + plain.len()..])
+        {
+            out = out.replacen(&plain, value, 1);
+        }
+    }
+    out
+}
+
+/// Dashes and quotes of a text program, which no engine takes for its own. They are told, and not guessed around.
+fn typography(bare: &mut Bare) {
+    let (mut kept, mut skip) = (Vec::new(), false);
+    for w in std::mem::take(&mut bare.argv) {
+        if w.starts_with(DASHES) {
+            let meant = format!("--{}", w.trim_start_matches(DASHES).trim_start_matches('-'));
+            bare.problems.push(format!(
+                "`{w}` begins with a typographic dash: no flag to the engine; `{meant}` was meant"
+            ));
+            skip = !w.contains('=');
+            continue;
+        }
+        let value = std::mem::take(&mut skip) && !w.starts_with('-');
+        if value {
+            continue;
+        }
+        if w.contains(['\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}']) {
+            bare.problems.push(format!("`{w}` has typographic quotes, which a shell takes as letters"));
+        }
+        kept.push(w);
+    }
+    bare.argv = kept;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::launch::{EngineKind, Launch};
+
+    #[test]
+    fn wrappers_come_off() {
+        for (line, text) in [
+            (
+                "docker run --gpus all -it --rm --name vllm -v ~/.cache:/root/.cache -p 8000:8000 --ipc=host -e HF_HOME=/x \
+                 vllm/vllm-openai:v0.11.0 --model Qwen/Qwen3-8B -tp 2",
+                "HF_HOME=/x vllm serve --model Qwen/Qwen3-8B -tp 2",
+            ),
+            (
+                "sudo podman run --device nvidia.com/gpu=all --shm-size 32g lmsysorg/sglang:v0.5.4-cu126 python3 -m \
+                 sglang.launch_server --model-path m --tp 8",
+                "python3 -m sglang.launch_server --model-path m --tp 8",
+            ),
+            (
+                "mpirun -n 8 --allow-run-as-root -x A=1 trtllm-llmapi-launch trtllm-serve m --tp_size 8",
+                "A=1 trtllm-serve m --tp_size 8",
+            ),
+            (
+                "srun --mpi=pmix -N 2 --container-image x.sqsh --export=ALL,B=2 bash -c 'cd /w && TP=4 && vllm serve m -tp $TP'",
+                "B=2 TP=4 vllm serve m -tp 4",
+            ),
+            (
+                "env CUDA_VISIBLE_DEVICES=0,1 nohup vllm serve m -tp 2 > log.txt 2>&1 &",
+                "CUDA_VISIBLE_DEVICES='0,1' vllm serve m -tp 2",
+            ),
+            (
+                "export TP=8; vllm serve m --tensor-parallel-size ${TP} | tee log",
+                "TP=8 vllm serve m --tensor-parallel-size 8",
+            ),
+            (
+                "torchrun --nproc_per_node=2 -m sglang.launch_server --model-path m",
+                "-m sglang.launch_server --model-path m",
+            ),
+            (
+                "numactl --membind 0 uv run vllm serve m \\\n  --max-num-seqs 8",
+                "vllm serve m --max-num-seqs 8",
+            ),
+        ] {
+            assert_eq!(Launch::parse(line).to_text(), text, "{line}");
+        }
+        let docker = Launch::parse("docker run vllm/vllm-openai:v0.11.2 --model m");
+        assert_eq!((docker.version, docker.engine), (Some(Version(0, 11, 2)), Some(EngineKind::Vllm)));
+    }
+
+    #[test]
+    fn what_no_shell_means_is_told() {
+        let l = Launch::parse("vllm serve m \u{2013}max-num-seqs 64 --max-model-len 8192");
+        assert!(
+            l.problems[0].contains("typographic dash") && l.problems[0].contains("`--max-num-seqs`"),
+            "{:?}",
+            l.problems
+        );
+        assert_eq!((l.model.as_deref(), l.integer(&["max-model-len"])), (Some("m"), Some(8192)));
+        let l = Launch::parse("vllm serve $MODEL --tensor-parallel-size=$TP");
+        assert_eq!(l.text(&["tensor-parallel-size"]), Some("$TP"));
+    }
+}
