@@ -71,6 +71,9 @@ pub(super) fn number(x: f64) -> String {
     if !x.is_finite() {
         return "–".to_owned();
     }
+    if x == 0.0 {
+        return "0".to_owned();
+    }
     let decimals = match x.abs() {
         a if a >= 100.0 => 0,
         a if a >= 10.0 => 1,
@@ -95,6 +98,12 @@ pub(super) fn number(x: f64) -> String {
         Some(f) => format!("{sign}{grouped}.{f}"),
         None => format!("{sign}{grouped}"),
     }
+}
+
+/// A load: a whole number of requests without decimals.
+pub(super) fn load(x: f64) -> String {
+    let text = number(x);
+    if x.fract() == 0.0 { text.split('.').next().unwrap_or_default().to_owned() } else { text }
 }
 
 /// `2 min 05 s`, `41 s`, `1 h 02 min`.
@@ -176,7 +185,8 @@ mod tests {
         assert_eq!(number(48.57), "48.6");
         assert_eq!(number(-0.126), "-0.13");
         assert_eq!(number(f64::NAN), "–");
-        assert_eq!((number(-0.0), number(-0.001)), ("0.00".into(), "0.00".into()));
+        assert_eq!((number(-0.0), number(-0.001)), ("0".into(), "0.00".into()));
+        assert_eq!((load(16.0), load(28.92), load(1024.0)), ("16".into(), "28.9".into(), "1,024".into()));
         assert_eq!(percent(-0.0001), "+0.0 %");
         assert_eq!(duration(3725.0), "1 h 02 min");
         assert_eq!(key_words("p99_ttft_ms"), "P99 TTFT (ms)");

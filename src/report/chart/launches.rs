@@ -43,7 +43,7 @@ pub(in crate::report) fn launches(
         svg.mark(&r.tip, Some(&r.engine), |svg| {
             svg.rect("hit", (0.0, y - ROW / 2.0), (WIDTH, ROW));
             svg.text("tick", 4.0, y + 4.0, &r.head);
-            let lines = wrapped(&r.label, 27);
+            let lines = wrapped(&r.label, 30);
             let first = y + 4.5 - 7.5 * (lines.len() - 1) as f64;
             for (j, l) in lines.iter().enumerate() {
                 svg.text("end", LEFT - 12.0, first + 15.0 * j as f64, l);

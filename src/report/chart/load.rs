@@ -2,7 +2,7 @@
 
 use super::axis::Axis;
 use super::svg::Svg;
-use crate::report::words::number;
+use crate::report::words::{self, number};
 
 /// One line over load: load, value, and the ends of its interval.
 #[derive(Debug, Clone, Default)]
@@ -55,20 +55,20 @@ pub(in crate::report) fn load(p: &LoadPicture) -> Svg {
         }
     }
     for t in xs.ticks(9) {
-        svg.text("tick mid", xs.at(t), bottom + 17.0, &number(t).replace(".00", "").replace(".0", ""));
+        svg.text("tick mid", xs.at(t), bottom + 17.0, &words::load(t));
     }
     svg.text("tick end", RIGHT, bottom + 36.0, p.x);
     panel(&mut svg, &xs, (&p.throughput, p.names.0), TOP);
     panel(&mut svg, &xs, (&p.latency, p.names.1), TOP + PANEL + GAP);
     if let Some(plan) = p.plan {
         let x = xs.at(plan);
-        svg.mark(&format!("load to plan with: {}", number(plan)), None, |svg| {
+        svg.mark(&format!("load to plan with: {}", words::load(plan)), None, |svg| {
             svg.line("plan mark", (x, TOP), (x, bottom));
             svg.text(
                 if x > 560.0 { "end" } else { "" },
                 x + if x > 560.0 { -6.0 } else { 6.0 },
                 TOP + PANEL + 16.0,
-                &format!("plan with {}", number(plan)),
+                &format!("plan with {}", words::load(plan)),
             );
         });
     }
@@ -110,7 +110,7 @@ fn panel(svg: &mut Svg, xs: &Axis, (curves, name): (&[Curve], &str), top: f64) {
         for (q, at) in c.points.iter().zip(&line) {
             let tip = format!(
                 "{} in flight: {name} {} (90 % interval {} to {})",
-                number(q[0]),
+                words::load(q[0]),
                 number(q[1]),
                 number(q[2]),
                 number(q[3])

@@ -82,7 +82,7 @@ pub(super) fn legend(svg: &mut Svg, entries: &[(Shape, Tone, &'static str)], y: 
     for (shape, tone, name) in entries {
         svg.shape(*shape, *tone, (x + 2.0, y - 4.0), 4.5);
         svg.text("tick", x + 13.0, y, name);
-        x += 30.0 + 6.6 * name.chars().count() as f64;
+        x += 34.0 + 7.4 * name.chars().count() as f64;
     }
 }
 

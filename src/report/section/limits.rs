@@ -2,7 +2,7 @@
 
 use super::super::doc::{Block, Section, Text, code, text};
 use super::super::subject::Subject;
-use super::super::words::{count, number};
+use super::super::words::{count, load};
 use crate::launch::EngineKind;
 use crate::workload::Dataset;
 
@@ -45,7 +45,7 @@ pub(in super::super) fn section(s: &Subject<'_>) -> Section {
             "Two launches of the same command scatter by {:.2} % here (standard deviation, {} degrees of freedom). Averages over \
              pairs tell smaller effects apart; single launches do not.",
             100.0 * sigma,
-            number(df).replace(".00", "").replace(".0", "")
+            load(df)
         )]);
     }
     if let Some(i) = s.verdict.compared.as_ref().and_then(|c| c.improvement.as_ref())

@@ -4,7 +4,7 @@ use super::super::analysis::{Band, Ramp, Rung, Side};
 use super::super::chart::{Curve, LoadPicture, Svg, ZoneBand, load};
 use super::super::doc::{Block, Section, Table, code, strong, text};
 use super::super::subject::Subject;
-use super::super::words::{number, workload_words};
+use super::super::words::{self, number, workload_words};
 
 pub(in super::super) fn section(s: &Subject<'_>) -> Option<Section> {
     let ramps = &s.analysis?.ramps;
@@ -39,7 +39,7 @@ fn planned(s: &Subject<'_>, ramp: &Ramp, plan: f64) -> super::super::doc::Text {
     };
     let mut t = text![
         "Plan ",
-        strong(format!("{} requests in flight", number(plan))),
+        strong(format!("{} requests in flight", words::load(plan))),
         format!(" on one replica: {why}.")
     ];
     if let Some(rate) = near.and_then(|r| r.request_rate) {
@@ -49,7 +49,7 @@ fn planned(s: &Subject<'_>, ramp: &Ramp, plan: f64) -> super::super::doc::Text {
             number(rate.value),
             number(rate.low),
             number(rate.high),
-            number((10.0 / rate.low.max(1e-9)).ceil()).replace(".00", "").replace(".0", "")
+            words::load((10.0 / rate.low.max(1e-9)).ceil())
         ));
     }
     t.push(" Check it on the server with ");
@@ -87,7 +87,7 @@ fn picture(ramps: &[Ramp], best: &Ramp) -> Svg {
         best.rungs.iter().filter_map(|r| r.total_token_throughput).map(|b| b.value).fold(0.0, f64::max);
     let words: Vec<String> = zones
         .iter()
-        .map(|z| format!("{} from {} to {} in flight", z.name, number(z.from), number(z.to)))
+        .map(|z| format!("{} from {} to {} in flight", z.name, words::load(z.from), words::load(z.to)))
         .collect();
     load(&LoadPicture {
         title: "Throughput and time per output token over load".to_owned(),
@@ -119,9 +119,11 @@ fn zones(r: &Ramp) -> Table {
     for z in &r.zones {
         t.row(vec![
             zone_name(&z.zone).into(),
-            number(z.from).into(),
-            z.to.map_or("end of the ramp".to_owned(), number).into(),
-            z.to_interval.map_or("–".to_owned(), |(a, b)| format!("{} to {}", number(a), number(b))).into(),
+            words::load(z.from).into(),
+            z.to.map_or("end of the ramp".to_owned(), words::load).into(),
+            z.to_interval
+                .map_or("–".to_owned(), |(a, b)| format!("{} to {}", words::load(a), words::load(b)))
+                .into(),
             z.criterion.clone().into(),
         ]);
     }
@@ -139,19 +141,19 @@ fn rungs(r: &Ramp) -> Table {
         "Limited by",
     ];
     let mut t = Table::new("Value and 90 % interval", &head);
-    let words = |b: Option<Band>| {
+    let cell = |b: Option<Band>| {
         b.map_or("–".to_owned(), |b| {
             format!("{} ({} to {})", number(b.value), number(b.low), number(b.high))
         })
     };
     for x in &r.rungs {
         t.row(vec![
-            number(x.load).into(),
-            words(x.request_rate).into(),
-            words(x.total_token_throughput).into(),
-            words(x.mean_ttft_ms).into(),
-            words(x.mean_tpot_ms).into(),
-            words(x.mean_e2el_ms).into(),
+            words::load(x.load).into(),
+            cell(x.request_rate).into(),
+            cell(x.total_token_throughput).into(),
+            cell(x.mean_ttft_ms).into(),
+            cell(x.mean_tpot_ms).into(),
+            cell(x.mean_e2el_ms).into(),
             x.binding.clone().into(),
         ]);
     }
