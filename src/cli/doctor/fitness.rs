@@ -36,6 +36,8 @@ pub(super) fn findings(
             hardware.id
         ),
     )];
+    let notes = model.caveats.iter().chain(&model.quantisation.notes);
+    out.extend(notes.map(|c| Finding::new("model", Level::Note, c.clone())));
     for kind in [EngineKind::Vllm, EngineKind::Sglang, EngineKind::Trtllm] {
         let space = Space::load(kind, data_dir)?;
         let version = installed.iter().find(|i| i.engine == kind).map(|i| i.version.clone());
