@@ -111,6 +111,8 @@ fn plan(workload: &str) -> Result<Plan> {
         seed: 0,
         hardware: Some("a100-sxm-80gb".into()),
         num_gpus: 1,
+        allow_output_change: None,
+        preset: None,
         data_dir: None,
         max_model_len: None,
         engine_command: None,

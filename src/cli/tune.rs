@@ -8,7 +8,7 @@ use crate::scenario::write_whole;
 use crate::store::plan::Strategy;
 use crate::store::{DirLock, Journal, Plan, RunFile, TrialLine, Verdict, read_run, run::SCHEMA, write_run};
 use crate::tune::campaign::failures_by_class;
-use crate::tune::{Campaign, Cancel, Ended, PlannedSpaces, Runner, TrialLauncher, TuneRequest};
+use crate::tune::{Campaign, Cancel, Ended, PlannedSpaces, Runner, Spaces, TrialLauncher, TuneRequest};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -45,7 +45,7 @@ pub(super) struct TuneArgs {
     #[arg(long)]
     seed: Option<u64>,
     /// Directory for the record and the report; must not hold a record yet
-    #[arg(long, required_unless_present = "resume", conflicts_with = "resume")]
+    #[arg(long, required_unless_present_any = ["resume", "dry_run"], conflicts_with = "resume")]
     out: Option<PathBuf>,
     /// Go on with the campaign recorded in this directory
     #[arg(long, value_name = "DIR")]
@@ -77,6 +77,16 @@ pub(super) struct TuneArgs {
     /// Turn only these flags (comma list, no dashes) [default: all that the search space holds]
     #[arg(long)]
     flags: Vec<String>,
+    /// What a flag may do to the answers: none (equal but for rounding), lossless (speculative decoding: the same
+    /// distribution) or approximate (weights or KV cache in fewer bits) [default: lossless]
+    #[arg(long, value_name = "CLASS")]
+    allow_output_change: Option<String>,
+    /// latency (mean end-to-end), throughput (total), or balanced (output throughput within ttft.p99=2s,tpot.p99=50ms)
+    #[arg(long)]
+    preset: Option<String>,
+    /// Print what would be considered and about how many launches it takes, and launch nothing
+    #[arg(long, conflicts_with = "resume")]
+    dry_run: bool,
     /// Time a launch may take until it is ready [default: 30m]
     #[arg(long)]
     ready_timeout: Option<String>,
@@ -128,6 +138,11 @@ impl TuneArgs {
             seed: self.seed.or_else(|| old.map(|p| p.seed)).unwrap_or(0),
             hardware: self.hardware.clone().or_else(|| old.map(|p| p.hardware.clone())),
             num_gpus: self.num_gpus.or_else(|| old.map(|p| p.num_gpus)).unwrap_or(1),
+            allow_output_change: self
+                .allow_output_change
+                .clone()
+                .or_else(|| old.map(|p| p.allow_output_change.to_string())),
+            preset: self.preset.clone(),
             data_dir: self.data_dir.clone().or_else(|| old.and_then(|p| p.data_dir.clone())),
             max_model_len: self.max_model_len.or_else(|| old.and_then(|p| p.max_model_len)),
             engine_command: self.engine_command.clone().or_else(|| {
@@ -156,7 +171,38 @@ impl TuneArgs {
     }
 }
 
+/// What a campaign would consider, without launching anything.
+fn dry_run(args: &TuneArgs) -> Result<()> {
+    let plan = args.request(None).plan(detect)?;
+    let spaces = PlannedSpaces::new(&plan)?;
+    for engine in &plan.engines {
+        let space = spaces.space(*engine, None)?;
+        let knobs = space.knobs();
+        let all = knobs.iter().map(|k| k.values.len() + 1).fold(1usize, usize::saturating_mul);
+        let unknown: usize = knobs.iter().filter(|k| !k.modelled).map(|k| k.values.len()).sum();
+        super::out::line(format!("{engine}: {} flags, {all} combinations", knobs.len()));
+        for k in knobs {
+            let values: Vec<String> = k.values.iter().map(ToString::to_string).collect();
+            let by = if k.modelled { "forecast" } else { "to be learned by launches" };
+            super::out::line(format!("  --{} {} ({by})", k.flag, values.join(" | ")));
+        }
+        let confirm = 2 * plan.settings.repeats.max(2);
+        let search = plan.max_trials.map_or_else(
+            || format!("about {} to {}", 6 + unknown / 3, 12 + unknown),
+            |most| format!("at most {}", most.saturating_sub(confirm + 2)),
+        );
+        super::out::line(format!(
+            "  launches: 2 of the defaults, {search} of the search, {confirm} to {} of the confirmation",
+            2 * plan.settings.max_pairs
+        ));
+    }
+    Ok(())
+}
+
 pub(super) fn run(args: &TuneArgs) -> Result<()> {
+    if args.dry_run {
+        return dry_run(args);
+    }
     let (dir, run, lock) = match (&args.resume, &args.out) {
         (Some(dir), _) => resumed(args, dir)?,
         (None, Some(dir)) => begun(args, dir)?,

@@ -1,6 +1,7 @@
 //! What a candidate is judged against: engine release, hardware, model, load.
 
 use super::expr::{Kind, Term};
+use super::flag::OutputChange;
 use crate::hardware::{Hardware, Vendor};
 use crate::launch::Version;
 use crate::launch::{Candidate, FlagValue};
@@ -15,6 +16,8 @@ pub struct Load {
     /// Most requests in flight at once.
     pub in_flight: Option<f64>,
     pub requests: Option<f64>,
+    /// Whether the prompts are text that a model could have written: only there speculation says anything.
+    pub text: Option<bool>,
 }
 
 /// What is fixed while flags are chosen.
@@ -30,8 +33,8 @@ pub struct Context<'a> {
     pub fixed: Option<&'a Candidate>,
     /// Flag names (no dashes) that the installed release's `--help` lists; it is the judge over the table.
     pub installed: Option<&'a BTreeSet<String>>,
-    /// Also tune flags whose values change what the model answers (quantised KV cache and the like).
-    pub allow_changed_outputs: bool,
+    /// The most that a flag's value may do to what the model answers.
+    pub allowed_output_change: OutputChange,
 }
 
 impl<'a> Context<'a> {
@@ -44,7 +47,7 @@ impl<'a> Context<'a> {
             load: Load::default(),
             fixed: None,
             installed: None,
-            allow_changed_outputs: false,
+            allowed_output_change: OutputChange::default(),
         }
     }
 
@@ -79,6 +82,7 @@ impl<'a> Context<'a> {
             "load.output_tokens" => self.load.output_tokens.map(Term::Number),
             "load.in_flight" => self.load.in_flight.map(Term::Number),
             "load.requests" => self.load.requests.map(Term::Number),
+            "load.text" => self.load.text.map(Term::Bool),
             _ => None,
         }
     }
@@ -89,7 +93,9 @@ pub(super) fn fact_kind(name: &str) -> Option<Kind> {
     Some(match name {
         "version" => Kind::Version,
         "vendor" | "hardware" | "model.precision" => Kind::Text,
-        "hardware.fp8" | "model.moe" | "model.mla" | "model.sinks" | "model.sliding" => Kind::Bool,
+        "hardware.fp8" | "load.text" | "model.moe" | "model.mla" | "model.sinks" | "model.sliding" => {
+            Kind::Bool
+        }
         "sm" | "memory_gib" | "num_gpus" | "model.q_heads" | "model.kv_heads" | "model.experts"
         | "model.max_position" | "model.weight_gib" | "load.input_tokens" | "load.output_tokens"
         | "load.in_flight" | "load.requests" => Kind::Number,
@@ -119,11 +125,12 @@ mod tests {
         let mut c = Context::new(hardware.find("h100-sxm-80gb").unwrap(), &model);
         c.version = Some(Version(0, 11, 0));
         let one = Some(1.0);
-        c.load = Load { input_tokens: one, output_tokens: one, in_flight: one, requests: one };
+        c.load =
+            Load { input_tokens: one, output_tokens: one, in_flight: one, requests: one, text: Some(true) };
         for name in
             "version sm vendor hardware hardware.fp8 memory_gib num_gpus model.moe model.mla model.sinks \
             model.sliding model.q_heads model.kv_heads model.experts model.max_position model.precision \
-            model.weight_gib load.input_tokens load.output_tokens load.in_flight load.requests"
+            model.weight_gib load.input_tokens load.output_tokens load.in_flight load.requests load.text"
                 .split_whitespace()
         {
             let kind = match c.fact(name).unwrap_or_else(|| panic!("{name} has no value")) {

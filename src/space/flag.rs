@@ -107,6 +107,39 @@ pub struct Constraint {
     pub why: String,
 }
 
+/// What a value other than the default may do to the model's answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OutputChange {
+    /// Equal but for the order of floating-point sums.
+    None,
+    /// Other tokens may be drawn, from the same distribution (speculative decoding).
+    #[default]
+    Lossless,
+    /// Another distribution: weights or KV cache in fewer bits.
+    Approximate,
+}
+
+impl std::fmt::Display for OutputChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            OutputChange::None => "none",
+            OutputChange::Lossless => "lossless",
+            OutputChange::Approximate => "approximate",
+        })
+    }
+}
+
+impl std::str::FromStr for OutputChange {
+    type Err = String;
+    fn from_str(s: &str) -> Result<OutputChange, String> {
+        [OutputChange::None, OutputChange::Lossless, OutputChange::Approximate]
+            .into_iter()
+            .find(|c| c.to_string() == s)
+            .ok_or_else(|| format!("`{s}` is none of none, lossless, approximate"))
+    }
+}
+
 /// Values worth trying: the first rule whose condition holds is used.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TuneRule {
@@ -116,6 +149,8 @@ pub struct TuneRule {
     pub times: Vec<f64>,
     /// Trying it changes what the model answers.
     pub changes_output: bool,
+    /// How, where that is not told by `changes_output` alone.
+    pub output: Option<OutputChange>,
 }
 
 /// One flag of an engine.

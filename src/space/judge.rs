@@ -2,7 +2,7 @@
 
 use super::context::{Context, term};
 use super::expr::Term;
-use super::flag::{Constraint, Flag, OtherName, Phase, TuneRule};
+use super::flag::{Constraint, Flag, OtherName, OutputChange, Phase, TuneRule};
 use super::{Space, Version};
 use crate::launch::{Candidate, FlagValue};
 use serde::Serialize;
@@ -19,6 +19,8 @@ pub struct Axis {
     pub default: Option<FlagValue>,
     pub phase: Vec<Phase>,
     pub changes_output: bool,
+    /// What its values may do to the model's answers.
+    pub output: OutputChange,
     pub doc: String,
     pub mechanism: String,
     pub source: String,
@@ -149,8 +151,14 @@ impl Space {
         // A rule whose condition cannot be decided is not one to act on.
         let holds = |r: &&TuneRule| r.when.as_ref().is_none_or(|w| w.holds(&scope) == Some(true));
         let rule = flag.tune.iter().find(holds)?;
-        let changes_output = flag.changes_output || rule.changes_output;
-        if changes_output && !ctx.allow_changed_outputs {
+        let plain = if flag.changes_output || rule.changes_output {
+            OutputChange::Approximate
+        } else {
+            OutputChange::None
+        };
+        let output = rule.output.unwrap_or(plain);
+        let changes_output = output == OutputChange::Approximate;
+        if output > ctx.allowed_output_change {
             return None;
         }
         let default = self.default_of(flag, ctx);
@@ -178,6 +186,7 @@ impl Space {
             default,
             phase: flag.phase.clone(),
             changes_output,
+            output,
             doc: flag.doc.clone(),
             mechanism: flag.mechanism.clone(),
             source: flag.source.clone(),

@@ -12,7 +12,9 @@ mod read;
 pub use crate::launch::Version;
 pub use crate::launch::{Candidate, FlagValue};
 pub use context::{Context, Load};
-pub use flag::{Choice, Constraint, DefaultRule, Flag, FlagType, OtherName, Phase, Role, Span, TuneRule};
+pub use flag::{
+    Choice, Constraint, DefaultRule, Flag, FlagType, OtherName, OutputChange, Phase, Role, Span, TuneRule,
+};
 pub use judge::{Axis, Mismatch, Spelling, Violation};
 
 use crate::data::{self, Document};

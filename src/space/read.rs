@@ -2,7 +2,9 @@
 
 use super::context::fact_kind;
 use super::expr::{Expr, Kind};
-use super::flag::{Choice, Constraint, DefaultRule, Flag, FlagType, OtherName, Phase, Role, Span, TuneRule};
+use super::flag::{
+    Choice, Constraint, DefaultRule, Flag, FlagType, OtherName, OutputChange, Phase, Role, Span, TuneRule,
+};
 use super::{FlagValue, Space, Version};
 use crate::data::schema::{self, Key, Shape, opt, req};
 use crate::data::{self, Document};
@@ -20,6 +22,7 @@ const TUNE: &[Key] = &[
     opt("values", Shape::List(&Shape::Any)),
     opt("times", Shape::List(&Shape::Positive)),
     opt("changes_output", Shape::Bool),
+    opt("output", Shape::OneOf(&["none", "lossless", "approximate"])),
 ];
 const FLAG: &[Key] = &[
     req("name", Shape::Text),
@@ -143,6 +146,7 @@ struct RawTune {
     times: Vec<f64>,
     #[serde(default)]
     changes_output: bool,
+    output: Option<OutputChange>,
 }
 
 /// Reads one document; `all` are the documents in which a `base` is looked for.
@@ -275,6 +279,7 @@ impl Builder<'_> {
                 values: t.values,
                 times: t.times,
                 changes_output: t.changes_output,
+                output: t.output,
             })
             .collect();
         let constraints = self.constraints(&format!("{key}.constraints"), raw.constraints);

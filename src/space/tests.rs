@@ -83,7 +83,7 @@ fn load_fixed_flags_and_help_narrow_the_axes() {
 #[test]
 fn changed_outputs_are_tuned_only_when_allowed() {
     let (h, m) = (hw("h100-sxm-80gb"), model("Qwen/Qwen3-32B"));
-    let ctx = Context { allow_changed_outputs: true, ..Context::new(&h, &m) };
+    let ctx = Context { allowed_output_change: super::OutputChange::Approximate, ..Context::new(&h, &m) };
     assert_eq!(axis(&vllm().tunable(&ctx), "kv-cache-dtype"), ["fp8"]);
     let ctx = Context::new(&h, &m);
     assert!(axis(&vllm().tunable(&ctx), "kv-cache-dtype").is_empty());

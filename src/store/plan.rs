@@ -3,6 +3,7 @@
 
 use crate::scenario::EngineKind;
 use crate::search::{Objective, Settings, Slo};
+use crate::space::OutputChange;
 use crate::workload::WorkloadSpec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,9 @@ pub struct Plan {
     /// Flags the search may turn; empty for all that the space holds.
     #[serde(default)]
     pub only_flags: Vec<String>,
+    /// The most that a flag's value may do to what the model answers.
+    #[serde(default)]
+    pub allow_output_change: OutputChange,
     #[serde(default)]
     pub data_dir: Option<String>,
     pub ready_timeout_s: f64,

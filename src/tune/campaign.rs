@@ -7,12 +7,13 @@ use super::spaces::Spaces;
 use crate::cost::Profile;
 use crate::engine::{Class, steps};
 use crate::error::Result;
+use crate::launch::{Candidate, EngineKind, FlagValue};
 use crate::search::additive::NOISE_BEFORE;
 use crate::search::{
-    Ask, Comparison, Estimates, Evaluator, Ledger, NoForecast, Runs, Search, Settings, Space, Stage, Stop,
-    confirm, singles,
+    Ask, Comparison, Estimates, Evaluator, FailedLaunch, Ledger, NoForecast, Runs, Search, Settings, Space,
+    Stage, Stop, confirm, singles,
 };
-use crate::space::Candidate;
+use crate::space::OutputChange;
 use crate::store::plan::Strategy;
 use crate::store::{Ruled, TrialLine, Verdict};
 use crate::trial;
@@ -98,6 +99,15 @@ impl Campaign<'_> {
         let combinations =
             space.knobs().iter().map(|k| k.values.len() + 1).fold(1usize, usize::saturating_mul);
         found.considered = u32::try_from(combinations).unwrap_or(u32::MAX);
+        let left_out = self.runner.plan.allow_output_change != OutputChange::None
+            && !super::spaces::is_text(&self.runner.plan.primary().spec);
+        if left_out && base.engine == EngineKind::Vllm {
+            found.notes.push(
+                "Speculative decoding is left out: this workload sends random token ids, on which the acceptance of \
+                 proposed tokens means nothing. Give text (--workload custom:FILE or sharegpt:FILE) to have it judged."
+                    .to_owned(),
+            );
+        }
         let settings = Settings { seed: self.runner.plan.seed, ..self.runner.plan.settings.clone() };
         let winner = match self.runner.plan.strategy {
             Strategy::OneFactor => {
@@ -201,27 +211,43 @@ impl Campaign<'_> {
         Ok(())
     }
 
-    /// No engine starts with its defaults: where a flag can mend the cause (memory, length), single flags
-    /// are tried, and the first candidate that runs becomes the baseline.
+    /// No engine starts with its defaults: where a flag can mend the cause, what the failure itself advises is tried first,
+    /// then single flags, those that ask for less memory before the others. The first candidate that runs becomes the
+    /// baseline.
     fn rescue(&mut self, found: &mut Findings, bases: &[Candidate]) -> Result<Option<Candidate>, Stop> {
         for base in bases {
-            let class = found.ledger.get(base).and_then(|e| e.failure.as_ref()).map(|f| f.class.clone());
-            if !class.is_some_and(|c| c.parse().is_ok_and(Class::mendable)) {
+            let failure = found.ledger.get(base).and_then(|e| e.failure.clone());
+            let Some(failure) = failure.filter(|f| f.class.parse().is_ok_and(Class::mendable)) else {
                 continue;
-            }
+            };
             let space = self.space_of(base)?;
-            let singles: Vec<Candidate> = singles(space.as_ref(), base).into_iter().take(RESCUES).collect();
-            self.runner.expect(Stage::Search, singles.len());
-            for c in singles {
+            let mut tries: Vec<Candidate> = advised(base, &failure).into_iter().collect();
+            let mut alone = singles(space.as_ref(), base);
+            // Smaller numbers ask for less; a sort keeps the order of the flags otherwise.
+            if failure.class.contains("memory") {
+                alone.sort_by_key(|c| !asks_for_less(c));
+            }
+            tries.extend(alone);
+            tries.dedup();
+            tries.truncate(RESCUES);
+            self.runner.expect(Stage::Search, tries.len());
+            for c in tries {
                 self.baseline_launch(found, &c, 0)?;
                 if found.ledger.scored(&c) {
                     found.notes.push(format!(
-                        "{} does not start with its defaults here; `{}` stands in for the baseline.",
+                        "{} does not start with its defaults here ({}); `{}` stands in for the baseline, and gains are \
+                         against it, not against the defaults.",
                         c.engine,
+                        failure.class,
                         c.label()
                     ));
                     self.baseline_launch(found, &c, 1)?;
                     return Ok(Some(c));
+                }
+                // Another cause than before: what was advised for the first does not help any more.
+                let now = found.ledger.get(&c).and_then(|e| e.failure.as_ref()).map(|f| f.class.clone());
+                if now.is_some_and(|n| n.parse().is_ok_and(|c: Class| !c.mendable())) {
+                    break;
                 }
             }
         }
@@ -243,6 +269,32 @@ impl Campaign<'_> {
         let engine = base.engine;
         self.spaces.space(engine, version_of(&self.runner.trials, base).as_deref())
     }
+}
+
+/// The base with the flags that a failure's hint names with a number, such as `--max-model-len 36000`.
+fn advised(base: &Candidate, failure: &FailedLaunch) -> Option<Candidate> {
+    let words: Vec<&str> = failure
+        .hint
+        .split(|c: char| c.is_whitespace() || c == '`' || c == '=')
+        .filter(|w| !w.is_empty())
+        .collect();
+    let mut c = base.clone();
+    for pair in words.windows(2) {
+        let number = pair[1].trim_end_matches(['.', ',', ';', ')']).parse::<i64>();
+        if let (Some(flag), Ok(n)) = (pair[0].strip_prefix("--"), number) {
+            c = c.with(flag, FlagValue::Int(n));
+        }
+    }
+    (c != *base).then_some(c)
+}
+
+/// Whether a single flag asks for less memory than the usual: small counts, or eager execution.
+fn asks_for_less(c: &Candidate) -> bool {
+    c.flags.iter().any(|(flag, v)| match v {
+        FlagValue::Int(n) => (flag.contains("seqs") && *n <= 256) || (flag.contains("tokens") && *n <= 4096),
+        FlagValue::Bool(on) => *on && flag == "enforce-eager",
+        _ => false,
+    })
 }
 
 fn mean_score(launches: &[Vec<crate::search::Sample>]) -> Option<f64> {
@@ -269,4 +321,21 @@ pub fn failures_by_class(trials: &[TrialLine], plan: &crate::store::Plan) -> Vec
         }
     }
     classes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_failure_advises_is_tried_first() {
+        let base = Candidate::baseline(EngineKind::Vllm);
+        let failure = FailedLaunch {
+            class: "context-too-long".into(),
+            root_cause: String::new(),
+            hint: "give `--max-model-len 36000`, or more memory".into(),
+        };
+        assert_eq!(advised(&base, &failure).unwrap().label(), "--max-model-len 36000");
+        assert_eq!(advised(&base, &FailedLaunch { hint: "use --other-thing now".into(), ..failure }), None);
+    }
 }

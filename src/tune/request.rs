@@ -1,10 +1,12 @@
 //! From what was asked for to a validated plan, with every problem at once.
 
+use crate::data::nearest::did_you_mean;
 use crate::error::{Error, Problem, Result};
 use crate::hardware;
 use crate::model;
 use crate::scenario::EngineKind;
 use crate::search::{Objective, Settings, Slo};
+use crate::space::{OutputChange, Space};
 use crate::store::{NamedWorkload, Plan, plan::Strategy};
 use crate::workload;
 use std::path::Path;
@@ -27,6 +29,10 @@ pub struct TuneRequest {
     pub seed: u64,
     pub hardware: Option<String>,
     pub num_gpus: u32,
+    /// none, lossless or approximate [default: lossless].
+    pub allow_output_change: Option<String>,
+    /// latency, throughput or balanced: an objective and promises in one word.
+    pub preset: Option<String>,
     pub data_dir: Option<String>,
     pub max_model_len: Option<u32>,
     /// Program that starts the engine, as one would type it.
@@ -52,7 +58,9 @@ impl TuneRequest {
             Some(text) => p.take("--objective", text.parse::<Objective>()),
             None => Objective::Metric(crate::scenario::Key::TotalTokenThroughput),
         };
-        let slo = Slo(self.slo.iter().flat_map(|s| p.take("--slo", s.parse::<Slo>()).0).collect());
+        let (objective, promised) = self.preset(objective, &mut p);
+        let slo =
+            Slo(promised.iter().chain(&self.slo).flat_map(|s| p.take("--slo", s.parse::<Slo>()).0).collect());
         if objective == Objective::Goodput && slo.0.is_empty() {
             p.add("--objective", "goodput needs promises to keep", "add --slo ttft.p99=500ms,tpot.p99=50ms");
         }
@@ -60,6 +68,7 @@ impl TuneRequest {
         let model = self.model(&mut p);
         let (hardware, hardware_detected) = self.hardware(&engines, &mut p, detect);
         self.counts(&mut p);
+        self.flag_names(&engines, &mut p);
         let plan = Plan {
             model,
             engines,
@@ -82,11 +91,51 @@ impl TuneRequest {
             fixed_args: self.fixed_args.clone(),
             engine_command: self.engine_command.as_deref().map(|line| crate::launch::split(line).0),
             only_flags: self.flags.iter().flat_map(|f| split_list(f)).collect(),
+            allow_output_change: self
+                .allow_output_change
+                .as_deref()
+                .map_or(OutputChange::Lossless, |t| p.take("--allow-output-change", t.parse())),
             data_dir: self.data_dir.clone(),
             ready_timeout_s: p.duration("--ready-timeout", &self.ready_timeout),
             run_timeout_s: p.duration("--run-timeout", &self.run_timeout),
         };
         if p.0.is_empty() { Ok(plan) } else { Err(Error::problems("this cannot be tuned as asked", p.0)) }
+    }
+
+    /// What a preset stands for, where one was named: mean end-to-end latency; total throughput; output throughput as long
+    /// as TTFT and TPOT stay where a reader does not wait.
+    fn preset(&self, objective: Objective, p: &mut Problems) -> (Objective, Vec<String>) {
+        let Some(preset) = &self.preset else { return (objective, Vec::new()) };
+        if self.objective.is_some() {
+            p.add("--preset", "chooses the objective, and --objective does too", "give one of them");
+        }
+        let (text, promised) = match preset.as_str() {
+            "latency" => ("e2e.mean", None),
+            "throughput" => ("total-throughput", None),
+            "balanced" => ("output-throughput", Some("ttft.p99=2s,tpot.p99=50ms")),
+            other => {
+                p.add("--preset", &format!("`{other}` is none of latency, throughput, balanced"), "");
+                return (objective, Vec::new());
+            }
+        };
+        (p.take("--preset", text.parse()), promised.map(str::to_owned).into_iter().collect())
+    }
+
+    /// Names in `--flags` that no asked engine's table knows.
+    fn flag_names(&self, engines: &[EngineKind], p: &mut Problems) {
+        let named: Vec<String> = self.flags.iter().flat_map(|f| split_list(f)).collect();
+        if named.is_empty() {
+            return;
+        }
+        let dir = self.data_dir.as_deref().map(Path::new);
+        let tables: Vec<Space> = match Space::load_all(dir) {
+            Ok(all) => all.into_iter().filter(|s| engines.contains(&s.engine)).collect(),
+            Err(e) => return p.error("--flags", &e),
+        };
+        for name in named.iter().filter(|n| !tables.iter().any(|t| t.flag(n).is_some())) {
+            let known = tables.iter().flat_map(|t| t.flags.iter().map(|f| f.name.as_str()));
+            p.add("--flags", &format!("no engine here has a flag `{name}`"), &did_you_mean(name, known));
+        }
     }
 
     fn engines(&self, p: &mut Problems) -> Vec<EngineKind> {
@@ -252,6 +301,12 @@ impl Fallback for Objective {
     }
 }
 
+impl Fallback for OutputChange {
+    fn fallback() -> OutputChange {
+        OutputChange::Lossless
+    }
+}
+
 impl Fallback for Slo {
     fn fallback() -> Slo {
         Slo::default()
@@ -274,6 +329,8 @@ mod tests {
             seed: 0,
             hardware: Some("a100-sxm-80gb".into()),
             num_gpus: 1,
+            allow_output_change: None,
+            preset: None,
             data_dir: None,
             max_model_len: None,
             engine_command: None,

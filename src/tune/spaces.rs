@@ -9,7 +9,7 @@ use crate::launch::fixed_candidate;
 use crate::model::{self, Model};
 use crate::scenario::EngineKind;
 use crate::search::{self, Knob};
-use crate::space::{Candidate, Context, Load, Role, Space, Version};
+use crate::space::{Candidate, Context, Load, OutputChange, Role, Space, Version};
 use crate::store::Plan;
 use crate::trial;
 use crate::workload::{self, WorkloadSpec};
@@ -69,6 +69,7 @@ impl Spaces for PlannedSpaces {
             num_gpus: self.plan.num_gpus,
             version: version.and_then(|v| v.parse().ok()),
             load: self.load,
+            allowed: self.plan.allow_output_change,
             fixed: fixed_candidate(engine, &fixed_args(&self.plan, engine)),
             installed: installed_flags(engine, self.plan.engine_command.as_deref()),
             knobs: Vec::new(),
@@ -95,6 +96,13 @@ impl Spaces for PlannedSpaces {
     }
 }
 
+/// Whether the prompts are text: the length tables and random workloads are sent as random token ids, on which the
+/// acceptance of speculated tokens means nothing.
+pub(super) fn is_text(spec: &WorkloadSpec) -> bool {
+    matches!(spec.dataset, workload::Dataset::Custom)
+        || (spec.dataset == workload::Dataset::Sharegpt && spec.path.is_some())
+}
+
 /// What the constraints ask of the load: mean lengths, requests, how many in flight.
 fn load_of(spec: &WorkloadSpec) -> Result<Load> {
     let shapes = workload::shapes(spec)?;
@@ -111,6 +119,7 @@ fn load_of(spec: &WorkloadSpec) -> Result<Load> {
         output_tokens: mean(|s| s.output_tokens),
         in_flight,
         requests: Some(n),
+        text: Some(is_text(spec)),
     })
 }
 
@@ -130,6 +139,7 @@ struct EngineSpace {
     num_gpus: u32,
     version: Option<Version>,
     load: Load,
+    allowed: OutputChange,
     fixed: Candidate,
     /// Flags that the installed release lists; it is the judge over the table.
     installed: Option<BTreeSet<String>>,
@@ -142,6 +152,7 @@ impl EngineSpace {
             version: self.version,
             num_gpus: self.num_gpus,
             load: self.load,
+            allowed_output_change: self.allowed,
             fixed: Some(&self.fixed),
             installed: self.installed.as_ref(),
             ..Context::new(&self.hardware, &self.model)

@@ -179,6 +179,7 @@ pub(crate) fn plan() -> Plan {
         fixed_args: Vec::new(),
         engine_command: None,
         only_flags: Vec::new(),
+        allow_output_change: crate::space::OutputChange::Lossless,
         data_dir: None,
         ready_timeout_s: 10.0,
         run_timeout_s: 10.0,
@@ -252,7 +253,7 @@ fn engines_that_fail_are_passed_over_and_when_all_do_it_says_why() {
     let trials = read_journal(dir.path()).unwrap().trials;
     assert!(trials.len() > 1, "flags that may mend it are tried");
     let classes = campaign::failures_by_class(&trials, &plan());
-    assert_eq!(classes[0].0, "out-of-memory-weights");
+    assert_eq!(classes[0].0, "out-of-memory");
 }
 
 #[test]
