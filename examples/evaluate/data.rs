@@ -1,5 +1,6 @@
 //! The public measurements, their groups and the blind third.
 
+use llm_dyno::cost::profile::GroupKey;
 use llm_dyno::cost::setup::scenario_of;
 use llm_dyno::cost::{Catalogs, Setup};
 use llm_dyno::scenario::{Record, read_records};
@@ -34,6 +35,7 @@ pub(crate) struct Run {
     pub(crate) record: Record,
     /// Model, hardware and engine.
     pub(crate) group: String,
+    pub(crate) key: GroupKey,
     pub(crate) devices: u32,
     pub(crate) kind: &'static str,
 }
@@ -97,6 +99,7 @@ pub(crate) fn load(dirs: &[PathBuf], blind: bool, catalogs: &Catalogs) -> (Vec<R
                     seen: source.seen,
                     blind: hidden,
                     kind: kind(&s),
+                    key: GroupKey::of(&s),
                     devices: s.devices(),
                     record,
                     group,

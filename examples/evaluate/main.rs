@@ -1,18 +1,22 @@
 //! Scores the cost model on public measurements: every run predicted from what did not see it.
 //!
-//! `cargo run --release --example evaluate -- [--data DIR]… [--basis prior|fit|transfer]… [--only TEXT] [--blind] [--rows FILE]`
+//! `cargo run --release --example evaluate -- [--data DIR]… [--basis NAME]… [--only TEXT] [--learn] [--blind] [--rows FILE] [--report FILE]`
 //!
-//! Reads `reports/data`, and further sets from each `--data`.
+//! Reads `reports/data`, and further sets from each `--data`. `--learn` first fits every open group and writes
+//! `profiles/public.toml`, and at the end `profiles/calibration.toml`. `--blind` scores the blind groups alone, with what this
+//! dyno carries.
 #![expect(clippy::print_stdout, reason = "prints its tables")]
 #![expect(clippy::print_stderr, reason = "says what it could not score")]
 
+mod conformal;
 mod data;
 mod score;
 mod table;
 
 use clap::Parser;
-use llm_dyno::cost::Catalogs;
-use score::Basis;
+use llm_dyno::cost::calibration::{self, Calibration};
+use llm_dyno::cost::{Catalogs, Profile, pooling};
+use score::{Basis, Scorer};
 use std::path::PathBuf;
 
 #[derive(Parser)]
@@ -20,38 +24,77 @@ struct Arguments {
     /// Further directories with sets of observations.
     #[arg(long)]
     data: Vec<PathBuf>,
-    /// From what runs are predicted; all three when absent.
+    /// From what runs are predicted: `small fit`, `prior`, `prior, kind left out`, `transfer`; all when absent.
     #[arg(long)]
     basis: Vec<String>,
     /// Only groups whose name holds this text.
     #[arg(long)]
     only: Option<String>,
-    /// The blind groups too.
+    /// Fit the open groups anew and write what this dyno carries.
+    #[arg(long)]
+    learn: bool,
+    /// Physics alone behind the prior: no public fits.
+    #[arg(long)]
+    physics: bool,
+    /// Score the blind groups instead of the open ones.
     #[arg(long)]
     blind: bool,
     /// Every predicted figure, as CSV.
     #[arg(long)]
     rows: Option<PathBuf>,
+    /// The tables as a file.
+    #[arg(long)]
+    report: Option<PathBuf>,
 }
 
 fn main() {
     let a = Arguments::parse();
     let catalogs = Catalogs::load(None).expect("the embedded catalogs");
     let mut dirs = vec![PathBuf::from("reports/data")];
-    dirs.extend(a.data);
+    dirs.extend(a.data.clone());
     let (mut runs, notes) = data::load(&dirs, a.blind, &catalogs);
     for n in notes {
         eprintln!("{n}");
     }
+    runs.retain(|r| r.blind == a.blind);
     if let Some(text) = &a.only {
         runs.retain(|r| r.group.contains(text.as_str()) || r.set.contains(text.as_str()));
     }
-    let asked = |b: &Basis| a.basis.is_empty() || a.basis.iter().any(|t| b.id().ends_with(t.as_str()));
-    let bases: Vec<Basis> =
-        [Basis::Prior, Basis::SmallFit, Basis::Transfer].into_iter().filter(asked).collect();
-    let rows = score::score(&runs, &bases, &catalogs);
+    let asked = |b: &Basis| a.basis.is_empty() || a.basis.iter().any(|t| b.id() == t.as_str());
+    let bases: Vec<Basis> = Basis::ALL.into_iter().filter(asked).collect();
+    let unit = Calibration::default();
+    let nothing = Profile::default();
+    let physics = Scorer { catalogs: &catalogs, base: &nothing, calibration: &unit };
+    let base = match (a.learn, a.physics) {
+        (true, _) => physics.public_fits(&runs),
+        (_, true) => nothing.clone(),
+        _ => pooling::public().clone(),
+    };
+    if a.learn {
+        let text = base.to_toml().expect("a profile is TOML");
+        std::fs::write("profiles/public.toml", text).expect("profiles/ can be written");
+    }
+    let own = if a.blind { calibration::public() } else { &unit };
+    let raw = Scorer { catalogs: &catalogs, base: &base, calibration: own }.score(&runs, &bases);
+    if a.learn {
+        let text = toml::to_string(&conformal::calibration(&raw, None)).expect("a calibration is TOML");
+        let head = "# Written by `cargo run --release --example evaluate -- --learn`.\n";
+        std::fs::write("profiles/calibration.toml", head.to_owned() + &text)
+            .expect("profiles/ can be written");
+    }
+    let rows = if a.blind { raw } else { conformal::left_out(&raw) };
     if let Some(file) = &a.rows {
         std::fs::write(file, table::csv(&rows)).expect("the rows can be written");
     }
-    println!("{}", table::markdown(&rows));
+    let mut text = table::markdown(&rows);
+    if bases.contains(&Basis::Transfer) && bases.contains(&Basis::Prior) {
+        text += "\n### Transfer\n\n";
+        text += &table::transfers(&rows);
+    }
+    text += "\n### Standing by kind of launch\n\n";
+    text += &table::standings(&base);
+    println!("{text}");
+    if let Some(file) = &a.report {
+        std::fs::write(file, text).expect("the report can be written");
+    }
 }

@@ -8,11 +8,11 @@ use std::fmt::Write;
 /// Every row as CSV.
 pub(crate) fn csv(rows: &[Row]) -> String {
     let mut out =
-        "set,seen,blind,group,devices,kind,basis,from,key,measured,value,p05,p95,label\n".to_owned();
+        "set,seen,blind,group,devices,kind,basis,standing,from,key,measured,value,p05,p95,label\n".to_owned();
     for r in rows {
         let _ = writeln!(
             out,
-            "{},{},{},{},{},{},{},{},{},{},{},{},{},\"{}\"",
+            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},\"{}\"",
             r.set,
             r.seen,
             r.blind,
@@ -20,6 +20,7 @@ pub(crate) fn csv(rows: &[Row]) -> String {
             r.devices,
             r.kind,
             r.basis.id(),
+            r.standing.id(),
             r.from,
             r.key,
             r.measured,
@@ -74,7 +75,7 @@ fn section(out: &mut String, title: &str, rows: &[&Row], name: impl Fn(&Row) -> 
 /// By set, and by model kind, GPU and engine, for every basis; the blind groups apart.
 pub(crate) fn markdown(rows: &[Row]) -> String {
     let mut out = String::new();
-    for basis in [Basis::SmallFit, Basis::Prior, Basis::Transfer] {
+    for basis in Basis::ALL {
         for blind in [false, true] {
             let of: Vec<&Row> = rows.iter().filter(|r| r.basis == basis && r.blind == blind).collect();
             if of.is_empty() {
@@ -93,4 +94,51 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
         }
     }
     out
+}
+
+/// Transfer beside the prior: of pairs of models on one GPU, how many are better and the change of the median error.
+pub(crate) fn transfers(rows: &[Row]) -> String {
+    let median = |rows: Vec<&Row>| quantile(rows.iter().map(|r| r.error()).collect(), 0.5);
+    let mut pairs: BTreeMap<(String, String), Vec<&Row>> = BTreeMap::new();
+    for r in rows.iter().filter(|r| r.basis == Basis::Transfer) {
+        let to = format!("{} x{}|{}", r.group, r.devices, r.set);
+        pairs.entry((r.from.clone(), to)).or_default().push(r);
+    }
+    let (mut better, mut harmed, mut n) = (0, 0, 0);
+    for ((_, to), moved) in &pairs {
+        let same = |r: &&Row| {
+            r.basis == Basis::Prior
+                && format!("{} x{}|{}", r.group, r.devices, r.set) == *to
+                && moved.iter().any(|m| m.label == r.label && m.key == r.key)
+        };
+        let alone: Vec<&Row> = rows.iter().filter(same).collect();
+        if alone.is_empty() {
+            continue;
+        }
+        let (a, b) = (median(alone), median(moved.clone()));
+        n += 1;
+        better += u32::from(b <= a);
+        harmed += u32::from(b > a + 2.0);
+    }
+    format!(
+        "Of {n} pairs of launches with different models on one GPU the fit on the one makes the other's median error no worse in \
+         {better}, and worse by more than 2 points in {harmed}.\n"
+    )
+}
+
+/// What stands behind each kind of launch.
+pub(crate) fn standings(base: &llm_dyno::cost::Profile) -> String {
+    let mut kinds: BTreeMap<(String, String, String), (usize, Vec<&str>)> = BTreeMap::new();
+    for g in &base.groups {
+        let kind = g.kind.map_or("", |k| k.id()).to_owned();
+        let entry = kinds.entry((kind, g.hardware.clone(), g.engine.clone())).or_default();
+        entry.0 += g.observations;
+        entry.1.push(&g.model);
+    }
+    let mut out = "| model kind | GPU | engine | standing without a fit | runs behind it | models |\n|---|---|---|---|---:|---|\n"
+        .to_owned();
+    for ((kind, gpu, engine), (runs, models)) in kinds {
+        let _ = writeln!(out, "| {kind} | {gpu} | {engine} | prior-seen | {runs} | {} |", models.join(", "));
+    }
+    out + "| any other | | | prior-unseen | 0 | |\n"
 }

@@ -248,6 +248,9 @@ fn to_json(record: &Record, outcome: &Result<Prediction>, per_request: bool, cat
             o.insert("predicted_components".into(), parts);
         }
         o.insert("binding".into(), json!(p.binding));
+        o.insert("standing".into(), json!(p.standing.id()));
+        o.insert("kv_pool_tokens".into(), json!(p.kv_pool_tokens));
+        o.insert("gpus".into(), json!(p.devices));
         o.insert("basis".into(), json!(p.basis));
         let said: Vec<String> =
             told(&record, &catalogs.models).into_iter().filter(|n| !p.notes.contains(n)).collect();

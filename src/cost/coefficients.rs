@@ -56,6 +56,10 @@ coefficients! {
     comm_latency "us per all-reduce" 10.5 0.35,
     /// Share of link bandwidth reached by large all-reduces.
     comm_bandwidth "fraction of link" 0.60 0.40,
+    /// Device time of a step that carries prompt tokens beside everything by token, layer or byte: metadata of ragged
+    /// batches, scattering into the cache, kernels chosen anew. Unverified, hence wide; a floor of prefill that must not
+    /// go into its slope.
+    prompt_step "us per step with a prompt" 1000.0 1.5,
     /// Host time to launch one layer of compiled code without a CUDA graph; three times that in eager mode.
     /// The host does nothing else meanwhile.
     eager_launch "us per layer" 150.0 0.4,

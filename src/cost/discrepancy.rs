@@ -44,7 +44,8 @@ impl Place {
         ])
     }
 
-    fn alike(&self, other: &Place) -> f64 {
+    /// 1 at the same place, towards 0 far away.
+    pub fn alike(&self, other: &Place) -> f64 {
         let d2: f64 = self.0.iter().zip(&other.0).map(|(a, b)| (a - b).powi(2)).sum();
         (-0.5 * d2).exp()
     }
@@ -136,8 +137,8 @@ pub fn correction(key: Key, at: &Place, residuals: &[Residual]) -> (f64, f64) {
     let cross: Vec<f64> = near.iter().map(|(p, _)| variance * at.alike(p)).collect();
     let values: Vec<f64> = near.iter().map(|n| n.1).collect();
     let dot = |w: &[f64]| cross.iter().zip(w).map(|(a, b)| a * b).sum::<f64>();
-    let mean = dot(&solve(k.clone(), &values));
-    let left = (variance - dot(&solve(k, &cross))).max(0.0);
+    let mean = dot(&solve(&k, &values));
+    let left = (variance - dot(&solve(&k, &cross))).max(0.0);
     (mean, (left + scatter * scatter).sqrt())
 }
 

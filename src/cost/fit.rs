@@ -6,17 +6,19 @@
 
 use super::coefficients::Coefficients;
 use super::discrepancy::{Place, Residual};
+use super::habits::{self, Habits, Likely};
+use super::kernels::Generation;
 use super::levenberg::{FitState, LevenbergMarquardt, normal_equations};
 use super::prior;
 use super::profile::{GroupFit, GroupKey, Profile, Warm};
 use super::setup::{Catalogs, Setup, scenario_of};
-use super::solve::{Matrix, inverse};
+use super::solve::{Matrix, inverse, whitening};
 use super::steps::{StepCase, StepLog};
 use crate::error::{Error, Result};
 use crate::scenario::{Key, Metrics, Record, RequestRow};
 use crate::sim::RequestOutcome;
 use argmin::core::{Executor, Operator, State};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Result keys that a fit compares, with the standard deviation of the logarithm of their ratio.
 pub const FITTED: &[(Key, f64)] = &[
@@ -107,7 +109,9 @@ struct Misfit<'a> {
     cases: &'a [Case],
     steps: &'a [StepCase],
     prior: Coefficients,
-    log_sd: &'a [f64],
+    /// Mean of the log shifts before these data, and the matrix that makes their deviations independent.
+    mean: &'a [f64],
+    whitening: &'a Matrix,
 }
 
 impl Misfit<'_> {
@@ -127,7 +131,8 @@ impl Misfit<'_> {
         for log in self.steps {
             out.extend(log.residuals(&c).into_iter().map(pulled_in));
         }
-        out.extend(shift.iter().zip(self.log_sd).map(|(s, sd)| s / sd));
+        let off: Vec<f64> = shift.iter().zip(self.mean).map(|(s, m)| s - m).collect();
+        out.extend(self.whitening.iter().map(|row| row.iter().zip(&off).map(|(w, o)| w * o).sum::<f64>()));
         out.extend(above_peak(&c));
         out
     }
@@ -196,20 +201,23 @@ pub fn fit_records(records: &[Record], catalogs: &Catalogs) -> Result<Profile> {
 ///
 /// Errors: as there; steps alone make a group too.
 pub fn fit_with_steps(records: &[Record], steps: &[StepLog], catalogs: &Catalogs) -> Result<Profile> {
+    fit_over(records, steps, catalogs, super::pooling::public())
+}
+
+/// As [`fit_with_steps`], with other fits than the public ones behind the prior.
+///
+/// Errors: as there.
+pub fn fit_over(
+    records: &[Record],
+    steps: &[StepLog],
+    catalogs: &Catalogs,
+    base: &Profile,
+) -> Result<Profile> {
     let mut cases = Vec::new();
     for r in records {
         cases.extend(Case::new(r, catalogs)?);
     }
-    let steps = steps.iter().map(|s| StepCase::new(s, catalogs)).collect::<Result<_>>()?;
-    fit_groups(cases, steps)
-}
-
-/// As [`fit_records`], of observations already made ready.
-pub fn fit_cases(cases: Vec<Case>) -> Result<Profile> {
-    fit_groups(cases, Vec::new())
-}
-
-fn fit_groups(cases: Vec<Case>, steps: Vec<StepCase>) -> Result<Profile> {
+    let steps: Vec<StepCase> = steps.iter().map(|s| StepCase::new(s, catalogs)).collect::<Result<_>>()?;
     if cases.is_empty() && steps.iter().all(|s| s.kinds.is_empty()) {
         return Err(Error::usage("no observation with a result to fit")
             .hint("`dyno bench` and `dyno tune` write observations"));
@@ -221,8 +229,43 @@ fn fit_groups(cases: Vec<Case>, steps: Vec<StepCase>) -> Result<Profile> {
     for log in steps {
         groups.entry(GroupKey::of(&log.setup)).or_default().1.push(log);
     }
-    let groups = groups.into_iter().map(|(key, (c, s))| fit_group(key, &c, &s)).collect::<Result<_>>()?;
+    let groups =
+        groups.into_iter().map(|(key, (c, s))| fit_group(key, &c, &s, base)).collect::<Result<_>>()?;
     Ok(Profile { schema: Profile::SCHEMA, provenance: Vec::new(), groups })
+}
+
+/// Iterations of a fit, and of one that only compares readings of the data.
+const ITERATIONS: u64 = 12;
+const QUICK_ITERATIONS: u64 = 4;
+
+/// The readings of what the scenarios leave open, by how well each explains the results, and the cases in the likeliest.
+fn with_habits(
+    key: &GroupKey,
+    cases: &[Case],
+    steps: &[StepCase],
+    base: &Profile,
+) -> Result<(Vec<Likely>, Vec<Case>)> {
+    let possible: BTreeSet<Habits> =
+        cases.iter().map(|c| c.setup.possible_habits()).filter(|h| h.len() > 1).flatten().collect();
+    let read = |h: Habits| -> Vec<Case> {
+        let as_read = |c: &Case| {
+            let fits = c.setup.possible_habits().contains(&h);
+            Case { setup: if fits { c.setup.with_habits(h) } else { c.setup.clone() }, ..c.clone() }
+        };
+        cases.iter().map(as_read).collect()
+    };
+    if possible.is_empty() {
+        let closed = cases.iter().find(|c| c.setup.concurrency.is_some());
+        let told = closed.map(|c| Likely { habits: c.setup.habits, weight: 1.0 });
+        return Ok((told.into_iter().collect(), cases.to_vec()));
+    }
+    let mut costs = Vec::new();
+    for h in possible {
+        costs.push((h, map_fit(key, &read(h), steps, base, QUICK_ITERATIONS)?.cost));
+    }
+    let likely = habits::posterior(&costs);
+    let chosen = read(likely[0].habits);
+    Ok((likely, chosen))
 }
 
 /// Shares of cached prompts that are tried.
@@ -231,14 +274,19 @@ const WARM_SHARES: [f64; 2] = [0.5, 0.9];
 const WARM_GAIN: f64 = 12.0;
 
 /// The fit, and the cases with the share of cached prompts that explains them best.
-fn with_warm_caches(key: &GroupKey, cases: &[Case], steps: &[StepCase]) -> Result<(MapFit, Vec<Case>)> {
+fn with_warm_caches(
+    key: &GroupKey,
+    cases: &[Case],
+    steps: &[StepCase],
+    base: &Profile,
+) -> Result<(MapFit, Vec<Case>)> {
     // The shortest prompts are those that an earlier, longer run of the same seed would have left behind.
     let shortest = cases
         .iter()
         .filter(|c| cases.len() > 1 && c.setup.could_be_warm())
         .min_by(|a, b| mean_input(a).total_cmp(&mean_input(b)));
     let Some(like) = shortest.map(|c| Warm::of(&c.setup)) else {
-        return Ok((map_fit(key, cases, steps)?, cases.to_vec()));
+        return Ok((map_fit(key, cases, steps, base, ITERATIONS)?, cases.to_vec()));
     };
     let at_share = |share: f64| {
         let mut tried = cases.to_vec();
@@ -250,10 +298,10 @@ fn with_warm_caches(key: &GroupKey, cases: &[Case], steps: &[StepCase]) -> Resul
         tried
     };
     let mut chosen = at_share(0.0);
-    let mut best = map_fit(key, &chosen, steps)?;
+    let mut best = map_fit(key, &chosen, steps, base, ITERATIONS)?;
     for share in WARM_SHARES {
         let tried = at_share(share);
-        let other = map_fit(key, &tried, steps)?;
+        let other = map_fit(key, &tried, steps, base, ITERATIONS)?;
         if other.cost + WARM_GAIN < best.cost {
             (best, chosen) = (other, tried);
         }
@@ -261,8 +309,10 @@ fn with_warm_caches(key: &GroupKey, cases: &[Case], steps: &[StepCase]) -> Resul
     Ok((best, chosen))
 }
 
-fn fit_group(key: GroupKey, cases: &[Case], steps: &[StepCase]) -> Result<GroupFit> {
-    let (best, chosen) = with_warm_caches(&key, cases, steps)?;
+fn fit_group(key: GroupKey, cases: &[Case], steps: &[StepCase], base: &Profile) -> Result<GroupFit> {
+    let (likely, cases) = with_habits(&key, cases, steps, base)?;
+    let (best, chosen) = with_warm_caches(&key, &cases, steps, base)?;
+    let setup = cases.first().map(|c| &c.setup).or(steps.first().map(|s| &s.setup));
     let mut warm: Vec<Warm> =
         chosen.iter().filter(|c| c.setup.warm > 0.0).map(|c| Warm::of(&c.setup)).collect();
     warm.dedup_by(|a, b| a.is_like(b));
@@ -278,6 +328,9 @@ fn fit_group(key: GroupKey, cases: &[Case], steps: &[StepCase]) -> Result<GroupF
         engine: key.engine,
         engine_versions: versions,
         observations: cases.len(),
+        kind: setup.map(Setup::model_kind),
+        generation: setup.map(|s| Generation::of(&s.hardware)),
+        habits: likely,
         cost_before: best.cost_before,
         cost_after: best.cost,
         unidentified: best.unidentified,
@@ -354,24 +407,36 @@ fn starts(setup: &Setup) -> Vec<Vec<f64>> {
     out
 }
 
-fn map_fit(key: &GroupKey, cases: &[Case], steps: &[StepCase]) -> Result<MapFit> {
+fn map_fit(
+    key: &GroupKey,
+    cases: &[Case],
+    steps: &[StepCase],
+    base: &Profile,
+    iterations: u64,
+) -> Result<MapFit> {
     let launch = cases.first().map(|c| &c.setup).or(steps.first().map(|s| &s.setup));
     let launch = launch.ok_or_else(|| Error::usage("no observation of this group to fit"))?;
     let prior = prior::coefficients(launch);
-    let log_sd = prior::log_sd(launch);
-    let misfit = Misfit { cases, steps, prior, log_sd: &log_sd };
-    let cost_before = misfit.residuals(&vec![0.0; log_sd.len()]).iter().map(|v| v * v).sum();
+    let believed = prior::belief(launch, None, base);
+    let mean = believed.shift.as_slice();
+    let whitening = whitening(&believed.covariance);
+    let misfit = Misfit { cases, steps, prior, mean, whitening: &whitening };
+    let cost_before = misfit.residuals(mean).iter().map(|v| v * v).sum();
     let minimum = |cases: &[Case], start: Vec<f64>| -> Result<FitState> {
-        let misfit = Misfit { cases, steps, prior, log_sd: &log_sd };
+        let misfit = Misfit { cases, steps, prior, mean, whitening: &whitening };
         let found = Executor::new(misfit, LevenbergMarquardt::default())
-            .configure(|s: FitState| s.param(start).max_iters(12))
+            .configure(|s: FitState| s.param(start).max_iters(iterations))
             .run()
             .map_err(|e| {
                 Error::failed(format!("the fit of {} on {} failed: {e}", key.model, key.hardware))
             })?;
         Ok(found.state().clone())
     };
-    let state = lowest(starts(launch), !cases.is_empty() && !steps.is_empty(), cases, &minimum)?;
+    // Readings are compared from one start only.
+    let starts = if iterations < ITERATIONS { vec![vec![0.0; mean.len()]] } else { starts(launch) };
+    let from: Vec<Vec<f64>> =
+        starts.into_iter().map(|s| s.iter().zip(mean).map(|(a, b)| a + b).collect()).collect();
+    let state = lowest(from, !cases.is_empty() && !steps.is_empty(), cases, &minimum)?;
     let log_shift = state.get_param().cloned().unwrap_or_default();
     let jacobian = state.get_jacobian().cloned().unwrap_or_default();
     let (precision, _) = normal_equations(&jacobian, &vec![0.0; jacobian.len()]);
@@ -379,7 +444,7 @@ fn map_fit(key: &GroupKey, cases: &[Case], steps: &[StepCase]) -> Result<MapFit>
     let unidentified = Coefficients::NAMES
         .iter()
         .enumerate()
-        .filter(|(i, _)| covariance[*i][*i].sqrt() > IDENTIFIED * log_sd[*i])
+        .filter(|(i, _)| covariance[*i][*i] > IDENTIFIED.powi(2) * believed.covariance[*i][*i])
         .map(|(_, n)| (*n).to_owned())
         .collect();
     Ok(MapFit {

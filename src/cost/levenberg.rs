@@ -98,7 +98,7 @@ where
             for (j, row) in damped.iter_mut().enumerate() {
                 row[j] *= 1.0 + self.damping;
             }
-            let step = solve(damped, &g);
+            let step = solve(&damped, &g);
             let y: Vec<f64> =
                 x.iter().zip(&step).map(|(v, s)| v - s.clamp(-self.longest, self.longest)).collect();
             let moved = problem.problem("residuals", |p| p.apply(&y))?;

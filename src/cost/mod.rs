@@ -1,15 +1,20 @@
 //! Step costs: what one engine step takes, from what is in the batch.
 
 pub mod binding;
+pub mod calibration;
 pub mod coefficients;
 pub mod discrepancy;
 pub mod fit;
 pub mod footprint;
+pub mod habits;
+pub mod kernels;
 pub mod levenberg;
 pub mod memory;
+pub mod model_kind;
 pub mod noise;
 pub mod physical;
 pub mod pool;
+pub mod pooling;
 pub mod predict;
 pub mod prior;
 pub mod profile;
@@ -23,11 +28,12 @@ pub(crate) mod testing;
 
 pub use coefficients::Coefficients;
 pub use footprint::Footprint;
+pub use model_kind::ModelKind;
 pub use physical::{Breakdown, Physical};
 pub use predict::{Interval, Prediction, Predictor};
 pub use profile::Profile;
 pub use refusal::Refusal;
 pub use setup::{Catalogs, Setup};
-pub use standing::{ModelKind, Standing};
+pub use standing::Standing;
 
 pub use crate::sim::step::{StepCost, StepShape, StepTime};

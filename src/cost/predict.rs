@@ -6,12 +6,16 @@
 //! knee moving.
 
 use super::Footprint;
+use super::calibration::{self, Calibration};
 use super::coefficients::Coefficients;
 use super::discrepancy::{self, Family, Place};
+use super::habits::{self, Likely};
+use super::pooling;
 use super::prior::{self, Belief};
 use super::profile::{GroupKey, Profile, Warm};
 use super::setup::{Catalogs, Setup};
 use super::solve::cholesky;
+use super::standing::Standing;
 use crate::error::{Error, Result};
 use crate::scenario::{Key, Metrics, Record};
 use crate::sim::{Demand, SimResult};
@@ -19,6 +23,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
+use statrs::distribution::{ContinuousCDF, Normal};
 use std::collections::BTreeMap;
 
 /// A predicted value with its central 90 % interval.
@@ -37,6 +42,12 @@ pub struct Prediction {
     pub binding: String,
     /// Where the coefficients come from; caveats.
     pub basis: String,
+    /// What stands behind it.
+    pub standing: Standing,
+    /// Tokens of context that the KV room holds.
+    pub kv_pool_tokens: u64,
+    /// Devices that the launch takes.
+    pub devices: u32,
     pub notes: Vec<String>,
     /// The simulation behind the values.
     pub simulated: SimResult,
@@ -65,11 +76,22 @@ pub struct Predictor<'a> {
     /// Draws of the coefficients behind an interval; 0 gives point values with model error and scatter.
     pub draws: u32,
     pub seed: u64,
+    /// Fits of public runs behind the prior.
+    pub base: &'a Profile,
+    /// Factors of the intervals; without any they are as wide as the model believes.
+    pub calibration: Option<&'a Calibration>,
 }
 
 impl<'a> Predictor<'a> {
     pub fn new(catalogs: &'a Catalogs, profile: Option<&'a Profile>) -> Predictor<'a> {
-        Predictor { catalogs, profile, draws: 16, seed: 0 }
+        Predictor {
+            catalogs,
+            profile,
+            draws: 16,
+            seed: 0,
+            base: pooling::public(),
+            calibration: Some(calibration::public()),
+        }
     }
 
     /// Predicts one record as a scenario; a result it may carry is not looked at.
@@ -84,41 +106,79 @@ impl<'a> Predictor<'a> {
         if let Some(why) = setup.refused() {
             return Err(Error::infeasible(format!("this launch would not start: {why}")));
         }
-        let belief = prior::belief(setup, self.profile);
+        let belief = prior::belief(setup, self.profile, self.base);
         let exact = self.profile.and_then(|p| p.exact(&GroupKey::of(setup)));
         let mut setup = setup.clone();
         if let Some(w) = exact.and_then(|g| g.warm.iter().find(|w| w.is_like(&Warm::of(&setup)))) {
             setup.warm = if setup.could_be_warm() { w.share } else { 0.0 };
         }
-        let setup = &setup;
+        let likely =
+            habits::readings(&setup.possible_habits(), exact.map_or(&[][..], |g| g.habits.as_slice()));
+        let setup = &setup.with_habits(likely[0].habits);
         let simulated = setup.simulate(&belief.coefficients, per_request);
+        let others: Vec<(f64, Metrics)> = likely[1..]
+            .iter()
+            .filter(|l| l.weight > NEGLIGIBLE)
+            .map(|l| (l.weight, setup.with_habits(l.habits).simulate(&belief.coefficients, false).metrics))
+            .collect();
         let spread = self.spread(setup, &belief, &simulated.metrics);
         let place = Place::of(setup);
         let residuals = exact.map_or(&[][..], |g| &g.residuals);
+        let standing = Standing::of(setup, self.profile, self.base);
         let mut values = BTreeMap::new();
         for (&key, &value) in &simulated.metrics.known {
+            let Some(family) = Family::of(key) else {
+                values.insert(key, Interval { value, p05: value, p95: value });
+                continue;
+            };
             let (shift, own) = discrepancy::correction(key, &place, residuals);
             let noise = exact.and_then(|g| g.noise.get(key.name())).copied().unwrap_or(0.0);
-            let sd = own.hypot(noise).hypot(spread.get(&key).copied().unwrap_or(0.0));
-            let value = if Family::of(key).is_some() { value * shift.exp() } else { value };
-            let (p05, p95) = (value * (-Z90 * sd).exp(), value * (Z90 * sd).exp());
-            values.insert(key, Interval { value, p05, p95 });
+            let raw = own.hypot(noise).hypot(spread.get(&key).copied().unwrap_or(0.0));
+            let sd = self.calibrated(setup, standing, family, raw);
+            let mut mixture = vec![(likely[0].weight, value.ln() + shift)];
+            mixture.extend(
+                others
+                    .iter()
+                    .filter_map(|(w, m)| m.get(key).filter(|v| *v > 0.0).map(|v| (*w, v.ln() + shift))),
+            );
+            values.insert(
+                key,
+                Interval {
+                    value: value * shift.exp(),
+                    p05: quantile(&mixture, sd, 0.05).exp(),
+                    p95: quantile(&mixture, sd, 0.95).exp(),
+                },
+            );
         }
         reconcile(&mut values);
         Ok(Prediction {
             binding: super::binding::describe(setup, &belief.coefficients, &simulated),
             basis: belief.from,
-            notes: notes(setup, &simulated),
+            standing,
+            kv_pool_tokens: setup.kv_pool_tokens(&belief.coefficients),
+            devices: setup.devices(),
+            notes: notes(setup, &simulated, standing, &likely),
             values,
             simulated,
         })
+    }
+
+    /// The standard deviation with the factor that makes intervals of this standing hold. The embedded engine is what the
+    /// model says, and hosts' cores are not among the public runs.
+    fn calibrated(&self, setup: &Setup, standing: Standing, family: Family, raw: f64) -> f64 {
+        match self.calibration {
+            Some(c) if pooling::public_speaks_for(setup) => {
+                raw.hypot(calibration::LEAST_SD) * c.factor(standing, family)
+            }
+            _ => raw,
+        }
     }
 
     /// The closed-form screen in the simulator's place, corrected from nearby observations as a prediction is: values
     /// of the keys that it covers, without intervals; `None` when it does not cover the load. Whether memory refuses
     /// the launch is for the caller to see.
     pub fn screen(&self, setup: &Setup, demand: &Demand) -> Option<Metrics> {
-        let belief = prior::belief(setup, self.profile);
+        let belief = prior::belief(setup, self.profile, self.base);
         let mut m = setup.screen(&belief.coefficients, demand)?;
         let residuals =
             self.profile.and_then(|p| p.exact(&GroupKey::of(setup))).map_or(&[][..], |g| &g.residuals);
@@ -139,7 +199,7 @@ impl<'a> Predictor<'a> {
 
     /// What is believed of a launch's coefficients, and equally likely draws from it (none when `draws` is 0).
     pub fn coefficients(&self, setup: &Setup) -> (Coefficients, Vec<Coefficients>) {
-        let belief = prior::belief(setup, self.profile);
+        let belief = prior::belief(setup, self.profile, self.base);
         let draws = self.drawn(&belief);
         (belief.coefficients, draws)
     }
@@ -174,8 +234,30 @@ impl<'a> Predictor<'a> {
     }
 }
 
-/// 95th percentile of the standard normal distribution.
-const Z90: f64 = 1.6449;
+/// Readings less likely than this are not simulated.
+const NEGLIGIBLE: f64 = 0.03;
+
+/// Quantile of a mixture of normal laws of equal spread, given as (weight, mean).
+fn quantile(mixture: &[(f64, f64)], sd: f64, level: f64) -> f64 {
+    let all: f64 = mixture.iter().map(|m| m.0).sum();
+    let (least, most) =
+        mixture.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), m| (a.min(m.1), b.max(m.1)));
+    let unit = Normal::standard();
+    if mixture.len() == 1 || sd <= 0.0 {
+        return mixture[0].1 + sd * unit.inverse_cdf(level);
+    }
+    let (mut low, mut high) = (least - 6.0 * sd, most + 6.0 * sd);
+    for _ in 0..60 {
+        let mid = f64::midpoint(low, high);
+        let below: f64 = mixture.iter().map(|(w, mean)| w / all * unit.cdf((mid - mean) / sd)).sum();
+        if below < level {
+            low = mid;
+        } else {
+            high = mid;
+        }
+    }
+    f64::midpoint(low, high)
+}
 
 /// Throughputs and the duration are one quantity seen four ways: they move together.
 fn reconcile(values: &mut BTreeMap<Key, Interval>) {
@@ -196,8 +278,24 @@ fn reconcile(values: &mut BTreeMap<Key, Interval>) {
     );
 }
 
-fn notes(setup: &Setup, run: &SimResult) -> Vec<String> {
+fn notes(setup: &Setup, run: &SimResult, standing: Standing, likely: &[Likely]) -> Vec<String> {
     let mut out: Vec<String> = setup.memory.refusals.iter().map(ToString::to_string).collect();
+    if standing == Standing::PriorUnseen && pooling::public_speaks_for(setup) {
+        out.push(format!(
+            "no public run of {} on {} with {} stands behind this: physics alone, with bounds as wide as it has been \
+             wrong elsewhere",
+            setup.model_kind().words(),
+            setup.hardware.id,
+            setup.config.engine
+        ));
+    }
+    if likely.iter().filter(|l| l.weight > NEGLIGIBLE).any(|l| l.habits.lengths != likely[0].habits.lengths) {
+        out.push(
+            "whether requests have exactly the lengths asked for is not known; exact ones march in step, and the bounds \
+             cover both: say `\"lengths\": \"exact\"` or `\"scattered\"` in the scenario"
+                .to_owned(),
+        );
+    }
     if !setup.config.unmodelled.is_empty() {
         out.push(format!("flags without a model, taken as neutral: {}", setup.config.unmodelled.join(" ")));
     }

@@ -1,25 +1,33 @@
 //! The prior of the coefficients by device, model and engine: what is believed before any measurement.
 
 use super::coefficients::Coefficients;
-use super::profile::{GroupFit, GroupKey, Profile};
+use super::kernels::{self, ExpertKernel, Format, Generation};
+use super::pooling::{self, Relations};
+use super::profile::{GroupFit, Profile};
 use super::setup::Setup;
 use super::solve::Matrix;
 use crate::hardware::Vendor;
 use crate::model::Precision;
+
+/// Dense products, experts and attention in an engine reach less than the same kernel alone in a table: between them lie
+/// quantising, norms and copies. The ratio is that of the closed loops and bursts of gpt-oss and Qwen3-32B on A100 and H100
+/// (published-runs, silicon-concurrency: seen by this constant).
+const IN_AN_ENGINE: f64 = 0.71;
+/// The same for what is bound by bytes, and for attention.
+const STREAMED_IN_AN_ENGINE: f64 = 0.92;
 
 /// Prior medians for a launch.
 pub fn coefficients(setup: &Setup) -> Coefficients {
     let mut c = Coefficients::default();
     let (hw, model) = (&setup.hardware, &setup.model);
     c.row *= f64::from(model.vocab) / 200e3;
-    let ampere = hw.sm.is_some_and(|sm| sm < 89);
+    of_kernels(&mut c, setup);
+    let ampere = Generation::of(hw) == Generation::Ampere;
     if model.attention_sinks && ampere {
         // Sinks rule out FlashAttention there; the Triton kernels that remain reach about a quarter.
         c.attention_compute *= 0.30;
         c.kv_bandwidth *= 0.4;
     }
-    // Grouped kernels gain less from faster matrix units than dense ones: as the square root of the peak.
-    c.expert_compute *= (989.0 / hw.bf16_tflops.max(1.0)).sqrt().clamp(0.5, 2.5);
     if setup.config.shared_frontend {
         // One Python process tokenizes, and sends every token: closed loops of trtllm-serve 1.0 stop growing
         // at about 9,000 tokens/s and 36 requests/s, whatever the number of devices.
@@ -35,24 +43,56 @@ pub fn coefficients(setup: &Setup) -> Coefficients {
         c.dense_compute *= 1.3;
         c.kv_bandwidth *= 1.25;
     }
-    if setup.config.weights.unwrap_or(model.precision) == Precision::Mxfp4 {
+    if setup.precision() == Precision::Mxfp4 {
         // Shuffled copies and workspaces of the grouped kernels.
         c.reserved_memory = 2.6;
     }
-    if setup.config.weights.unwrap_or(model.precision).compute_bits() == 8 {
-        // Eight-bit products pay for scales and quantising activations.
-        c.dense_compute *= 0.7;
-        c.expert_compute *= 0.7;
-    }
-    if hw.sm.is_some_and(|sm| sm == 89 || sm >= 120) {
-        // Consumer parts: the quoted rate is the sustained one, and GDDR streams close to its peak.
-        c.dense_compute *= 1.4;
-        c.weight_bandwidth *= 1.2;
-    }
-    if hw.vendor == Vendor::Cpu {
-        on_a_cpu(&mut c);
+    match hw.vendor {
+        Vendor::Cpu => on_a_cpu(&mut c),
+        Vendor::Amd => on_amd(&mut c),
+        Vendor::Nvidia => (),
     }
     c
+}
+
+/// Shares of the peaks by part, format and kernel family.
+fn of_kernels(c: &mut Coefficients, setup: &Setup) {
+    let (hw, config) = (&setup.hardware, &setup.config);
+    let format = Format::of(setup.precision());
+    // Four-bit weights are computed with in 16 bits.
+    let of_dense = match format {
+        Format::FourWeights | Format::IntegerWeights => Format::Sixteen,
+        own => own,
+    };
+    c.dense_compute = IN_AN_ENGINE * kernels::dense(hw, of_dense).share;
+    if hw.id.starts_with("rtx-") && Generation::of(hw) == Generation::Ada {
+        // The quoted rate of GeForce parts is half of what their matrix units sustain with 16-bit sums (unverified; from
+        // the one RTX 4090 run, seen by this constant).
+        c.dense_compute *= 1.9;
+    }
+    let columns = kernels::expert_columns(&setup.model, config);
+    c.expert_compute = IN_AN_ENGINE * ExpertKernel::of(hw, format, config.engine).share(columns);
+    if kernels::may_be_untuned(hw, &setup.model, format, config.engine) {
+        c.expert_compute *= UNTUNED;
+    }
+    c.attention_compute = 0.9 * kernels::prefill_attention(hw, config.engine).share;
+    c.kv_bandwidth = STREAMED_IN_AN_ENGINE * kernels::decode_attention(hw, config.kv_elem_bytes).share;
+    let stream = kernels::weight_stream(hw).share;
+    c.weight_bandwidth = STREAMED_IN_AN_ENGINE * stream;
+    c.expert_bandwidth = 0.96 * stream;
+}
+
+/// A default configuration of the grouped kernels reaches less than a tuned one. Unverified, told of one GPU and width:
+/// vLLM on four A100 at 352 columns reaches a third of what is expected of the tuned kernel.
+const UNTUNED: f64 = 0.6;
+
+/// Step floors on AMD's parts. Unverified: one public account of DeepSeek-R1 under SGLang on MI300X has a floor of 15 ms a
+/// decode step over 61 layers, with two all-reduces each.
+fn on_amd(c: &mut Coefficients) {
+    c.layer_overhead = 60.0;
+    c.moe_overhead = 110.0;
+    c.comm_latency = 25.0;
+    c.prompt_step = 5000.0;
 }
 
 /// Engine core, front end and device are processes on the same cores there: a decode step of a tiny model takes
@@ -63,6 +103,7 @@ fn on_a_cpu(c: &mut Coefficients) {
     c.host_step = 400.0;
     c.host_row = 28.0;
     c.row = 10.0;
+    c.prompt_step = 30.0;
     c.frontend_request = 800.0;
     c.frontend_token = 0.2;
     c.burst_request = 1500.0;
@@ -70,17 +111,43 @@ fn on_a_cpu(c: &mut Coefficients) {
     c.emit_delay = 1000.0;
 }
 
+/// Spread of a share of a peak that no table stands behind, and of a floor of a part that no one has measured.
+const UNVERIFIED_SD: f64 = 0.6;
+
 /// Prior standard deviations of the logarithms.
 pub fn log_sd(setup: &Setup) -> Vec<f64> {
+    let (hw, config) = (&setup.hardware, &setup.config);
     // The figures of the hardware `cpu` are orders of magnitude.
-    let least = if setup.hardware.vendor == Vendor::Cpu { 0.8 } else { 0.0 };
-    Coefficients::LOG_SD.iter().map(|sd| sd.max(least)).collect()
+    let least = if hw.vendor == Vendor::Cpu { 0.8 } else { 0.0 };
+    let format = Format::of(setup.precision());
+    let wide = |known: bool| if known { 0.0 } else { UNVERIFIED_SD };
+    let experts = ExpertKernel::of(hw, format, config.engine).measured
+        && !kernels::may_be_untuned(hw, &setup.model, format, config.engine);
+    let floor = |name: &str| match name {
+        "dense_compute" => wide(kernels::dense(hw, format).measured),
+        "expert_compute" | "expert_bandwidth" => wide(experts),
+        // Latent and sparse attention have kernels of their own, which the tables of plain attention do not show.
+        "attention_compute" => {
+            wide(kernels::prefill_attention(hw, config.engine).measured && !setup.is_latent())
+        }
+        "kv_bandwidth" => {
+            wide(kernels::decode_attention(hw, config.kv_elem_bytes).measured && !setup.is_latent())
+        }
+        "layer_overhead" | "moe_overhead" | "comm_latency" | "comm_bandwidth" => {
+            wide(hw.vendor != Vendor::Amd)
+        }
+        _ => 0.0,
+    };
+    let sds = Coefficients::LOG_SD.iter().zip(Coefficients::NAMES);
+    sds.map(|(sd, name)| sd.max(least).max(floor(name))).collect()
 }
 
 /// What is believed of one launch: coefficients and the covariance of their logarithms.
 #[derive(Debug, Clone)]
 pub struct Belief {
     pub coefficients: Coefficients,
+    /// Logarithm of the coefficients over the physical prior.
+    pub shift: Vec<f64>,
     pub covariance: Matrix,
     /// Where it comes from, in words.
     pub from: String,
@@ -89,13 +156,14 @@ pub struct Belief {
 }
 
 /// The belief about a launch: its own fit when the profile has one; else the prior moved by the fits of
-/// other groups, each counted by how much it shares with this launch.
-pub fn belief(setup: &Setup, profile: Option<&Profile>) -> Belief {
+/// other groups, the profile's and those of `base`, each counted by how much it shares with this launch.
+pub fn belief(setup: &Setup, profile: Option<&Profile>, base: &Profile) -> Belief {
     let prior = coefficients(setup);
-    let key = GroupKey::of(setup);
-    if let Some(g) = profile.and_then(|p| p.exact(&key)) {
+    let to = Relations::of(setup);
+    if let Some(g) = profile.and_then(|p| p.exact(&to.key)) {
         return Belief {
             coefficients: prior.shifted(&g.log_shift),
+            shift: g.log_shift.clone(),
             covariance: g.covariance.clone(),
             from: format!(
                 "a fit on {} observations of {} on {} with {}",
@@ -104,42 +172,15 @@ pub fn belief(setup: &Setup, profile: Option<&Profile>) -> Belief {
             exact: true,
         };
     }
-    let sd = log_sd(setup);
-    let mut shift = vec![0.0; sd.len()];
-    let mut variance: Vec<f64> = sd.iter().map(|s| s * s).collect();
-    let others: &[GroupFit] = profile.map_or(&[], |p| &p.groups);
-    for g in others {
-        let between = between_groups(&key, g);
-        for i in 0..sd.len() {
-            // What another group tells about this one is blurred by how far they are apart.
-            let own = g.covariance[i][i];
-            let told = (1.0 - own / (sd[i] * sd[i])).clamp(0.0, 1.0);
-            if told < 0.1 {
-                continue;
-            }
-            let blurred = own + (between * sd[i]).powi(2);
-            let gain = variance[i] / (variance[i] + blurred);
-            shift[i] += gain * (g.log_shift[i] - shift[i]);
-            variance[i] *= 1.0 - gain;
-        }
-    }
-    let covariance = (0..sd.len())
-        .map(|i| (0..sd.len()).map(|j| if i == j { variance[i] } else { 0.0 }).collect())
-        .collect();
-    let from = if others.is_empty() {
-        "the physical prior alone: nothing of this launch was measured".to_owned()
-    } else {
-        format!("the physical prior, moved by {} other fitted group(s)", others.len())
+    let own: &[GroupFit] = profile.map_or(&[], |p| &p.groups);
+    let public: &[GroupFit] = if pooling::public_speaks_for(setup) { &base.groups } else { &[] };
+    let measured = |g: &&GroupFit| own.iter().any(|o| o.key() == g.key());
+    let groups: Vec<&GroupFit> = own.iter().chain(public.iter().filter(|g| !measured(g))).collect();
+    let (shift, covariance) = pooling::pooled(&to, &log_sd(setup), &groups);
+    let from = match (own.len(), public.len()) {
+        (0, 0) => "the physical prior alone: nothing of this launch was measured".to_owned(),
+        (0, n) => format!("the physical prior, moved by {n} public groups of runs as far as they are alike"),
+        (m, _) => format!("the physical prior, moved by {m} other fitted group(s)"),
     };
-    Belief { coefficients: prior.shifted(&shift), covariance, from, exact: false }
-}
-
-/// How far two groups' coefficients lie apart, in prior standard deviations.
-fn between_groups(key: &GroupKey, g: &GroupFit) -> f64 {
-    let apart = |same: bool, d: f64| if same { 0.0 } else { d * d };
-    (0.15_f64.powi(2)
-        + apart(key.hardware == g.hardware, 0.8)
-        + apart(key.model == g.model, 0.5)
-        + apart(key.engine == g.engine, 0.6))
-    .sqrt()
+    Belief { coefficients: prior.shifted(&shift), shift, covariance, from, exact: false }
 }

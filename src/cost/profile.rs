@@ -2,6 +2,9 @@
 
 use super::coefficients::Coefficients;
 use super::discrepancy::Residual;
+use super::habits::Likely;
+use super::kernels::Generation;
+use super::model_kind::ModelKind;
 use super::setup::Setup;
 use super::solve::Matrix;
 use super::steps::StepResidual;
@@ -30,6 +33,13 @@ pub struct GroupFit {
     pub engine: String,
     pub engine_versions: Vec<String>,
     pub observations: usize,
+    #[serde(default)]
+    pub kind: Option<ModelKind>,
+    #[serde(default)]
+    pub generation: Option<Generation>,
+    /// Readings of what scenarios leave open, likeliest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub habits: Vec<Likely>,
     /// Sum of squared residuals over its prior, before and after.
     pub cost_before: f64,
     pub cost_after: f64,

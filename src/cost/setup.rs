@@ -1,25 +1,29 @@
 //! From a record to everything that a simulation of it needs, coefficients apart.
 
+mod load;
 mod room;
 mod screened;
 
+use self::load::Load;
 use self::room::Room;
 use self::screened::Prepared;
 use super::footprint::Footprint;
+use super::habits::{Habits, Intake};
 use super::memory::{self, MemoryEstimate};
+use super::model_kind::ModelKind;
 use super::{Coefficients, Physical, StepTime};
 use crate::engine::{EngineConfig, resolve};
 use crate::error::{Error, Result};
 use crate::hardware::{self, Hardware, Vendor};
 use crate::launch::GpuLayout;
-use crate::model::{self, Model};
+use crate::model::{self, Model, Precision};
 use crate::scenario::{EngineKind, Key, Record};
 use crate::sim::scheduler::SimRequest;
 use crate::sim::{
     Arrival, FollowUp, KvLayout, SimOptions, SimResult, block_hashes, policy, simulate, simulate_replicas,
 };
 use crate::units::Nanos;
-use crate::workload::{Dataset, RequestRate, RequestShape, Shared, WorkloadSpec, shapes, sharing};
+use crate::workload::{Lengths, RequestShape, Shared, WorkloadSpec, sharing};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -70,6 +74,10 @@ pub struct Setup {
     pub burst: bool,
     /// Share of the requests whose prompts an earlier run left in the prefix cache (same seed, same server).
     pub warm: f64,
+    /// What a run of this launch does that its scenario does not say.
+    pub habits: Habits,
+    /// Both readings of a load whose lengths are not known to be exact: (exact, scattered).
+    readings: Option<Arc<(Vec<RequestShape>, Vec<RequestShape>)>>,
     /// The engine itself said how many KV blocks it has.
     kv_known: bool,
     /// Fewest blocks with which the longest request runs.
@@ -121,6 +129,8 @@ impl Setup {
             concurrency: load.concurrency,
             burst,
             warm: 0.0,
+            habits: Habits { lengths: load.lengths, intake: Intake::AtOnce },
+            readings: load.readings,
             kv_known,
             least_blocks,
         })
@@ -134,6 +144,37 @@ impl Setup {
         }
         let kv = self.memory.kv.0 as f64 - (c.reserved_memory - 1.0) * f64::from(1 << 30);
         ((kv / self.memory.block_bytes).max(0.0) as u64).max(self.least_blocks)
+    }
+
+    /// Precision of the weights that this launch computes with.
+    pub fn precision(&self) -> Precision {
+        self.config.weights.unwrap_or(self.model.precision)
+    }
+
+    pub fn model_kind(&self) -> ModelKind {
+        ModelKind::of(&self.model)
+    }
+
+    /// Its attention keeps a compressed vector a token.
+    pub(super) fn is_latent(&self) -> bool {
+        self.model.attentions().any(|(_, a)| a.latent.is_some())
+    }
+
+    /// Devices that the launch takes.
+    pub fn devices(&self) -> u32 {
+        let c = &self.config;
+        c.tensor_parallel.max(1) * c.pipeline_parallel.max(1) * c.data_parallel.max(1)
+    }
+
+    /// Tokens of context that the KV room holds with these coefficients.
+    pub fn kv_pool_tokens(&self, c: &Coefficients) -> u64 {
+        let blocks = self.kv_blocks(c) as f64;
+        // The estimate's own ratio of tokens to blocks knows the groups of hybrid models.
+        let per_block = match self.memory.blocks {
+            0 => f64::from(self.config.block_size),
+            n => self.memory.kv_tokens as f64 / n as f64,
+        };
+        (blocks * per_block) as u64
     }
 
     /// Whether prompts of an earlier run could still lie in the prefix cache.
@@ -199,16 +240,42 @@ impl Setup {
             (c.frontend_request, c.frontend_token) = (0.0, 0.0);
         }
         let mut config = self.config.clone();
-        if let (EngineKind::Trtllm, Some(n)) = (config.engine, self.concurrency) {
-            // In a closed loop its executor takes up a request only with the next completion: one of those
-            // in flight always waits (Little's law on the published closed-loop runs gives 1.0).
+        if let (Intake::WithCompletion, Some(n)) = (self.habits.intake, self.concurrency) {
             config.max_num_seqs = config.max_num_seqs.min(n.saturating_sub(1).max(1));
-            // Such loops are run with batches padded up to a graph; their step times show no eager decode.
+        }
+        if config.engine == EngineKind::Trtllm && self.concurrency.is_some() {
+            // Closed loops of the 8B model show no eager decode steps: batches are padded up to a graph.
             config.graph_padding = true;
         }
         // Each batch on its way through the stages has a budget of its own.
         config.max_num_batched_tokens *= config.pipeline_parallel.max(1);
         Prepared { coefficients: c, config, options }
+    }
+
+    /// The habits that this launch may have as far as its scenario tells; its own ones where that says all.
+    pub fn possible_habits(&self) -> Vec<Habits> {
+        let lengths = match self.readings {
+            Some(_) => vec![Lengths::Scattered, Lengths::Exact],
+            None => vec![self.habits.lengths],
+        };
+        let may_hold = self.config.engine == EngineKind::Trtllm && self.concurrency.is_some_and(|n| n > 1);
+        let intakes =
+            if may_hold { &[Intake::AtOnce, Intake::WithCompletion][..] } else { &[Intake::AtOnce] };
+        let of = |l: &Lengths| intakes.iter().map(|i| Habits { lengths: *l, intake: *i }).collect::<Vec<_>>();
+        lengths.iter().flat_map(of).collect()
+    }
+
+    /// This launch with other habits.
+    #[must_use]
+    pub fn with_habits(&self, habits: Habits) -> Setup {
+        let mut s = Setup { habits, ..self.clone() };
+        if let Some(r) = &self.readings {
+            s.requests = match habits.lengths {
+                Lengths::Exact => r.0.clone(),
+                Lengths::Scattered => r.1.clone(),
+            };
+        }
+        s
     }
 
     /// How many requests find their prompt in the cache.
@@ -261,117 +328,6 @@ impl Setup {
     pub(super) fn shares(&self) -> bool {
         let sessions = |all: &Arc<Vec<Shared>>| all.iter().any(|s| s.follows.is_some());
         self.shared.as_ref().is_some_and(|all| self.config.prefix_caching || sessions(all))
-    }
-}
-
-struct Load {
-    requests: Vec<RequestShape>,
-    max_tokens: Option<u32>,
-    concurrency: Option<u32>,
-}
-
-impl Load {
-    /// The requests of a record: its exact rows when it has them, else generated from its workload.
-    fn of(record: &Record, config: &EngineConfig) -> Result<Load> {
-        if let Some(rows) = &record.requests {
-            let mut requests: Vec<RequestShape> = rows
-                .iter()
-                .map(|r| RequestShape {
-                    arrival: Nanos::from_secs_f64(r.arrival_s),
-                    input_tokens: r.input_tokens.max(1),
-                    output_tokens: r.output_tokens.max(1),
-                })
-                .collect();
-            requests.sort_by_key(|r| r.arrival);
-            return Ok(Load { requests, max_tokens: None, concurrency: None });
-        }
-        let spec = record.workload.as_ref().ok_or_else(|| {
-            Error::usage("the scenario has no workload").hint("set `workload` or `requests`")
-        })?;
-        let mut requests = shapes(spec)?;
-        if let Some(total) = spec.total_output_tokens {
-            stop_early(&mut requests, total);
-        }
-        if let Some(total) = spec.total_input_tokens {
-            scale_inputs(&mut requests, total);
-        }
-        let concurrency =
-            spec.max_concurrency.filter(|c| *c > 0).filter(|_| spec.request_rate == RequestRate::Inf);
-        if let (Some(n), Dataset::Random, None, None) =
-            (concurrency, spec.dataset, spec.seed, spec.random_range_ratio)
-        {
-            nominal_lengths(&mut requests, n as usize);
-        }
-        let limit = config.max_model_len.max(2);
-        for r in &mut requests {
-            r.input_tokens = r.input_tokens.clamp(1, limit - 1);
-            r.output_tokens = r.output_tokens.clamp(1, limit - r.input_tokens);
-        }
-        Ok(Load {
-            requests,
-            max_tokens: spec.output_len.filter(|_| spec.dataset == Dataset::Random),
-            concurrency,
-        })
-    }
-}
-
-/// Lengths of a closed loop that names no seed are nominal: real ones scatter (length ranges, early stops),
-/// which keeps the requests in flight out of step. Here within 10 %, and the first wave in mid-flight, so
-/// that a short run shows the steady state; equal lengths would march in waves that no measurement shows.
-fn nominal_lengths(requests: &mut [RequestShape], in_flight: usize) {
-    let share = |i: usize, step: f64| (i as f64 * step + 0.5) % 1.0;
-    for (i, r) in requests.iter_mut().enumerate() {
-        let scatter = |len: u32, u: f64| ((f64::from(len) * (0.9 + 0.2 * u)).round() as u32).max(1);
-        r.input_tokens = scatter(r.input_tokens, share(i, 0.618_033_988_749_895));
-        r.output_tokens = scatter(r.output_tokens, share(i, 0.754_877_666_246_693));
-        if i < in_flight {
-            let phase = share(i, 0.569_840_290_998_053);
-            r.output_tokens = ((f64::from(r.output_tokens) * phase).round() as u32).max(2);
-        }
-    }
-}
-
-/// Shortens outputs to a known total: each token ends its request with the same small probability `h`, so
-/// that an answer of limit `L` keeps `(1 - e^{-hL}) / h` tokens on average. Quantiles of that law are dealt
-/// out in a fixed scattered order, so equal inputs give equal bytes.
-fn stop_early(requests: &mut [RequestShape], total: f64) {
-    let limits: f64 = requests.iter().map(|r| f64::from(r.output_tokens)).sum();
-    if total <= 0.0 || limits <= 0.0 {
-        return;
-    }
-    if total >= limits * 0.999 {
-        for r in requests.iter_mut() {
-            r.output_tokens = (f64::from(r.output_tokens) * total / limits).round().max(1.0) as u32;
-        }
-        return;
-    }
-    let kept = |h: f64| -> f64 {
-        requests.iter().map(|r| (1.0 - (-h * f64::from(r.output_tokens)).exp()) / h).sum()
-    };
-    let (mut low, mut high) = (1e-9_f64, 10.0_f64);
-    for _ in 0..80 {
-        let mid = (low * high).sqrt();
-        if kept(mid) > total {
-            low = mid;
-        } else {
-            high = mid;
-        }
-    }
-    // Golden-ratio steps scatter evenly over 0..1.
-    let mut u = 0.5;
-    for r in requests.iter_mut() {
-        u = (u + 0.618_033_988_749_895_f64) % 1.0;
-        let stop = -(1.0 - u).ln() / low;
-        r.output_tokens = r.output_tokens.min(stop.ceil().max(1.0) as u32);
-    }
-}
-
-fn scale_inputs(requests: &mut [RequestShape], total: f64) {
-    let sum: f64 = requests.iter().map(|r| f64::from(r.input_tokens)).sum();
-    if total > 0.0 && sum > 0.0 {
-        for r in requests.iter_mut() {
-            r.input_tokens = (f64::from(r.input_tokens) * total / sum).round().max(1.0) as u32;
-        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a prediction stands on: measured, near what was measured, or physics alone.
 
+use super::discrepancy::Place;
+use super::profile::{GroupFit, GroupKey, Profile};
 use super::setup::Setup;
-use crate::model::Model;
-use crate::scenario::EngineKind;
+use crate::launch::EngineKind;
 use serde::{Deserialize, Serialize};
 
 /// Where a prediction comes from, from the surest to the least sure.
@@ -30,6 +31,25 @@ impl Standing {
         Standing::PriorUnseen,
     ];
 
+    /// What stands behind a prediction of this launch.
+    pub fn of(s: &Setup, profile: Option<&Profile>, base: &Profile) -> Standing {
+        let key = GroupKey::of(s);
+        if let Some(g) = profile.and_then(|p| p.exact(&key)) {
+            let here = Place::of(s);
+            let same = g.residuals.iter().any(|r| r.place.alike(&here) > SAME_PLACE);
+            return if same { Standing::Measured } else { Standing::SameLaunch };
+        }
+        if profile.is_some_and(|p| p.groups.iter().any(|g| g.hardware == key.hardware)) {
+            return Standing::SameGpu;
+        }
+        // The embedded engine is what the model says.
+        let emulated = s.config.engine == EngineKind::Emulated;
+        let seen = |g: &GroupFit| {
+            g.hardware == key.hardware && g.engine == key.engine && g.kind == Some(s.model_kind())
+        };
+        if emulated || base.groups.iter().any(seen) { Standing::PriorSeen } else { Standing::PriorUnseen }
+    }
+
     pub fn id(self) -> &'static str {
         match self {
             Standing::Measured => "measured",
@@ -41,59 +61,5 @@ impl Standing {
     }
 }
 
-/// Models whose kernels have little in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ModelKind {
-    Dense,
-    /// Mixture of experts under grouped-query attention.
-    Moe,
-    /// Multi-head latent attention.
-    Mla,
-}
-
-impl ModelKind {
-    pub fn of(model: &Model) -> ModelKind {
-        if model.mla.is_some() {
-            ModelKind::Mla
-        } else if model.moe.is_some() {
-            ModelKind::Moe
-        } else {
-            ModelKind::Dense
-        }
-    }
-
-    pub fn id(self) -> &'static str {
-        match self {
-            ModelKind::Dense => "dense",
-            ModelKind::Moe => "moe",
-            ModelKind::Mla => "mla",
-        }
-    }
-}
-
-/// A kind of launch: what a public measurement speaks for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Kind {
-    pub model: ModelKind,
-    pub hardware: String,
-    pub engine: EngineKind,
-}
-
-impl Kind {
-    pub fn of(s: &Setup) -> Kind {
-        Kind { model: s.model_kind(), hardware: s.hardware.id.clone(), engine: s.config.engine }
-    }
-}
-
-impl Setup {
-    pub fn model_kind(&self) -> ModelKind {
-        ModelKind::of(&self.model)
-    }
-
-    /// Devices that the launch takes.
-    pub fn devices(&self) -> u32 {
-        let c = &self.config;
-        c.tensor_parallel.max(1) * c.pipeline_parallel.max(1) * c.data_parallel.max(1)
-    }
-}
+/// Two loads as alike as this are the same.
+const SAME_PLACE: f64 = 0.995;

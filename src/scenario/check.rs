@@ -87,6 +87,7 @@ const RECORD: &[Key] = &[
     opt("hardware", Shape::Text),
     opt("num_gpus", Shape::Count),
     opt("workload", Shape::Table(WORKLOAD)),
+    opt("lengths", Shape::OneOf(&["exact", "scattered"])),
     opt("resolved", Shape::Any),
     opt("requests", Shape::List(&Shape::Table(REQUEST))),
     opt("result", Shape::Any),

@@ -2,7 +2,7 @@
 
 use super::Metrics;
 use crate::launch::{EngineKind, GpuLayout, Launch, LaunchFile};
-use crate::workload::WorkloadSpec;
+use crate::workload::{Lengths, WorkloadSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -54,6 +54,9 @@ pub struct Record {
     pub num_gpus: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<WorkloadSpec>,
+    /// Whether requests have exactly the lengths asked for; not known when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lengths: Option<Lengths>,
     /// Facts read back from the engine (`num_gpu_blocks`, `block_size`, `num_kv_tokens`, …); they win over guesses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved: Option<Map<String, Value>>,

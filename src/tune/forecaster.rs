@@ -14,7 +14,7 @@ use crate::search::{Forecaster, Objective, Screening, Slo};
 use crate::sim::Demand;
 use crate::space::Candidate;
 use crate::store::Plan;
-use crate::workload::WorkloadSpec;
+use crate::workload::{Lengths, WorkloadSpec};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -162,6 +162,8 @@ impl SimForecaster {
             engine_version: self.version.clone(),
             hardware: Some(self.plan.hardware.clone()),
             workload: Some(workload.clone()),
+            // Our own client asks for exactly so many tokens.
+            lengths: Some(Lengths::Exact),
             ..Record::default()
         };
         record.set_launch(&self.launch(candidate));

@@ -24,7 +24,7 @@ pub use custom::to_jsonl;
 pub use generate::{generate, generate_run, part_of_each, shapes};
 pub use parse::parse;
 pub use sharing::{Shared, Span, sharing};
-pub use spec::{Arrivals, Component, Dataset, RequestRate, WorkloadSpec};
+pub use spec::{Arrivals, Component, Dataset, Lengths, RequestRate, WorkloadSpec};
 
 use crate::units::Nanos;
 

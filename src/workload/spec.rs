@@ -29,6 +29,16 @@ impl Dataset {
     }
 }
 
+/// Whether every request has exactly the lengths that the workload asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Lengths {
+    /// Equal requests in a closed loop then march in step.
+    Exact,
+    /// Early stops and a tokenizer's round trips scatter them.
+    Scattered,
+}
+
 /// `"inf"` (all at once) or requests per second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RequestRate {
