@@ -12,6 +12,7 @@ pub mod launch;
 pub mod stats;
 
 pub mod hardware;
+pub mod host;
 pub mod model;
 
 pub mod space;

@@ -190,7 +190,7 @@ const FENCES: &[(&str, &str, &[&str])] = &[
     (
         "the wall clock",
         "SystemTime::now",
-        &["load", "telemetry", "trial", "emulate", "capacity", "tune", "cli", "process", "store"],
+        &["load", "telemetry", "trial", "emulate", "capacity", "tune", "cli", "process", "store", "host"],
     ),
     (
         "the clock",

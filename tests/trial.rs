@@ -252,9 +252,18 @@ fn an_interrupt_stops_the_engine_and_exits_with_130() {
 }
 
 #[test]
-fn what_a_killed_dyno_left_is_ended_by_the_next_start() {
+fn what_a_killed_dyno_and_its_guard_left_is_ended_by_the_next_start() {
     let trial = Trial::new("killed", &["--fault", "stall-after=2"]);
     let mut child = trial.start_until("Application startup complete");
+    // Without its guard the engine lives on, and only the lease tells of it.
+    let guard = |p: &procfs::process::Process| {
+        p.stat().is_ok_and(|s| s.ppid == child.id() as i32)
+            && p.cmdline().is_ok_and(|c| c.last().is_some_and(|w| w == "guard"))
+    };
+    let guards: Vec<_> =
+        procfs::process::all_processes().unwrap().filter_map(Result::ok).filter(guard).collect();
+    assert_eq!(guards.len(), 1);
+    signal(guards[0].pid, rustix::process::Signal::KILL);
     signal(child.id() as i32, rustix::process::Signal::KILL);
     child.wait().unwrap();
     assert_eq!(trial.processes().len(), 1, "the engine outlives a killed dyno");

@@ -2,6 +2,7 @@
 
 use super::interrupt::cancel_on_interrupt;
 use super::live::show_progress;
+use super::out::note;
 use super::server::{Server, ServerArgs, writable};
 use crate::engine::redact;
 use crate::error::{Error, Kind, Problem, Result};
@@ -12,7 +13,6 @@ use crate::scenario::{Key, Record, to_vllm_json, write_records, write_whole};
 use crate::telemetry::{EngineClient, Sampler};
 use crate::workload::{self, PlannedRequest, RequestRate, WorkloadSpec};
 use clap::{Args, ValueEnum};
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -135,7 +135,7 @@ pub(super) fn run(args: BenchArgs) -> Result<()> {
     }
     let cancel = Cancel::new();
     cancel_on_interrupt(&cancel)?;
-    args.metrics.start(note)?;
+    args.metrics.start(|text| note(text))?;
     let log = args.out.as_ref().map(|out| out.with_extension("server.log"));
     let server = Server::open(&args.server, log, &cancel)?;
     let measured = measure(&args, &plan, &server, &cancel);
@@ -245,7 +245,7 @@ fn measure(args: &BenchArgs, plan: &Plan, server: &Server, cancel: &Cancel) -> R
 fn calibrate(args: &BenchArgs, plan: &Plan, requests: usize, cancel: &Cancel) -> Result<ErrorFloor> {
     let in_flight = plan.workload.max_concurrency.unwrap_or(requests.min(1000) as u32);
     let floor = crate::load::calibrate(in_flight, &options(args, plan, cancel))?;
-    note(&floor.summary());
+    note(floor.summary());
     Ok(floor)
 }
 
@@ -355,10 +355,9 @@ fn show(args: &BenchArgs, plan: &Plan, measured: &Measured, records: &[Record]) 
     } else {
         block(&result.metrics, &plan.workload)
     };
-    // A reader that has gone (a closed pipe) is no failure of the run.
-    let _ = writeln!(std::io::stdout(), "{text}");
+    super::out::line(text);
     for line in result.remarks().into_iter().chain(cache_remarks(plan, measured)) {
-        note(&line);
+        note(line);
     }
     Ok(())
 }
@@ -378,9 +377,4 @@ fn verdict(result: &LoadResult) -> Result<()> {
         result.errors.iter().map(|(kind, c)| format!("{} x {kind}: {}", c.count, c.first)).collect();
     Err(Error::failed(format!("no request completed ({})", causes.join("; ")))
         .hint("is the model name right, and do the prompts fit the server's context length?"))
-}
-
-#[expect(clippy::print_stderr, reason = "remarks beside the command's output")]
-pub(super) fn note(line: &str) {
-    eprintln!("{line}");
 }

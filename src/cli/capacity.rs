@@ -65,7 +65,6 @@ pub(super) struct CapacityArgs {
     data_dir: Option<PathBuf>,
 }
 
-#[expect(clippy::print_stderr, reason = "what the numbers rest on is said beside them")]
 pub(super) fn run(args: CapacityArgs) -> Result<()> {
     check(&args)?;
     let (mut record, published) = scenario(&args)?;
@@ -100,9 +99,9 @@ pub(super) fn run(args: CapacityArgs) -> Result<()> {
         let beside = published.map_or(String::new(), |p| p.beside(&study));
         super::out::line(format!("{}{beside}", text(&study, target.as_ref(), cost, gpus)));
     }
-    eprintln!("dyno: rests on {}", study.basis);
+    super::out::note(format_args!("dyno: rests on {}", study.basis));
     for n in &study.notes {
-        eprintln!("dyno: {n}");
+        super::out::note(format_args!("dyno: {n}"));
     }
     Ok(())
 }

@@ -5,7 +5,6 @@ use crate::error::{Error, Result};
 use clap::Args;
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Serve the embedded engine: vLLM's flags and endpoints, simulated times.
@@ -21,7 +20,7 @@ pub(super) struct EmulateArgs {
 
 pub(super) fn run(args: EmulateArgs) -> Result<()> {
     let env: BTreeMap<String, String> = std::env::vars().filter(|(k, _)| k.starts_with("VLLM_")).collect();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+    let now = crate::host::since_epoch().as_nanos() as u64;
     let plan = match emulate::plan(&args.args, env, now ^ u64::from(std::process::id()))? {
         Asked::Help(text) => {
             // A reader that has gone away is no failure of ours.

@@ -1,10 +1,14 @@
-//! Ctrl-C and SIGTERM.
+//! Requests to stop: Ctrl-C, SIGTERM, SIGHUP (the terminal was closed) and SIGQUIT.
 
 use crate::error::{Error, Result};
 use crate::load::Cancel;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Sets `cancel` at the first Ctrl-C or SIGTERM; a second one ends the process as usual.
+/// Each of them asks for an orderly end: the engine is stopped and the record stays whole.
+const ASKING: [fn() -> SignalKind; 4] =
+    [SignalKind::interrupt, SignalKind::terminate, SignalKind::hangup, SignalKind::quit];
+
+/// Sets `cancel` at the first request to stop; later ones change nothing.
 pub(super) fn cancel_on_interrupt(cancel: &Cancel) -> Result<()> {
     let runtime = runtime()?;
     let cancel = cancel.clone();
@@ -16,7 +20,7 @@ pub(super) fn cancel_on_interrupt(cancel: &Cancel) -> Result<()> {
     Ok(())
 }
 
-/// A switch that Ctrl-C or SIGTERM sets, so that an engine is stopped and the record stays whole.
+/// A switch that a request to stop sets, so that an engine is stopped and the record stays whole.
 pub(super) fn on_interrupt() -> Cancel {
     let cancel = Cancel::new();
     // Where signals cannot be watched they end the process as they always do.
@@ -24,28 +28,25 @@ pub(super) fn on_interrupt() -> Cancel {
     cancel
 }
 
-/// Blocks until Ctrl-C or SIGTERM.
+/// Blocks until a request to stop.
 pub(super) fn wait_for_interrupt() -> Result<()> {
     runtime()?.block_on(interrupted()).map_err(|e| Error::failed("signals cannot be watched").source(e))
 }
 
-/// Calls `act` at every Ctrl-C and SIGTERM, on a thread of its own; the process goes on and ends in its own
+/// Calls `act` at every request to stop, on a thread of its own; the process goes on and ends in its own
 /// order.
 pub(super) fn on_each_interrupt(mut act: impl FnMut() + Send + 'static) -> Result<()> {
     let runtime = runtime()?;
     let watched = |e| Error::failed("signals cannot be watched").source(e);
-    let (mut int, mut term) = {
+    let mut asked = {
         let _inside = runtime.enter();
-        let int = signal(SignalKind::interrupt()).map_err(watched)?;
-        (int, signal(SignalKind::terminate()).map_err(watched)?)
+        requests().map_err(watched)?
     };
     std::thread::spawn(move || {
         runtime.block_on(async {
             loop {
-                tokio::select! {
-                    _ = int.recv() => act(),
-                    _ = term.recv() => act(),
-                }
+                next(&mut asked).await;
+                act();
             }
         });
     });
@@ -60,10 +61,19 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 async fn interrupted() -> std::io::Result<()> {
-    let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::select! {
-        _ = int.recv() => {}
-        _ = term.recv() => {}
-    }
+    next(&mut requests()?).await;
     Ok(())
+}
+
+fn requests() -> std::io::Result<Vec<Signal>> {
+    ASKING.iter().map(|kind| signal(kind())).collect()
+}
+
+/// The next of them, whichever it is.
+async fn next(asked: &mut [Signal]) {
+    std::future::poll_fn(|cx| {
+        let come = asked.iter_mut().any(|s| s.poll_recv(cx).is_ready());
+        if come { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
 }

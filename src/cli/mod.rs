@@ -74,6 +74,9 @@ enum Command {
     /// The known-timing server
     #[command(hide = true)]
     Paced(paced::PacedArgs),
+    /// Ends an engine whose dyno has died; started by dyno itself
+    #[command(hide = true, name = crate::process::guard::COMMAND)]
+    Guard,
 }
 
 /// Parses the process's arguments, runs the command, renders an error on stderr.
@@ -87,7 +90,12 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    // An engine started by this process is ended by a guard when the process can do so no more.
+    if let Ok(program) = std::env::current_exe() {
+        crate::process::guard::enable(program);
+    }
     match run(cli) {
+        Ok(_) if out::lost() => fail(&Error::failed("the result could not be written to standard output")),
         Ok(code) => code,
         Err(e) => fail(&e),
     }
@@ -119,12 +127,15 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::Man(args) => complete::man::<Cli>(&args),
         Command::Paced(args) => paced::run(args),
+        Command::Guard => {
+            crate::process::guard::watch(std::io::stdin().lock());
+            Ok(())
+        }
     };
     done.map(|()| ExitCode::SUCCESS)
 }
 
-#[expect(clippy::print_stderr, reason = "the edge where errors are rendered")]
 fn fail(e: &Error) -> ExitCode {
-    eprintln!("dyno: {e}");
+    out::note(format_args!("dyno: {e}"));
     ExitCode::from(e.kind.exit_code())
 }

@@ -93,6 +93,6 @@ pub(super) fn run(args: PacedArgs) -> Result<()> {
     };
     crate::load::raise_file_limit(10_000)?;
     let server = PacedServer::start(args.port, pace, args.threads)?;
-    super::bench::note(&format!("serving on {}; Ctrl-C ends it", server.base_url()));
+    super::out::note(format_args!("serving on {}; Ctrl-C ends it", server.base_url()));
     super::interrupt::wait_for_interrupt()
 }

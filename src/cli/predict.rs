@@ -163,7 +163,6 @@ pub(super) fn read_profile(path: Option<&Path>) -> Result<Option<Profile>> {
     Profile::parse(&path.display().to_string(), &text).map(Some)
 }
 
-#[expect(clippy::print_stderr, reason = "what the numbers rest on is said beside them")]
 pub(super) fn run(args: PredictArgs) -> Result<()> {
     let dir = args.data_dir.as_deref();
     let (records, said) = args.one.scenarios(args.scenarios.as_deref(), dir)?;
@@ -198,10 +197,10 @@ pub(super) fn run(args: PredictArgs) -> Result<()> {
         }
         let Ok(p) = o else { continue };
         if profile.is_none() || !p.basis.starts_with("a fit") {
-            eprintln!("dyno: {}: rests on {}", crate::cost::fit::label(r), p.basis);
+            super::out::note(format_args!("dyno: {}: rests on {}", crate::cost::fit::label(r), p.basis));
         }
         for n in &p.notes {
-            eprintln!("dyno: {}: {n}", crate::cost::fit::label(r));
+            super::out::note(format_args!("dyno: {}: {n}", crate::cost::fit::label(r)));
         }
     }
     if !outcomes.is_empty() && outcomes.iter().all(Result::is_err) {

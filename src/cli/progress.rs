@@ -152,7 +152,6 @@ fn speak(bar: &ProgressBar, quiet: bool, json: bool, text: &str) {
     bar.suspend(|| line(&text));
 }
 
-#[expect(clippy::print_stderr, reason = "progress goes to stderr")]
 fn line(text: &str) {
-    eprintln!("{text}");
+    super::out::note(text);
 }

@@ -3,8 +3,8 @@
 mod expect;
 mod text;
 
-use super::bench::note;
 use super::interrupt::cancel_on_interrupt;
+use super::out::note;
 use super::server::{Server, ServerArgs, writable};
 use crate::capacity::{Axis, Forecast, Ladder, MeasuredRamp, RampPlan, Step, measure, picture, sample};
 use crate::engine::redact;
@@ -98,7 +98,7 @@ pub(super) fn run(args: RampArgs) -> Result<()> {
     }
     let cancel = Cancel::new();
     cancel_on_interrupt(&cancel)?;
-    args.metrics.start(note)?;
+    args.metrics.start(|text| note(text))?;
     let log = args.out.as_ref().map(|out| out.with_extension("server.log"));
     let server = Server::open(&args.server, log, &cancel)?;
     let measured = ramp(&args, &server, &cancel);
@@ -166,7 +166,7 @@ fn ramp(args: &RampArgs, server: &Server, cancel: &Cancel) -> Result<(MeasuredRa
     let forecast = expect::forecast(args, server, client.as_ref(), &slo)?;
     let record = Recorder { args, model: server.model.id.clone() };
     if let Some(f) = &forecast {
-        note(&text::foretold(f));
+        note(text::foretold(f));
         // On disk before anything is measured.
         record.write(&record.to_json_of(&[], None, Some(f)))?;
     }
@@ -193,7 +193,7 @@ fn ramp(args: &RampArgs, server: &Server, cancel: &Cancel) -> Result<(MeasuredRa
     };
     let mut so_far: Vec<Step> = Vec::new();
     let ramp = measure(&plan, |step| {
-        note(&text::line(step));
+        note(text::line(step));
         // A repeated step carries its first try.
         so_far.retain(|s| s.order != step.order);
         so_far.push(step.clone());

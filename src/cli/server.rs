@@ -162,7 +162,7 @@ impl Server {
         if let Some(running) = self.launched {
             let report = crate::process::stop(running, Duration::from_secs(20), self.port);
             for left in report.survivors {
-                super::bench::note(&format!("warning: still running after the stop: {left}"));
+                super::out::note(format!("warning: still running after the stop: {left}"));
             }
         }
     }

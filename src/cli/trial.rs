@@ -101,10 +101,9 @@ fn problems(spec: &TrialSpec, file: &str) -> Vec<Problem> {
     found
 }
 
-#[expect(clippy::print_stderr, reason = "progress goes to stderr")]
 fn tell(quiet: bool, line: &str) {
     if !quiet {
-        eprintln!("{line}");
+        super::out::note(line);
     }
 }
 

@@ -11,7 +11,6 @@ use crate::tune::campaign::failures_by_class;
 use crate::tune::{Campaign, Cancel, Ended, PlannedSpaces, Runner, Spaces, TrialLauncher, TuneRequest};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Find the best serving command for a model on this hardware, and say why: launches engines with candidate
 /// flags, measures them under load, confirms the winner against the defaults, writes a report.
@@ -249,7 +248,7 @@ fn begun(args: &TuneArgs, dir: &Path) -> Result<(PathBuf, RunFile, DirLock)> {
             .hint("choose another --out")
     })?;
     let lock = DirLock::acquire(dir)?;
-    let created_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+    let created_unix_s = crate::host::unix_now();
     let run = RunFile {
         schema: SCHEMA,
         dyno_version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -4,7 +4,6 @@ use super::{MARKER, Tree, find_program};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -80,7 +79,7 @@ impl Running {
             launch.argv.split_first().ok_or_else(|| Error::failed("an empty command cannot be started"))?;
         let program = find_program(name)
             .ok_or_else(|| Error::failed(format!("program `{name}` was not found or is not executable")))?;
-        let out = File::create(&launch.log).map_err(|e| {
+        let out = crate::host::private_file(&launch.log).map_err(|e| {
             Error::failed("the log file cannot be created").at(launch.log.display()).source(e)
         })?;
         let err = out

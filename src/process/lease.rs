@@ -1,19 +1,25 @@
 //! Leases: files that say which process trees a `dyno` has running, so that the next one can reap what a
 //! killed one left.
+//!
+//! A lease file is only a claim: anybody may have written it. [`reap`] therefore kills nothing and removes
+//! nothing that does not carry the lease's own mark (a process in its environment, a directory in a file of
+//! ours), and reads only a regular file of this user.
 
+use super::guard::Guard;
+use super::private;
 use super::stop::wait_until;
 use super::{Member, Tree};
 use crate::error::{Error, Result};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 const SUFFIX: &str = ".lease.json";
 
 /// One launched tree, written to `DIR/<trial>.lease.json` while it lives.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Lease {
     #[serde(flatten)]
     pub tree: Tree,
@@ -28,6 +34,8 @@ pub struct Lease {
     temp_dir: Option<PathBuf>,
     #[serde(skip)]
     file: PathBuf,
+    #[serde(skip)]
+    guard: Option<Guard>,
 }
 
 impl Lease {
@@ -42,21 +50,21 @@ impl Lease {
             owner_start_ticks: super::tree::stat_of(owner).map_or(0, |s| s.starttime),
             boot_id: boot_id(),
             temp_dir: None,
-            file: dir.join(format!("{name}{SUFFIX}")),
+            file: absolute(&dir.join(format!("{name}{SUFFIX}"))),
+            guard: Guard::start(),
         };
         lease.write()?;
         Ok(lease)
     }
 
-    /// A directory for the tree's temporary files, removed with the lease: an engine that is killed leaves
-    /// sockets and scratch files. Its path is short, since the path of a socket has room for 107 bytes.
+    /// A private directory (mode 0700) for the tree's temporary files, removed with the lease: an engine that is
+    /// killed leaves sockets and scratch files. Its path is short, since the path of a socket has room for 107 bytes.
     pub fn temp_dir(&mut self) -> Result<PathBuf> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("dyno-{}-{}", self.owner, NEXT.fetch_add(1, Ordering::Relaxed));
-        let dir = std::env::temp_dir().join(name);
+        // The lease names the directory before it exists, so that no moment of death leaves one that nobody knows.
+        let dir = private::unused_name(&std::env::temp_dir());
         self.temp_dir = Some(dir.clone());
         self.write()?;
-        std::fs::create_dir_all(&dir).map_err(|e| {
+        private::make(&dir, &self.tree.marker).map_err(|e| {
             Error::failed("the directory for temporary files cannot be made").at(dir.display()).source(e)
         })?;
         Ok(dir)
@@ -69,22 +77,26 @@ impl Lease {
     }
 
     fn write(&self) -> Result<()> {
+        if let Some(guard) = &self.guard {
+            guard.tell(&self.file, self);
+        }
         let json = serde_json::to_vec_pretty(self).unwrap_or_default();
-        let fail = |e| Error::failed("the lease file cannot be written").at(self.file.display()).source(e);
-        let part = self.file.with_extension("part");
-        std::fs::write(&part, json).map_err(fail)?;
-        std::fs::rename(&part, &self.file).map_err(fail)
+        crate::host::write_whole(&self.file, &json)
+            .map_err(|e| Error::failed("the lease file cannot be written").at(self.file.display()).source(e))
     }
 
     /// The tree is gone: the lease ends.
-    pub fn release(self) {
+    pub fn release(mut self) {
         self.remove_temp_dir();
         let _ = std::fs::remove_file(&self.file);
+        if let Some(guard) = self.guard.take() {
+            guard.dismiss();
+        }
     }
 
     fn remove_temp_dir(&self) {
         if let Some(dir) = &self.temp_dir {
-            let _ = std::fs::remove_dir_all(dir);
+            private::remove(dir, &self.tree.marker);
         }
     }
 
@@ -115,42 +127,69 @@ pub fn reap(dir: &Path) -> Vec<Reaped> {
 /// Kills at once every tree that this very process has under lease in `dir`: the user will not wait for a
 /// grace period. Whoever waits for the tree sees it gone.
 pub fn kill_leased(dir: &Path) {
-    for file in lease_files(dir) {
-        let lease = std::fs::read(file).ok().and_then(|b| serde_json::from_slice::<Lease>(&b).ok());
-        if let Some(lease) = lease.filter(|l| l.owner == std::process::id() as i32) {
-            lease.tree.members().iter().for_each(|m| m.signal(Signal::KILL));
+    for lease in lease_files(dir).iter().filter_map(|file| read(file)) {
+        if lease.owner == std::process::id() as i32 {
+            lease.tree.proven_members().iter().for_each(|m| m.signal(Signal::KILL));
         }
     }
 }
 
+/// Longest lease that is read.
+const LONGEST: u64 = 64 << 10;
+
+/// A lease as it stands in a regular file of this user's; anything else is not ours to act on.
+fn read(file: &Path) -> Option<Lease> {
+    let meta = file.symlink_metadata().ok()?;
+    let ours = meta.is_file() && meta.uid() == rustix::process::geteuid().as_raw();
+    let bytes = ours.then(|| crate::host::read_bounded(file, LONGEST).ok())??;
+    let lease: Lease = serde_json::from_slice(&bytes).ok()?;
+    Some(Lease { file: absolute(file), ..lease })
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 fn reap_one(file: &Path) -> Option<Reaped> {
-    let lease: Lease = std::fs::read(file).ok().and_then(|b| serde_json::from_slice(&b).ok())?;
+    let lease = read(file)?;
     let same_boot = lease.boot_id == boot_id();
     if same_boot && lease.owner_alive() {
         return None;
     }
-    let mut reaped = Reaped { lease: file.to_owned(), killed: Vec::new(), survivors: Vec::new() };
-    if same_boot {
-        let done = wait_until(Duration::from_secs(20), || {
-            let members = lease.tree.members();
-            for m in &members {
-                let label = m.label();
-                if !reaped.killed.contains(&label) {
-                    reaped.killed.push(label);
+    Some(lease.end(same_boot))
+}
+
+impl Lease {
+    /// Kills what is left of the tree and carries its mark, then removes the directory and the lease.
+    pub(super) fn end(&self, same_boot: bool) -> Reaped {
+        let mut reaped = Reaped { lease: self.file.clone(), killed: Vec::new(), survivors: Vec::new() };
+        if same_boot {
+            let done = wait_until(Duration::from_secs(20), || {
+                let members = self.tree.proven_members();
+                for m in &members {
+                    let label = m.label();
+                    if !reaped.killed.contains(&label) {
+                        reaped.killed.push(label);
+                    }
+                    m.signal(Signal::KILL);
                 }
-                m.signal(Signal::KILL);
+                members.is_empty()
+            });
+            if !done {
+                reaped.survivors = self.tree.proven_members().iter().map(Member::label).collect();
             }
-            members.is_empty()
-        });
-        if !done {
-            reaped.survivors = lease.tree.members().iter().map(Member::label).collect();
         }
+        if reaped.survivors.is_empty() {
+            self.remove_temp_dir();
+            let _ = std::fs::remove_file(&self.file);
+        }
+        reaped
     }
-    if reaped.survivors.is_empty() {
-        lease.remove_temp_dir();
-        let _ = std::fs::remove_file(file);
+
+    /// This lease as a guard knows it, who gets it in another directory.
+    pub(super) fn at(self, file: PathBuf) -> Lease {
+        Lease { file, ..self }
     }
-    Some(reaped)
 }
 
 fn lease_files(dir: &Path) -> Vec<PathBuf> {
@@ -170,7 +209,7 @@ fn lease_files(dir: &Path) -> Vec<PathBuf> {
 }
 
 fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    procfs::sys::kernel::random::boot_id().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -246,6 +285,48 @@ mod tests {
         assert!(tree.members().is_empty());
         assert!(lease_files(dir.path()).is_empty());
         assert!(running.exit().is_some());
+    }
+
+    #[test]
+    fn a_forged_lease_kills_nobody_and_removes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("home");
+        std::fs::create_dir(&home).unwrap();
+        std::fs::write(home.join("thesis"), "").unwrap();
+        let mut victim =
+            Running::start(&launch(dir.path(), "echo started; exec sleep 300", &unique("victim"))).unwrap();
+        started(dir.path());
+        let tree = victim.tree().clone();
+        for marker in ["", "x", "forged/mark"] {
+            let forged = serde_json::json!({
+                "leader": tree.leader, "start_ticks": tree.start_ticks, "marker": marker, "port": null,
+                "owner": i32::MAX, "owner_start_ticks": 1, "boot_id": boot_id(), "temp_dir": home,
+            });
+            std::fs::write(dir.path().join(format!("x{SUFFIX}")), forged.to_string()).unwrap();
+            assert_eq!(reap(dir.path()), Vec::new());
+            assert!(victim.exit().is_none() && home.join("thesis").exists(), "{marker}");
+        }
+        tree.signal(Signal::KILL);
+        victim.mark_finished();
+    }
+
+    #[test]
+    fn a_guard_ends_what_the_last_lease_in_its_pipe_described() {
+        let dir = tempfile::tempdir().unwrap();
+        let marker = unique("guarded");
+        let mut lease = Lease::reserve(dir.path(), "t", &marker, None).unwrap();
+        let temp = lease.temp_dir().unwrap();
+        let mut running = Running::start(&launch(dir.path(), STUBBORN, &marker)).unwrap();
+        started(dir.path());
+        lease.adopt(running.tree()).unwrap();
+        let told = super::super::guard::message(&lease.file, &lease);
+        // A guard that was dismissed does nothing, nor does one whose last line was cut.
+        super::super::guard::watch(format!("{told}\nnull\n").as_bytes());
+        assert!(running.exit().is_none() && temp.exists());
+        super::super::guard::watch(format!("{told}\n{}", &told[..told.len() / 2]).as_bytes());
+        assert!(running.exit().is_some() && running.tree().members().is_empty());
+        assert!(!temp.exists() && lease_files(dir.path()).is_empty());
+        running.mark_finished();
     }
 
     #[test]

@@ -3,11 +3,14 @@
 //! A child runs in a session of its own (so that a Ctrl-C at the terminal reaches `dyno` alone) and carries
 //! a marker in its environment. Its tree is everything in that session or with that marker, so a
 //! grandchild that leaves the group, or that outlives a killed parent, is still found. A [`Lease`] file
-//! written before the engine can do anything lets the next `dyno` reap what a killed one left.
+//! written before the engine can do anything lets the next `dyno` reap what a killed one left, and a [`guard`]
+//! process ends it at once.
 
 pub mod child;
+pub mod guard;
 pub mod lease;
 pub mod port;
+mod private;
 pub mod stop;
 pub mod tree;
 pub mod which;

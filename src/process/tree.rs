@@ -23,6 +23,13 @@ pub struct Tree {
     pub marker: String,
 }
 
+/// A process, and by what it belongs to the tree.
+struct Found {
+    member: Member,
+    in_session: bool,
+    marked: bool,
+}
+
 /// One live process of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
@@ -41,29 +48,50 @@ impl Tree {
 
     /// Live processes of the tree, leader first. Zombies do not count: they hold nothing but their number.
     pub fn members(&self) -> Vec<Member> {
+        self.found().into_iter().map(|f| f.member).collect()
+    }
+
+    /// The members, where a process of the tree that carries the marker proves that it is ours: a number in a file
+    /// proves nothing. Processes of the session without the marker count beside one that has it.
+    pub fn proven_members(&self) -> Vec<Member> {
+        let found = self.found();
+        let session_proven = found.iter().any(|f| f.in_session && f.marked);
+        found.into_iter().filter(|f| f.marked || (f.in_session && session_proven)).map(|f| f.member).collect()
+    }
+
+    fn found(&self) -> Vec<Found> {
         let session_is_ours = stat_of(self.leader).is_none_or(|s| s.starttime == self.start_ticks);
         let me = std::process::id() as i32;
         let Ok(all) = procfs::process::all_processes() else { return Vec::new() };
-        let mut found: Vec<Member> = all
+        let mut found: Vec<Found> = all
             .filter_map(Result::ok)
             .filter(|p| p.pid != me)
             .filter_map(|p| {
                 let stat = p.stat().ok()?;
                 let in_session = session_is_ours && self.leader > 1 && stat.session == self.leader;
-                (is_live(&stat) && (in_session || self.marks(&p))).then(|| Member {
-                    pid: stat.pid,
-                    ppid: stat.ppid,
-                    name: stat.comm.clone(),
-                    start_ticks: stat.starttime,
+                let marked = self.marks(&p);
+                (is_live(&stat) && (in_session || marked)).then(|| Found {
+                    in_session,
+                    marked,
+                    member: Member {
+                        pid: stat.pid,
+                        ppid: stat.ppid,
+                        name: stat.comm.clone(),
+                        start_ticks: stat.starttime,
+                    },
                 })
             })
             .collect();
-        found.sort_by_key(|m| (m.pid != self.leader, m.pid));
+        found.sort_by_key(|f| (f.member.pid != self.leader, f.member.pid));
         found
     }
 
     fn marks(&self, process: &Process) -> bool {
-        process.environ().is_ok_and(|e| e.get(OsStr::new(MARKER)).is_some_and(|v| v == self.marker.as_str()))
+        // An empty mark would fit a process that somebody else gave an empty variable.
+        !self.marker.is_empty()
+            && process
+                .environ()
+                .is_ok_and(|e| e.get(OsStr::new(MARKER)).is_some_and(|v| v == self.marker.as_str()))
     }
 
     /// Sends a signal to every member; one that is gone meanwhile is not an error.

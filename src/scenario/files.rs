@@ -5,7 +5,6 @@ use super::{Record, check, import};
 use crate::error::{Error, Problem, Result};
 use serde_json::Value;
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
 /// What a file held.
@@ -105,7 +104,7 @@ pub fn write_records(path: &Path, records: &[Record]) -> Result<()> {
     write_whole(path, &json)
 }
 
-/// Writes a text file whole or not at all.
+/// Writes a text file whole or not at all; it ends in one line end.
 pub fn write_whole(path: &Path, text: &str) -> Result<()> {
     let fail = |e: std::io::Error| {
         Error::failed("cannot write the file")
@@ -113,15 +112,8 @@ pub fn write_whole(path: &Path, text: &str) -> Result<()> {
             .source(e)
             .hint("is the directory there and writable?")
     };
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".part");
-    let part = path.with_file_name(name);
-    let mut f = fs::File::create(&part).map_err(fail)?;
-    f.write_all(text.as_bytes())
-        .and_then(|()| f.write_all(b"\n"))
-        .and_then(|()| f.sync_all())
-        .map_err(fail)?;
-    fs::rename(&part, path).map_err(fail)
+    let whole = if text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") };
+    crate::host::write_whole(path, whole.as_bytes()).map_err(fail)
 }
 
 fn broken(file: &str, problems: Vec<Problem>) -> Error {

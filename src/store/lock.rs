@@ -1,7 +1,6 @@
 //! A lock against two `dyno` in one directory.
 
 use crate::error::{Error, Result};
-use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -28,7 +27,7 @@ impl DirLock {
             .write(true)
             .open(&path)
             .map_err(unwritable)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if file.try_lock().is_err() {
             let holder = std::fs::read_to_string(&path).unwrap_or_default();
             return Err(Error::failed("another dyno is at work in this directory")
                 .at(dir.display())

@@ -29,13 +29,8 @@ pub fn write_run(dir: &Path, run: &RunFile) -> Result<()> {
     let mut text = serde_json::to_string_pretty(run)
         .map_err(|e| Error::failed("the plan cannot be written").source(e))?;
     text.push('\n');
-    let part = dir.join("run.json.part");
-    let write = || -> std::io::Result<()> {
-        std::fs::write(&part, text)?;
-        std::fs::File::open(&part)?.sync_all()?;
-        std::fs::rename(&part, &path)
-    };
-    write().map_err(|e| Error::failed("the plan cannot be written").at(path.display()).source(e))
+    crate::host::write_whole(&path, text.as_bytes())
+        .map_err(|e| Error::failed("the plan cannot be written").at(path.display()).source(e))
 }
 
 pub fn read_run(dir: &Path) -> Result<RunFile> {

@@ -163,19 +163,16 @@ fn read_cache(file: &Path) -> Option<Cached> {
 /// Whole or not at all; a cache that cannot be written is no reason to fail.
 fn write_cache(file: &Path, cached: &Cached) {
     let Some(dir) = file.parent() else { return };
-    let part = dir.join(format!(".help-{}.part", std::process::id()));
-    let written = std::fs::create_dir_all(dir)
-        .and_then(|()| std::fs::write(&part, serde_json::to_vec(cached).unwrap_or_default()))
-        .and_then(|()| std::fs::rename(&part, file));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&part);
-    }
+    let _ = std::fs::create_dir_all(dir)
+        .and_then(|()| crate::host::write_whole(file, &serde_json::to_vec(cached).unwrap_or_default()));
 }
 
 /// Output of a command that must end well within the limit.
 fn capture(argv: &[String], limit: Duration) -> Option<String> {
     let id = format!("{}-{:?}", std::process::id(), std::thread::current().id());
-    let log = std::env::temp_dir().join(format!("dyno-ask-{}.log", id.replace(['(', ')'], "")));
+    // A directory of our own and of a random name: a file of a name that others can guess may be a link of theirs.
+    let dir = tempfile::Builder::new().prefix("dyno-ask-").tempdir().ok()?;
+    let log = dir.path().join("log");
     let launch = Launch {
         argv: argv.to_vec(),
         env: BTreeMap::from([
@@ -189,7 +186,7 @@ fn capture(argv: &[String], limit: Duration) -> Option<String> {
     let running = Running::start(&launch).ok()?;
     // Without a name from here on: whatever happens to this process, no file is left.
     let output = std::fs::File::open(&log);
-    let _ = std::fs::remove_file(&log);
+    drop(dir);
     let deadline = Instant::now() + limit;
     let exit = loop {
         match running.exit() {

@@ -139,7 +139,8 @@ fn spawn(
     let key = api_key(spec);
     let client = EngineClient::new(port, adapter.endpoints(), key.clone())
         .map_err(|e| failing.of(Class::Unknown, "start", &e.to_string(), ""))?;
-    let marker = format!("{}-{}/{}", std::process::id(), unique(), spec.id);
+    // With the pid, unique on this machine.
+    let marker = format!("{}-{}/{}", std::process::id(), crate::host::since_epoch().as_nanos(), spec.id);
     let mut lease = Lease::reserve(Path::new(&spec.dir), "engine", &marker, Some(port))
         .map_err(|e| unwritable(e.to_string()))?;
     let mut env = plan.env.clone();
@@ -190,9 +191,4 @@ fn keep_temporary_files_in(env: &mut BTreeMap<String, String>, dir: &Path) {
         env.insert(COMPILED.to_owned(), shared.display().to_string());
     }
     env.insert("TMPDIR".to_owned(), dir.display().to_string());
-}
-
-/// Nanoseconds since the epoch: with the pid, unique on this machine.
-fn unique() -> u128 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos())
 }

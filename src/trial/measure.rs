@@ -69,7 +69,7 @@ fn once(
         .map_err(|e| l.failing.of(Class::BadValue, "run", &e.to_string(), "correct the workload"))?;
     observer.event(&Event::RunStarted { workload: id.workload, repeat: spec.first_repeat + id.repeat });
     l.client.reset_cache();
-    let started_unix_s = super::run::unix_now();
+    let started_unix_s = crate::host::unix_now();
     let began = Instant::now();
     let (mut result, deltas, peaks) = watched(spec, l, ready, &requests, id, cancel, observer)?;
     answered(l, &result)?;

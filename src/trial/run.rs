@@ -5,9 +5,10 @@ use super::measure::{self, RunId};
 use super::secrets::redacted;
 use super::{Event, Failure, LaunchFacts, Measured, Observer, Outcome, TrialResult, TrialSpec, ready};
 use crate::engine::Class;
+use crate::host::unix_now;
 use crate::load::Cancel;
 use std::path::Path;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// Runs one candidate on its workloads. Blocks; may be called from anywhere, also from inside an async
 /// runtime's blocking thread.
@@ -93,9 +94,4 @@ fn launched_trial(
 
 fn failed(failure: Failure, facts: LaunchFacts, runs: Vec<Measured>) -> Outcome {
     Outcome::Failed { failure, facts: Some(facts), runs }
-}
-
-/// Seconds since the epoch.
-pub(super) fn unix_now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
 }

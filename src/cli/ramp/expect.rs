@@ -1,6 +1,6 @@
 //! The forecast of a ramp: the scenario put together from the command line and the running server.
 
-use super::super::bench::note;
+use super::super::out::note;
 use super::super::predict::read_profile;
 use super::super::server::Server;
 use super::RampArgs;
@@ -56,7 +56,7 @@ pub(super) fn forecast(
         Ok(forecast) => Ok(Some(forecast)),
         Err(e) if args.expect.profile.is_some() => Err(e),
         Err(e) => {
-            note(&format!("no forecast, the loads are found by measuring alone: {e}"));
+            note(format!("no forecast, the loads are found by measuring alone: {e}"));
             Ok(None)
         }
     }

@@ -1,0 +1,7 @@
+//! What every room that touches the machine needs alike: the wall clock, and files that are whole or not there.
+
+mod clock;
+mod disk;
+
+pub use clock::{since_epoch, unix_now};
+pub use disk::{private_file, read_bounded, write_whole};
