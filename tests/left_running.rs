@@ -130,6 +130,68 @@ fn kill_9_leaves_no_engine_and_no_file() {
     world.assert_nothing_left();
 }
 
+/// The embedded engine as a command after `--`.
+const ENGINE: &str = "emulate --model Qwen/Qwen3-8B --hardware a100-sxm-80gb";
+
+impl World {
+    /// `bench` or `ramp` of a server that it starts itself.
+    fn measuring(&self, command: &[&str]) -> Command {
+        let dyno = assert_cmd::cargo::cargo_bin!("dyno");
+        let mut words: Vec<&str> = command.to_vec();
+        words.extend(["--", dyno.to_str().unwrap()]);
+        words.extend(ENGINE.split(' '));
+        self.dyno(&words)
+    }
+}
+
+#[test]
+fn a_server_that_bench_or_ramp_started_ends_with_them() {
+    let out = |world: &World| world.path("o.json").to_str().unwrap().to_owned();
+    for how in [Signal::KILL, Signal::HUP] {
+        let world = World::new();
+        let bench = ["bench", "--workload", "random:64/4000,n=64", "--out", &out(&world)];
+        let mut child = world.measuring(&bench).spawn().unwrap();
+        world.wait_for_engine();
+        std::thread::sleep(Duration::from_millis(500));
+        signal(&child, how);
+        ended(&mut child);
+        world.assert_nothing_left();
+        let world = World::new();
+        let ramp = ["ramp", "--workload", "random:64/4000", "--step-seconds", "30", "--out", &out(&world)];
+        let mut child = world.measuring(&ramp).spawn().unwrap();
+        world.wait_for_engine();
+        signal(&child, how);
+        ended(&mut child);
+        world.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_server_is_ready_when_it_yields_a_token() {
+    let world = World::new();
+    let log = world.path("o.server.log");
+    let out = world.path("o.json");
+    let bench = ["bench", "--workload", "random:64/4,n=4", "--out", out.to_str().unwrap()];
+    let output = world.measuring(&bench).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("the server is ready after"), "{said}");
+    let record = std::fs::read_to_string(&out).unwrap();
+    assert!(record.contains("num_gpu_blocks"), "facts of the launch are in the record");
+    assert!(log.exists());
+    // A server that answers but generates nothing, and one that ends: both are told, neither is measured.
+    for (fault, class) in [("garbage", "bad-response"), ("start-exit", "exit code 1")] {
+        let world = World::new();
+        let mut command =
+            world.measuring(&["bench", "--workload", "random:64/4,n=4", "--ready-timeout", "20s"]);
+        let output = command.args(["--fault", fault]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{fault}: {said}");
+        assert!(said.contains("the server ") && said.contains(class), "{said}");
+        assert!(wait(15, || world.processes().is_empty()));
+    }
+}
+
 #[test]
 fn each_request_to_stop_is_an_orderly_end() {
     for asked in [Signal::HUP, Signal::QUIT, Signal::TERM, Signal::INT] {

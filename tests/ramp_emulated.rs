@@ -13,10 +13,9 @@ use llm_dyno::capacity::{
 };
 use llm_dyno::cost::{Catalogs, Coefficients, Predictor, Setup};
 use llm_dyno::emulate::{Asked, Log, Plan, plan, serve};
-use llm_dyno::engine::adapter;
 use llm_dyno::load::{Cancel, Target};
 use llm_dyno::scenario::{EngineKind, Record};
-use llm_dyno::telemetry::EngineClient;
+use llm_dyno::trial::{Session, Silent};
 use llm_dyno::workload::{WorkloadSpec, parse};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -128,8 +127,9 @@ fn run(case: &Case, seed: u64, catalogs: &Catalogs) -> Outcome {
     let forecast = Forecast { made_at: String::new(), study };
     let ladder = Ladder { to: case.to, refine: case.refine, ..Ladder::default() };
     let served = Served::start(plan);
-    let known = adapter(EngineKind::Emulated);
-    let client = EngineClient::at(&served.base, known.endpoints(), None).expect("a client");
+    let (cancel, model) = (Cancel::new(), Some(MODEL.to_owned()));
+    let mut session =
+        Session::attach(&served.base, EngineKind::Emulated, None, model, &cancel, &Silent).expect("served");
     let began = Instant::now();
     let found = measure(
         &RampPlan {
@@ -141,11 +141,10 @@ fn run(case: &Case, seed: u64, catalogs: &Catalogs) -> Outcome {
             step_s: case.step_s,
             least_requests: 24,
             slo: Vec::new(),
-            engine: Some((&client, known)),
             forecast: Some(&forecast),
             real_time: false,
-            cancel: Cancel::new(),
         },
+        &mut session,
         |_| Ok(()),
     )
     .expect("a ramp");

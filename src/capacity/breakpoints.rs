@@ -1,6 +1,6 @@
 //! Where one ladder of loads changes its nature: the criteria, each on the points of one draw.
 
-use super::zones::LoadPoint;
+use super::point::LoadPoint;
 
 /// Time before being scheduled, as a share of the light-load end-to-end time, above which it counts.
 pub const QUEUE_SHARE: f64 = 0.10;

@@ -2,8 +2,9 @@
 //! the breakpoints.
 
 use super::breakpoints::{Found, LOSS};
-use super::forecast::Forecast;
-use super::zones::{LoadPoint, Ramp};
+use super::correction::Simulated;
+use super::point::LoadPoint;
+use super::zones::Ramp;
 use crate::error::Result;
 use crate::stats::quantile_sorted;
 
@@ -66,7 +67,7 @@ pub type Draws = Vec<LoadPoint>;
 /// order in which they were measured.
 pub fn climb(
     ladder: &Ladder,
-    forecast: Option<&Forecast>,
+    forecast: Option<Simulated<'_>>,
     mut measure: impl FnMut(f64) -> Result<Option<Draws>>,
 ) -> Result<(Vec<Draws>, ClimbEnd)> {
     let mut steps: Vec<Draws> = Vec::new();
@@ -114,7 +115,7 @@ impl Ladder {
     }
 
     /// The next load of the climb, or why it is over.
-    fn upward(&self, points: &[LoadPoint], forecast: Option<&Forecast>) -> Result<f64, ClimbEnd> {
+    fn upward(&self, points: &[LoadPoint], forecast: Option<Simulated<'_>>) -> Result<f64, ClimbEnd> {
         let Some(top) = points.last() else { return Ok(self.round(self.from)) };
         if points.iter().any(|p| p.loss > LOSS) {
             return Err(ClimbEnd::Loss);
@@ -133,7 +134,7 @@ impl Ladder {
     /// lies below a load is taken over the bootstrap draws and, inside the bracket of a draw, from the corrected
     /// forecast and an even spread over the logarithm; without a forecast from the spread alone, which bisects.
     /// None when nothing near enough to a breakpoint is left to measure.
-    pub(super) fn between(&self, steps: &[Draws], forecast: Option<&Forecast>) -> Option<f64> {
+    pub(super) fn between(&self, steps: &[Draws], forecast: Option<Simulated<'_>>) -> Option<f64> {
         let ramp = ramp_of(steps);
         let points = ramp.central();
         let brackets = ramp.brackets();
@@ -190,7 +191,7 @@ fn is_flat(points: &[LoadPoint], foreseen: bool) -> bool {
 }
 
 /// The load to go up to by the forecast: first where it expects the safe zone to end, then well beyond its knee.
-fn foreseen(forecast: &Forecast, points: &[LoadPoint]) -> Option<f64> {
+fn foreseen(forecast: Simulated<'_>, points: &[LoadPoint]) -> Option<f64> {
     let expected: Vec<Found> = forecast.corrected(points).iter().map(|d| Found::new(d)).collect();
     let quantile = |of: &dyn Fn(&Found) -> Option<f64>, q: f64| {
         let mut all: Vec<f64> = expected.iter().filter_map(of).collect();
@@ -266,7 +267,7 @@ mod tests {
         let blind = climb(&LADDER, None, real(300.0)).unwrap().0;
         for seats in [&[280.0, 250.0, 320.0][..], &[60.0, 50.0, 75.0], &[1500.0, 1000.0, 2200.0]] {
             let f = forecast(seats, 1.0);
-            let (steps, end) = climb(&LADDER, Some(&f), real(300.0)).unwrap();
+            let (steps, end) = climb(&LADDER, Some(f.simulated()), real(300.0)).unwrap();
             assert_eq!(end, ClimbEnd::Flat);
             let (_, low, high) = knee(&steps);
             let truth = true_knee(300.0);

@@ -1,16 +1,18 @@
 //! A measured ramp: each load is a run of the client; breakpoints and zones with bootstrap intervals.
 
-use super::forecast::{Forecast, at};
+use super::correction::at;
+use super::forecast::Forecast;
 use super::ladder::{ClimbEnd, Draws, Ladder, climb, ramp_of};
+use super::point::{Axis, LoadPoint};
 use super::sample::{Sample, Seen};
-use super::watch::{EngineView, watched};
-use super::zones::{LoadPoint, Ramp};
+use super::watch::{EngineView, Histograms};
+use super::zones::Ramp;
 use crate::cost::Interval;
-use crate::engine::Adapter;
+use crate::engine::Class;
 use crate::error::Result;
-use crate::load::{self, Cancel, LoadResult, Row, RunOptions, Target};
+use crate::load::{LoadResult, Row, RunOptions, Target};
 use crate::scenario::{Key, Metrics};
-use crate::telemetry::EngineClient;
+use crate::trial::{self, Session};
 use crate::units::Nanos;
 use crate::workload::{RequestRate, WorkloadSpec, generate_run};
 use serde::Serialize;
@@ -20,16 +22,6 @@ use std::time::Duration;
 const DRAWS: usize = 200;
 /// Requests of a closed loop for each in flight: the first wave comes all at once, the last one drains.
 const WAVES: f64 = 4.0;
-
-/// What varies along the ramp.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Axis {
-    /// Requests in flight, closed loop.
-    Concurrency,
-    /// Requests a second, open loop.
-    Rate,
-}
 
 /// A checked plan of a ramp.
 pub struct RampPlan<'a> {
@@ -43,13 +35,10 @@ pub struct RampPlan<'a> {
     pub least_requests: u32,
     /// Upper bounds to keep: result key and milliseconds.
     pub slo: Vec<(Key, f64)>,
-    /// Reads the engine's own counters; without it queueing is taken from the growth of TTFT.
-    pub engine: Option<(&'a EngineClient, &'a dyn Adapter)>,
     /// The ramp as it was simulated beforehand: chooses the loads, is corrected by each step.
     pub forecast: Option<&'a Forecast>,
     /// The client reads at real-time priority: the engine computes on this machine's own cores.
     pub real_time: bool,
-    pub cancel: Cancel,
 }
 
 /// What was expected of a step.
@@ -66,7 +55,7 @@ pub struct Expected {
 /// One measured step.
 #[derive(Debug, Clone, Serialize)]
 pub struct Step {
-    /// The how-manyth it was.
+    /// Its number among the steps, from 1.
     pub order: usize,
     #[serde(flatten)]
     pub point: LoadPoint,
@@ -136,10 +125,14 @@ impl MeasuredRamp {
 }
 
 /// Measures step by step; `seen` is told of each try, of a repeated step twice with the same `order`.
-pub fn measure(plan: &RampPlan<'_>, mut seen: impl FnMut(&Step) -> Result<()>) -> Result<MeasuredRamp> {
+pub fn measure(
+    plan: &RampPlan<'_>,
+    session: &mut Session<'_>,
+    mut seen: impl FnMut(&Step) -> Result<()>,
+) -> Result<MeasuredRamp> {
     let mut steps: Vec<Step> = Vec::new();
-    let (_, end) = climb(&plan.ladder, plan.forecast, |load| {
-        let Some(step) = settled(|attempt| plan.step(load, &steps, attempt), &mut seen)? else {
+    let (_, end) = climb(&plan.ladder, plan.forecast.map(Forecast::simulated), |load| {
+        let Some(step) = settled(|attempt| plan.step(session, load, &steps, attempt), &mut seen)? else {
             return Ok(None);
         };
         let draws = step.draws.clone();
@@ -169,7 +162,13 @@ fn settled(
 }
 
 impl RampPlan<'_> {
-    fn step(&self, load: f64, before: &[Step], attempt: u64) -> Result<Option<Step>> {
+    fn step(
+        &self,
+        session: &mut Session<'_>,
+        load: f64,
+        before: &[Step],
+        attempt: u64,
+    ) -> Result<Option<Step>> {
         let mut workload = self.workload.clone();
         let expected = self.expected(load, before);
         workload.num_prompts = Some(self.requests(load, before, expected.as_ref()));
@@ -184,24 +183,34 @@ impl RampPlan<'_> {
             max_concurrency: workload.max_concurrency,
             warmups: u32::from(before.is_empty() && attempt == 0),
             real_time: self.real_time,
-            cancel: self.cancel.clone(),
             ..RunOptions::default()
         };
-        let run = || load::run(&self.target, &requests, &options);
         let first = match self.axis {
             Axis::Concurrency => load,
             Axis::Rate => 0.2 * requests.len() as f64,
         };
-        let (mut result, engine) = match self.engine {
-            Some(engine) => {
-                let pace = Duration::from_secs_f64((self.step_s / 8.0).clamp(0.1, 1.0));
-                watched(engine, pace, first, run)?
-            }
-            None => (run()?, EngineView::default()),
-        };
-        if result.cancelled {
-            return Ok(None);
+        if session.has_metrics() {
+            session.reset_cache();
         }
+        let run = trial::RunPlan {
+            requests: &requests,
+            target: self.target.clone(),
+            options,
+            give_up: None,
+            pace: Duration::from_secs_f64((self.step_s / 8.0).clamp(0.1, 1.0)),
+            keep_partial: false,
+        };
+        let mut histograms = Histograms::new(session.adapter());
+        let watched = match session.run(run, &mut |samples| histograms.see(samples)) {
+            Ok(watched) => watched,
+            Err(f) if f.class == Class::Interrupted => return Ok(None),
+            Err(f) => {
+                let place = f.log.clone().unwrap_or_else(|| session.base_url().to_owned());
+                return Err(trial::as_error(&f, std::path::Path::new(&place)));
+            }
+        };
+        let engine = histograms.view(&watched, first);
+        let mut result = watched.result;
         result.add_components(&workload, None)?;
         Ok(Some(self.concluded(load, before.len() + 1, result, engine, expected)))
     }
@@ -343,13 +352,21 @@ mod tests {
             step_s: 0.2,
             least_requests: 8,
             slo: vec![(Key::P99TtftMs, 1.0)],
-            engine: None,
             forecast: None,
             real_time: false,
-            cancel: Cancel::new(),
         };
         let mut told = 0;
-        let ramp = measure(&plan, |_| {
+        let cancel = crate::load::Cancel::new();
+        let mut session = Session::attach(
+            &server.base_url(),
+            crate::launch::EngineKind::Vllm,
+            None,
+            None,
+            &cancel,
+            &trial::Silent,
+        )
+        .unwrap();
+        let ramp = measure(&plan, &mut session, |_| {
             told += 1;
             Ok(())
         })

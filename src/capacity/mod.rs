@@ -1,10 +1,12 @@
 //! Load ramps, breakpoints and zones, measured or simulated.
 
 mod breakpoints;
+pub mod correction;
 pub mod forecast;
 pub mod ladder;
 pub mod measured;
 pub mod picture;
+pub mod point;
 pub mod sample;
 pub mod simulated;
 mod watch;
@@ -12,6 +14,7 @@ pub mod zones;
 
 pub use forecast::Forecast;
 pub use ladder::{ClimbEnd, Ladder};
-pub use measured::{Axis, Expected, MeasuredRamp, RampPlan, Saved, Step, measure};
+pub use measured::{Expected, MeasuredRamp, RampPlan, Saved, Step, measure};
+pub use point::{Axis, LoadPoint};
 pub use watch::EngineView;
-pub use zones::{Breakpoint, Interval, LoadPoint, Ramp, Zone, ZoneSpan};
+pub use zones::{Breakpoint, Interval, Ramp, Zone, ZoneSpan};

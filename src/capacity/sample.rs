@@ -1,8 +1,7 @@
 //! From the requests of one load, measured or simulated, to its point on the ladder: one estimator for both, so
 //! that what is predicted and what is measured are the same quantity.
 
-use super::measured::Axis;
-use super::zones::LoadPoint;
+use super::point::{Axis, LoadPoint};
 use crate::scenario::Key;
 use crate::stats::quantile_sorted;
 use rand::{RngExt, SeedableRng};

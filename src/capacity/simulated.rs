@@ -1,9 +1,9 @@
 //! A ramp of load, simulated: the ladder of a scenario with its zones, before anything is launched.
 
 use super::ladder::{Draws, Ladder, ramp_of};
-use super::measured::Axis;
+use super::point::{Axis, LoadPoint};
 use super::sample::{Sample, Seen};
-use super::zones::{Breakpoint, LoadPoint, Ramp, Zone, ZoneSpan};
+use super::zones::{Breakpoint, Ramp, Zone, ZoneSpan};
 use crate::cost::{Coefficients, Interval, Predictor, Setup, binding};
 use crate::error::Result;
 use crate::scenario::{Key, Record};

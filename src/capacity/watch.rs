@@ -1,13 +1,8 @@
 //! The engine's own gauges and histograms while a step runs.
 
 use crate::engine::{Adapter, MetricNames, Samples};
-use crate::error::{Error, Result};
-use crate::telemetry::{EngineClient, Sampler};
+use crate::trial::WatchedRun;
 use serde::Serialize;
-use std::time::Duration;
-
-/// How often the client's end is looked for.
-const TICK: Duration = Duration::from_millis(20);
 
 /// What the engine said of itself during a step.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
@@ -50,47 +45,42 @@ fn mean(from: Option<(f64, f64)>, to: Option<(f64, f64)>) -> Option<f64> {
     (n1 > n0).then(|| ((s1 - s0) / (n1 - n0)).max(0.0))
 }
 
-/// Runs `work` while this thread reads the engine's metrics every `pace`. The histograms' means leave out the
-/// first `first` requests to end: in a closed loop they came all at once, whatever the load.
-pub(super) fn watched<T: Send>(
-    (client, adapter): (&EngineClient, &dyn Adapter),
-    pace: Duration,
-    first: f64,
-    work: impl FnOnce() -> Result<T> + Send,
-) -> Result<(T, EngineView)> {
-    client.reset_cache();
-    let names = adapter.metric_names();
-    let read = || client.scrape().map(|s| Moment::of(&s, &names)).unwrap_or_default();
-    let mut moments = vec![read()];
-    let mut sampler = Sampler::start(client, names);
-    let done = std::thread::scope(|scope| {
-        let run = scope.spawn(work);
-        let mut waited = Duration::ZERO;
-        while !run.is_finished() {
-            std::thread::sleep(TICK);
-            waited += TICK;
-            if waited >= pace {
-                waited = Duration::ZERO;
-                moments.extend(sampler.sample().map(|s| Moment::of(&s, &names)));
-            }
+/// The engine's histograms as they were read during a run.
+#[derive(Debug)]
+pub(super) struct Histograms {
+    names: MetricNames,
+    moments: Vec<Moment>,
+}
+
+impl Histograms {
+    pub(super) fn new(adapter: &dyn Adapter) -> Histograms {
+        Histograms { names: adapter.metric_names(), moments: Vec::new() }
+    }
+
+    pub(super) fn see(&mut self, samples: &Samples) {
+        self.moments.push(Moment::of(samples, &self.names));
+    }
+
+    /// The means leave out the first `first` requests to end: in a closed loop they came all at once, whatever the
+    /// load.
+    pub(super) fn view(mut self, run: &WatchedRun, first: f64) -> EngineView {
+        let (before, after) = &run.ends;
+        let of = |s: &Option<Samples>| s.as_ref().map(|s| Moment::of(s, &self.names)).unwrap_or_default();
+        let (start, last) = (of(before), of(after));
+        self.moments.insert(0, start);
+        let begin = self.moments.iter().find(|m| m.count() >= start.count() + first);
+        // A step too short for that: everything counts.
+        let begin = begin.filter(|b| last.count() > b.count()).unwrap_or(&start);
+        EngineView {
+            max_running: run.peaks.running,
+            max_waiting: run.peaks.waiting,
+            max_kv_usage: run.peaks.kv_usage,
+            preemptions: run.deltas.preemptions,
+            cache_hit_ratio: run.deltas.hit_ratio(),
+            mean_queue_s: mean(begin.queue, last.queue),
+            mean_prefill_s: mean(begin.prefill, last.prefill),
         }
-        run.join().unwrap_or_else(|_| Err(Error::failed("the client broke down")))
-    })?;
-    let last = read();
-    let deltas = sampler.finish();
-    let begin = moments.iter().find(|m| m.count() >= moments[0].count() + first);
-    // A step too short for that: everything counts.
-    let begin = begin.filter(|b| last.count() > b.count()).unwrap_or(&moments[0]);
-    let view = EngineView {
-        max_running: sampler.peaks.running,
-        max_waiting: sampler.peaks.waiting,
-        max_kv_usage: sampler.peaks.kv_usage,
-        preemptions: deltas.preemptions,
-        cache_hit_ratio: deltas.hit_ratio(),
-        mean_queue_s: mean(begin.queue, last.queue),
-        mean_prefill_s: mean(begin.prefill, last.prefill),
-    };
-    Ok((done, view))
+    }
 }
 
 #[cfg(test)]

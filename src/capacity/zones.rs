@@ -20,29 +20,11 @@
 //! did: between two loads nothing was seen, so an interval is never narrower than the step that it lies in.
 
 use super::breakpoints::{Crossing, Found};
+use super::point::LoadPoint;
 use serde::Serialize;
 use std::fmt;
 
 pub use super::breakpoints::{HALF_RETURN, LOSS, PLATEAU_SHARE, QUEUE_SHARE};
-
-/// One rung of a ladder.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct LoadPoint {
-    /// Requests in flight (closed loop) or requests a second (open loop).
-    pub load: f64,
-    /// Completed requests a second.
-    pub throughput: f64,
-    /// Mean end-to-end time, seconds.
-    pub e2e_s: f64,
-    /// Mean time from sending to first being scheduled, seconds; the way through the front end included.
-    pub queue_s: f64,
-    /// Mean time of an engine step as a request sees it: its time per output token, seconds.
-    pub step_s: f64,
-    /// Largest of the service level's figures over its bound; 0 without a service level.
-    pub slo: f64,
-    /// Share of requests that did not complete, 0..=1.
-    pub loss: f64,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -3,14 +3,11 @@
 use super::interrupt::cancel_on_interrupt;
 use super::live::show_progress;
 use super::out::note;
-use super::server::{Server, ServerArgs, writable};
-use crate::engine::redact;
+use super::server::{Lines, Route, ServerArgs, close, writable};
 use crate::error::{Error, Kind, Problem, Result};
-use crate::load::{
-    Cancel, Counting, Endpoint, ErrorFloor, Goodput, LoadResult, RunOptions, Secret, Target, block,
-};
+use crate::load::{Cancel, Counting, ErrorFloor, Goodput, RunOptions, Target, block};
 use crate::scenario::{Key, Record, to_vllm_json, write_records, write_whole};
-use crate::telemetry::{EngineClient, Sampler};
+use crate::trial::{RunPlan, Session, WatchedRun, as_error};
 use crate::workload::{self, PlannedRequest, RequestRate, WorkloadSpec};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -65,11 +62,11 @@ pub(super) struct BenchArgs {
     /// Leave the server's prefix cache as it is before the run
     #[arg(long)]
     keep_cache: bool,
-    /// Seconds from the send of a request to the end of its answer
-    #[arg(long, default_value_t = 21600.0)]
+    /// Time from the send of a request to the end of its answer, in seconds or as 10m
+    #[arg(long, default_value = "6h", value_parser = super::duration::seconds)]
     request_timeout: f64,
-    /// Seconds allowed for the whole run
-    #[arg(long)]
+    /// Time allowed for the whole run, in seconds or as 10m
+    #[arg(long, value_parser = super::duration::seconds)]
     run_timeout: Option<f64>,
     /// Client threads; chosen by the number in flight when absent
     #[arg(long)]
@@ -85,6 +82,15 @@ pub(super) struct BenchArgs {
     /// Also write the result as `vllm bench serve --save-result --save-detailed` would
     #[arg(long, value_name = "FILE")]
     save_result: Option<PathBuf>,
+    /// Label of the result, in --save-result
+    #[arg(long)]
+    label: Option<String>,
+    /// Name of the tokenizer, in --save-result; the model's when absent
+    #[arg(long)]
+    tokenizer: Option<String>,
+    /// Further keys of --save-result
+    #[arg(long, num_args = 1.., value_name = "KEY=VALUE", value_parser = pair)]
+    metadata: Vec<(String, String)>,
     #[command(flatten)]
     metrics: super::metrics::MetricsArgs,
     /// Print the observation as JSON instead of the block
@@ -93,21 +99,6 @@ pub(super) struct BenchArgs {
     /// Write the observation with every request's timing here
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum Route {
-    Completions,
-    Chat,
-}
-
-impl From<Route> for Endpoint {
-    fn from(route: Route) -> Endpoint {
-        match route {
-            Route::Completions => Endpoint::Completions,
-            Route::Chat => Endpoint::Chat,
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -125,7 +116,6 @@ struct Plan {
     workload: WorkloadSpec,
     goodput: Option<Goodput>,
     extra_body: serde_json::Map<String, serde_json::Value>,
-    key: Option<Secret>,
 }
 
 pub(super) fn run(args: BenchArgs) -> Result<()> {
@@ -137,14 +127,10 @@ pub(super) fn run(args: BenchArgs) -> Result<()> {
     cancel_on_interrupt(&cancel)?;
     args.metrics.start(|text| note(text))?;
     let log = args.out.as_ref().map(|out| out.with_extension("server.log"));
-    let server = Server::open(&args.server, log, &cancel)?;
-    let measured = measure(&args, &plan, &server, &cancel);
-    let log = server.log();
-    server.close();
-    let measured = measured.map_err(|e| match &log {
-        Some(log) if e.place.is_none() => e.at(log.display()),
-        _ => e,
-    })?;
+    let mut session = args.server.open(log, &cancel, &Lines)?;
+    let measured = measure(&args, &plan, &mut session, &cancel);
+    close(session, args.out.is_some() || measured.as_ref().map_or(true, |m| m.run.failure.is_some()));
+    let measured = measured?;
     let records: Vec<Record> = std::iter::once(&measured.record)
         .chain(measured.repeated.as_ref().map(|(_, record)| record))
         .cloned()
@@ -153,10 +139,47 @@ pub(super) fn run(args: BenchArgs) -> Result<()> {
         write_records(out, &records)?;
     }
     if let Some(path) = &args.save_result {
-        write_whole(path, &to_vllm_json(&measured.record).to_string())?;
+        write_whole(path, &saved_result(&args, &measured.record).to_string())?;
     }
     show(&args, &plan, &measured, &records)?;
-    verdict(&measured.result)
+    verdict(&measured.run)
+}
+
+/// The result as `vllm bench serve` writes it, with what that tool knows from its command line.
+fn saved_result(args: &BenchArgs, record: &Record) -> serde_json::Value {
+    let mut saved = serde_json::Map::new();
+    let now =
+        humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + crate::host::since_epoch()).to_string();
+    // 2026-11-25T18:02:00Z becomes 20261125-180200, that tool's form.
+    let date: String = now.trim_end_matches('Z').replace(['-', ':'], "").replace('T', "-");
+    let route = match args.endpoint {
+        Route::Completions => "openai",
+        Route::Chat => "openai-chat",
+    };
+    let text = |v: &Option<String>| v.as_ref().map_or(serde_json::Value::Null, |v| v.as_str().into());
+    saved.insert("date".into(), date.into());
+    saved.insert("endpoint_type".into(), route.into());
+    saved.insert("backend".into(), route.into());
+    saved.insert("label".into(), text(&args.label));
+    saved.insert("model_id".into(), text(&record.model));
+    saved.insert("tokenizer_id".into(), text(&args.tokenizer.clone().or_else(|| record.model.clone())));
+    for (key, value) in &args.metadata {
+        saved.insert(key.clone(), value.as_str().into());
+    }
+    if let serde_json::Value::Object(figures) = to_vllm_json(record) {
+        for (key, value) in figures {
+            saved.entry(key).or_insert(value);
+        }
+    }
+    saved.into()
+}
+
+/// `KEY=VALUE`.
+fn pair(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        _ => Err("is not KEY=VALUE".into()),
+    }
 }
 
 fn plan(args: &BenchArgs) -> Result<Plan> {
@@ -175,15 +198,8 @@ fn plan(args: &BenchArgs) -> Result<Plan> {
         }
     }
     let goodput = goodput(&args.goodput, &mut problems);
-    for (flag, seconds) in
-        [("--request-timeout", Some(args.request_timeout)), ("--run-timeout", args.run_timeout)]
-    {
-        if seconds.is_some_and(|s| Duration::try_from_secs_f64(s).is_err() || s <= 0.0) {
-            problems.push(Problem::new(flag, "", "must be a positive number of seconds"));
-        }
-    }
     if problems.is_empty() {
-        Ok(Plan { workload, goodput, extra_body, key: args.server.key() })
+        Ok(Plan { workload, goodput, extra_body })
     } else {
         Err(Error::problems("the run cannot be planned", problems))
     }
@@ -214,37 +230,37 @@ fn goodput(parts: &[String], problems: &mut Vec<Problem>) -> Option<Goodput> {
 
 /// What a bench brings: the measured run, and with --cache-control the same requests once more.
 struct Measured {
-    result: LoadResult,
+    run: WatchedRun,
     record: Record,
-    repeated: Option<(LoadResult, Record)>,
+    repeated: Option<(WatchedRun, Record)>,
 }
 
-fn measure(args: &BenchArgs, plan: &Plan, server: &Server, cancel: &Cancel) -> Result<Measured> {
-    let requests = workload::generate(&plan.workload, args.server.vocabulary(server))?;
+fn measure(args: &BenchArgs, plan: &Plan, session: &mut Session<'_>, cancel: &Cancel) -> Result<Measured> {
+    let requests = workload::generate(&plan.workload, args.server.vocabulary(session))?;
     if let Some(path) = &args.save_requests {
         write_whole(path, &workload::to_jsonl(&requests))?;
     }
     let floor = args.calibrate.then(|| calibrate(args, plan, requests.len(), cancel)).transpose()?;
-    let control = server.control(&args.server);
-    if let Some(control) = control.as_ref().filter(|_| !args.keep_cache) {
-        control.reset_cache();
+    if !args.keep_cache && session.has_metrics() {
+        session.reset_cache();
     }
-    let (mut result, mut record) = once(args, plan, server, control.as_ref(), &requests, cancel)?;
+    let (mut run, mut record) = once(args, plan, session, &requests)?;
     if let Some(floor) = floor {
-        result.metrics.extra.insert("error_floor".into(), floor.to_json());
-        record.result = Some(result.metrics.clone());
+        run.result.metrics.extra.insert("error_floor".into(), floor.to_json());
+        record.result = Some(run.result.metrics.clone());
     }
-    let repeated = (args.cache_control && !result.cancelled)
-        .then(|| once(args, plan, server, control.as_ref(), &requests, cancel))
+    let repeated = (args.cache_control && !run.result.cancelled && run.failure.is_none())
+        .then(|| once(args, plan, session, &requests))
         .transpose()?;
-    Ok(Measured { result, record, repeated })
+    Ok(Measured { run, record, repeated })
 }
 
 /// The client's own error at the number in flight that this workload will have (all of them in an open loop, at most
 /// a thousand).
 fn calibrate(args: &BenchArgs, plan: &Plan, requests: usize, cancel: &Cancel) -> Result<ErrorFloor> {
     let in_flight = plan.workload.max_concurrency.unwrap_or(requests.min(1000) as u32);
-    let floor = crate::load::calibrate(in_flight, &options(args, plan, cancel))?;
+    let options = RunOptions { cancel: cancel.clone(), ..options(args, plan) };
+    let floor = crate::load::calibrate(in_flight, &options)?;
     note(floor.summary());
     Ok(floor)
 }
@@ -252,44 +268,48 @@ fn calibrate(args: &BenchArgs, plan: &Plan, requests: usize, cancel: &Cancel) ->
 fn once(
     args: &BenchArgs,
     plan: &Plan,
-    server: &Server,
-    control: Option<&EngineClient>,
+    session: &mut Session<'_>,
     requests: &[PlannedRequest],
-    cancel: &Cancel,
-) -> Result<(LoadResult, Record)> {
-    let options = options(args, plan, cancel);
-    let sampler = control.map(|c| Sampler::start(c, args.server.adapter().metric_names()));
+) -> Result<(WatchedRun, Record)> {
+    let options = options(args, plan);
     let done = show_progress(&options.progress, &options.cancel);
-    let result = crate::load::run(&target(args, plan, server), requests, &options);
+    let watched = RunPlan {
+        requests,
+        target: target(args, plan, session),
+        options,
+        give_up: None,
+        pace: Duration::from_secs(2),
+        keep_partial: true,
+    };
+    let run = session.run(watched, &mut |_| {});
     drop(done);
-    let mut result = result?;
-    result.add_components(&plan.workload, plan.goodput)?;
-    let counted = sampler.and_then(|s| s.finish().hit_ratio());
-    if let Some(share) = counted.or_else(|| result.cached_share()) {
-        result.metrics.extra.insert("cache_hit_ratio".into(), serde_json::json!((share * 1e4).round() / 1e4));
+    let mut run = run.map_err(|f| as_error(&f, std::path::Path::new(session.base_url())))?;
+    run.result.add_components(&plan.workload, plan.goodput)?;
+    if let Some(share) = run.hit_ratio() {
+        run.result
+            .metrics
+            .extra
+            .insert("cache_hit_ratio".into(), serde_json::json!((share * 1e4).round() / 1e4));
     }
-    let command = &args.server.command;
+    let (model, facts) = (session.model(), session.facts());
     let record = Record {
         engine: args.server.engine,
-        engine_version: crate::load::server_version(&server.base_url, Duration::from_secs(2)),
-        serve_command: (!command.is_empty())
-            .then(|| crate::launch::Launch::from_argv(&redact::argv(command)).to_text()),
-        model: Some(server.model.root.clone().unwrap_or_else(|| server.model.id.clone())),
+        engine_version: facts.version.clone(),
+        serve_command: args.server.recorded_command(),
+        model: Some(model.root.clone().unwrap_or_else(|| model.id.clone())),
         hardware: args.server.hardware.clone(),
         workload: Some(plan.workload.clone()),
-        requests: Some(result.request_rows()),
-        result: Some(result.metrics.clone()),
+        resolved: Some(facts.resolved.clone()).filter(|r| !r.is_empty()),
+        requests: Some(run.result.request_rows()),
+        result: Some(run.result.metrics.clone()),
         ..Record::default()
     };
-    Ok((result, record))
+    Ok((run, record))
 }
 
-fn target(args: &BenchArgs, plan: &Plan, server: &Server) -> Target {
+fn target(args: &BenchArgs, plan: &Plan, session: &Session<'_>) -> Target {
     Target {
-        base_url: server.base_url.clone(),
-        model: server.model.id.clone(),
         endpoint: args.endpoint.into(),
-        api_key: plan.key.clone(),
         ignore_eos: !args.honor_eos,
         extra_body: plan.extra_body.clone(),
         counting: match args.counting {
@@ -297,10 +317,11 @@ fn target(args: &BenchArgs, plan: &Plan, server: &Server) -> Target {
             Count::Continuous => Counting::Continuous,
             Count::Ids => Counting::TokenIds,
         },
+        ..session.target()
     }
 }
 
-fn options(args: &BenchArgs, plan: &Plan, cancel: &Cancel) -> RunOptions {
+fn options(args: &BenchArgs, plan: &Plan) -> RunOptions {
     let seconds = |s: f64| Duration::try_from_secs_f64(s).unwrap_or(Duration::MAX);
     RunOptions {
         max_concurrency: plan.workload.max_concurrency,
@@ -310,23 +331,15 @@ fn options(args: &BenchArgs, plan: &Plan, cancel: &Cancel) -> RunOptions {
         threads: args.threads,
         real_time: args.real_time,
         goodput: plan.goodput,
-        cancel: cancel.clone(),
         ..RunOptions::default()
     }
 }
 
-/// Share of prompt tokens from the prefix cache above which a run of unrelated prompts was not cold.
-const COLD: f64 = 0.01;
-
 /// What the prefix cache did to the run, in words.
 fn cache_remarks(plan: &Plan, m: &Measured) -> Vec<String> {
-    let ratio = |r: &LoadResult| r.metrics.extra.get("cache_hit_ratio").and_then(serde_json::Value::as_f64);
     let mut lines = Vec::new();
-    if let Some(share) = ratio(&m.result).filter(|&s| s > COLD && !plan.workload.shares_prompts()) {
-        lines.push(format!(
-            "NOT COLD: {:.0} % of the prompt tokens came from the prefix cache; use another --seed, or restart the server",
-            share * 100.0
-        ));
+    if let Some(why) = m.run.warm_cache(&plan.workload) {
+        lines.push(format!("NOT COLD: {why}; use another --seed, or restart the server"));
     }
     if let Some((warm, _)) = &m.repeated {
         for (name, key) in [
@@ -334,18 +347,19 @@ fn cache_remarks(plan: &Plan, m: &Measured) -> Vec<String> {
             ("mean E2EL", Key::MeanE2elMs),
             ("total token throughput", Key::TotalTokenThroughput),
         ] {
-            if let (Some(cold), Some(again)) = (m.result.metrics.get(key), warm.metrics.get(key)) {
+            if let (Some(cold), Some(again)) = (m.run.result.metrics.get(key), warm.result.metrics.get(key)) {
                 lines.push(format!("repeated: {name} {cold:.2} -> {again:.2}, factor {:.3}", again / cold));
             }
         }
-        let hits = ratio(warm).map_or("not told by the server".into(), |s| format!("{:.1} %", s * 100.0));
+        let hits =
+            warm.hit_ratio().map_or("not told by the server".into(), |s| format!("{:.1} %", s * 100.0));
         lines.push(format!("repeated: prompt tokens from the prefix cache: {hits}"));
     }
     lines
 }
 
 fn show(args: &BenchArgs, plan: &Plan, measured: &Measured, records: &[Record]) -> Result<()> {
-    let result = &measured.result;
+    let result = &measured.run.result;
     let text = if args.json {
         match records {
             [one] => serde_json::to_string_pretty(one),
@@ -363,12 +377,18 @@ fn show(args: &BenchArgs, plan: &Plan, measured: &Measured, records: &[Record]) 
 }
 
 /// An interrupted run and a run without a single completed request are failures, after their record is written.
-fn verdict(result: &LoadResult) -> Result<()> {
-    if result.cancelled {
+fn verdict(run: &WatchedRun) -> Result<()> {
+    let result = &run.result;
+    let stopped = run.failure.as_ref().is_some_and(|f| f.class == crate::engine::Class::Interrupted);
+    if stopped {
         return Err(Error::new(
             Kind::Interrupted,
             "the run was stopped; what was measured until then is written",
         ));
+    }
+    if let Some(failure) = &run.failure {
+        let log = failure.log.clone().unwrap_or_else(|| "the server".to_owned());
+        return Err(as_error(failure, std::path::Path::new(&log)));
     }
     if result.rows.iter().any(crate::load::Row::completed) {
         return Ok(());

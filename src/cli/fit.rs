@@ -71,7 +71,6 @@ impl FitArgs {
     }
 
     /// Every record of every file, completed; what is said of them goes to stderr.
-    #[expect(clippy::print_stderr, reason = "what was taken over or left out is said")]
     fn records(&self) -> Result<Vec<Record>> {
         let given: Vec<PathBuf> = self.files.iter().chain(&self.observations).cloned().collect();
         let (mut records, mut problems) = (Vec::new(), Vec::new());
@@ -85,7 +84,7 @@ impl FitArgs {
                 Err(e) => return Err(e),
             };
             for note in complete(&mut loaded, &self.supplied(), self.data_dir.as_deref())? {
-                eprintln!("dyno: {}: {note}", loaded.file);
+                super::out::note(format_args!("dyno: {}: {note}", loaded.file));
             }
             for r in loaded.records.iter_mut().filter(|r| r.requests.is_none()) {
                 fill_workload(r, self.workload.as_ref());

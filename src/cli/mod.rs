@@ -10,6 +10,7 @@ mod complete;
 mod completion;
 mod diagnose;
 mod doctor;
+mod duration;
 mod emulate;
 mod explain;
 mod export;
@@ -128,7 +129,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Man(args) => complete::man::<Cli>(&args),
         Command::Paced(args) => paced::run(args),
         Command::Guard => {
-            crate::process::guard::watch(std::io::stdin().lock());
+            crate::process::guard_until_end(std::io::stdin().lock());
             Ok(())
         }
     };

@@ -167,7 +167,7 @@ pub(super) fn run(args: PredictArgs) -> Result<()> {
     let dir = args.data_dir.as_deref();
     let (records, said) = args.one.scenarios(args.scenarios.as_deref(), dir)?;
     for note in said.iter().chain(&workload_notes(&records)) {
-        eprintln!("dyno: {note}");
+        super::out::note(format_args!("dyno: {note}"));
     }
     let catalogs = Catalogs::load(dir)?;
     let profile = read_profile(args.profile.as_deref())?;

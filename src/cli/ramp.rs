@@ -5,13 +5,13 @@ mod text;
 
 use super::interrupt::cancel_on_interrupt;
 use super::out::note;
-use super::server::{Server, ServerArgs, writable};
+use super::server::{Lines, ServerArgs, close, writable};
 use crate::capacity::{Axis, Forecast, Ladder, MeasuredRamp, RampPlan, Step, measure, picture, sample};
-use crate::engine::redact;
 use crate::error::{Error, Kind, Problem, Result};
 use crate::load::{Cancel, Endpoint, Target};
 use crate::scenario::write_whole;
 use crate::search::Slo;
+use crate::trial::Session;
 use crate::workload::WorkloadSpec;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -59,8 +59,8 @@ pub(super) struct RampArgs {
     /// Fewest requests of a step
     #[arg(long, default_value_t = 32)]
     least_requests: u32,
-    #[arg(long, value_enum, default_value_t = super::bench::Route::Completions)]
-    endpoint: super::bench::Route,
+    #[arg(long, value_enum, default_value_t = super::server::Route::Completions)]
+    endpoint: super::server::Route,
     #[command(flatten)]
     metrics: super::metrics::MetricsArgs,
     /// Print JSON instead of the table
@@ -100,10 +100,10 @@ pub(super) fn run(args: RampArgs) -> Result<()> {
     cancel_on_interrupt(&cancel)?;
     args.metrics.start(|text| note(text))?;
     let log = args.out.as_ref().map(|out| out.with_extension("server.log"));
-    let server = Server::open(&args.server, log, &cancel)?;
-    let measured = ramp(&args, &server, &cancel);
-    let record = Recorder { args: &args, model: server.model.id.clone() };
-    server.close();
+    let mut session = args.server.open(log, &cancel, &Lines)?;
+    let measured = ramp(&args, &mut session);
+    let record = Recorder { args: &args, model: session.model().id.clone() };
+    close(session, args.out.is_some() || measured.is_err());
     let (ramp, forecast) = measured?;
     let whole = record.to_json(&ramp, forecast.as_ref());
     record.write(&whole)?;
@@ -157,42 +157,36 @@ fn ladder(args: &RampArgs) -> Ladder {
     }
 }
 
-fn ramp(args: &RampArgs, server: &Server, cancel: &Cancel) -> Result<(MeasuredRamp, Option<Forecast>)> {
-    let client = server.control(&args.server);
-    if client.is_none() {
+fn ramp(args: &RampArgs, session: &mut Session<'_>) -> Result<(MeasuredRamp, Option<Forecast>)> {
+    if !session.has_metrics() {
         note("the server shows no metrics: queueing is taken from the growth of the time to first token");
     }
     let slo: Vec<_> = args.slo.iter().flat_map(|s| &s.0).map(|c| (c.key, c.limit_ms)).collect();
-    let forecast = expect::forecast(args, server, client.as_ref(), &slo)?;
-    let record = Recorder { args, model: server.model.id.clone() };
+    let forecast = expect::forecast(args, session, &slo)?;
+    let record = Recorder { args, model: session.model().id.clone() };
     if let Some(f) = &forecast {
         note(text::foretold(f));
         // On disk before anything is measured.
         record.write(&record.to_json_of(&[], None, Some(f)))?;
     }
-    let mut target = Target::new(&server.base_url, &server.model.id);
-    target.endpoint = Endpoint::from(args.endpoint);
-    target.api_key = args.server.key();
     let plan = RampPlan {
-        target,
+        target: Target { endpoint: Endpoint::from(args.endpoint), ..session.target() },
         workload: args.workload.clone(),
-        vocab: args.server.vocabulary(server),
+        vocab: args.server.vocabulary(session),
         axis: args.by.into(),
         ladder: ladder(args),
         step_s: args.step_seconds,
         least_requests: args.least_requests,
         slo,
-        engine: client.as_ref().map(|c| (c, args.server.adapter())),
         forecast: forecast.as_ref(),
         real_time: args
             .server
             .hardware
             .as_deref()
             .is_some_and(|h| crate::hardware::computes_on_host(h, args.server.data_dir.as_deref())),
-        cancel: cancel.clone(),
     };
     let mut so_far: Vec<Step> = Vec::new();
-    let ramp = measure(&plan, |step| {
+    let ramp = measure(&plan, session, |step| {
         note(text::line(step));
         // A repeated step carries its first try.
         so_far.retain(|s| s.order != step.order);
@@ -203,7 +197,7 @@ fn ramp(args: &RampArgs, server: &Server, cancel: &Cancel) -> Result<(MeasuredRa
         return Err(Error::new(Kind::Interrupted, "the ramp was stopped before its first step had ended"));
     }
     if ramp.steps.iter().all(|s| s.point.throughput <= 0.0) {
-        return Err(Error::failed("no request completed at any load").at(&server.base_url));
+        return Err(Error::failed("no request completed at any load").at(session.base_url()));
     }
     Ok((ramp, forecast))
 }
@@ -233,8 +227,7 @@ impl Recorder<'_> {
             "model": self.model,
             "engine": args.server.engine,
             "hardware": args.server.hardware,
-            "serve_command": (!args.server.command.is_empty())
-                .then(|| crate::launch::Launch::from_argv(&redact::argv(&args.server.command)).to_text()),
+            "serve_command": args.server.recorded_command(),
             "workload": args.workload,
             "by": Axis::from(args.by),
             "climb_ended": ramp.map(|r| r.end),

@@ -1,22 +1,18 @@
 //! The server that a command measures: one that runs already, or one that is started for it.
 
-use crate::engine::{Adapter, adapter};
+use super::out::note;
+use crate::engine::redact;
 use crate::error::{Error, Result};
-use crate::load::{Cancel, Secret, ServedModel};
-use crate::process::{Launch, Running, free_port};
-use crate::scenario::EngineKind;
-use crate::telemetry::EngineClient;
-use clap::Args;
+use crate::launch::{EngineKind, Launch};
+use crate::load::{Cancel, Endpoint, base_url};
+use crate::trial::{Commanded, Event, Observer, Session, vocabulary};
+use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// Token ids of prompts stay below this when the model's vocabulary is not known: every tokenizer has them.
-const SMALL_VOCABULARY: u32 = 512;
 
 /// Where the server is, or how to start it.
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
-    /// Address of a running OpenAI-compatible server, such as http://127.0.0.1:8000
+    /// Address of a running OpenAI-compatible server, such as http://127.0.0.1:8000 (`/v1` at its end is understood)
     #[arg(long, required_unless_present = "command", conflicts_with = "command")]
     pub(super) base_url: Option<String>,
     /// Served model name; the server's first model when absent
@@ -34,8 +30,8 @@ pub(super) struct ServerArgs {
     /// Token ids of the model; taken from its description when it is known
     #[arg(long)]
     vocab: Option<u32>,
-    /// Seconds allowed for a launched server to be ready
-    #[arg(long, default_value_t = 1800.0)]
+    /// Time allowed for a launched server to be ready, in seconds or as 30m
+    #[arg(long, default_value = "30m", value_parser = super::duration::seconds)]
     ready_timeout: f64,
     /// Directory laid over the embedded data files
     #[arg(long, value_name = "DIR")]
@@ -45,25 +41,72 @@ pub(super) struct ServerArgs {
     pub(super) command: Vec<String>,
 }
 
-impl ServerArgs {
-    pub(super) fn key(&self) -> Option<Secret> {
-        self.api_key.clone().map(Secret::new)
-    }
+/// The route of the server that is measured.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Route {
+    Completions,
+    Chat,
+}
 
-    /// What is known of the engine; vLLM's names where nothing else is said.
-    pub(super) fn adapter(&self) -> &'static dyn Adapter {
-        adapter(self.engine.unwrap_or(EngineKind::Vllm))
+impl From<Route> for Endpoint {
+    fn from(route: Route) -> Endpoint {
+        match route {
+            Route::Completions => Endpoint::Completions,
+            Route::Chat => Endpoint::Chat,
+        }
+    }
+}
+
+impl ServerArgs {
+    /// The engine that is measured; vLLM's names where nothing else is said.
+    fn kind(&self) -> EngineKind {
+        self.engine.unwrap_or(EngineKind::Vllm)
     }
 
     /// The size of the model's vocabulary, as given, as known by its name, or one that every model has.
-    pub(super) fn vocabulary(&self, server: &Server) -> u32 {
-        let known = || {
-            let catalog = crate::model::Catalog::load(self.data_dir.as_deref()).ok()?;
-            let names = [server.model.root.as_ref(), Some(&server.model.id)];
-            names.into_iter().flatten().find_map(|name| catalog.find(name).ok()).map(|m| m.vocab)
-        };
-        self.vocab.or_else(known).unwrap_or(SMALL_VOCABULARY)
+    pub(super) fn vocabulary(&self, session: &Session<'_>) -> u32 {
+        let model = session.model();
+        let names = [model.root.as_deref(), Some(model.id.as_str()), self.model.as_deref()];
+        self.vocab.unwrap_or_else(|| vocabulary(names, self.data_dir.as_deref()))
     }
+
+    /// The command as it may be recorded, quoted.
+    pub(super) fn recorded_command(&self) -> Option<String> {
+        (!self.command.is_empty()).then(|| Launch::from_argv(&redact::argv(&self.command)).to_text())
+    }
+
+    /// Attaches to the running server, or starts the command and waits until it yields a token.
+    pub(super) fn open<'a>(
+        &self,
+        log: Option<PathBuf>,
+        cancel: &Cancel,
+        observer: &'a dyn Observer,
+    ) -> Result<Session<'a>> {
+        if let Some(given) = &self.base_url {
+            let (key, model) = (self.api_key.clone(), self.model.clone());
+            return Session::attach(&base_url(given)?, self.kind(), key, model, cancel, observer);
+        }
+        for reaped in crate::process::reap(&crate::process::lease_dir()?) {
+            note(format_args!("ended what an earlier run left: {}", reaped.killed.join(", ")));
+        }
+        let command = Commanded {
+            argv: self.command.clone(),
+            engine: self.kind(),
+            api_key: self.api_key.clone(),
+            model: self.model.clone(),
+            ready_timeout_s: self.ready_timeout,
+            log: log.map_or_else(unnamed_log, Ok)?,
+        };
+        Session::launch(&command, cancel, observer)
+    }
+}
+
+/// A place for a log that nobody asked for: kept, since an error may name it.
+fn unnamed_log() -> Result<PathBuf> {
+    let kept = tempfile::Builder::new().prefix("dyno-log-").suffix(".log").tempfile();
+    kept.and_then(|file| file.keep().map_err(|e| e.error)).map(|(_, path)| path).map_err(|e| {
+        Error::failed("no place for the server's log can be made").source(e).hint("name an --out")
+    })
 }
 
 /// Fails before anything is measured when the file could not be written afterwards.
@@ -76,107 +119,22 @@ pub(super) fn writable(path: &Path) -> Result<()> {
     })
 }
 
-/// The server under load, started here or not.
-pub(super) struct Server {
-    pub(super) base_url: String,
-    pub(super) model: ServedModel,
-    launched: Option<Running>,
-    port: Option<u16>,
+/// Ends the session; what could not be cleared is told. A log that nobody asked for goes when all was well.
+pub(super) fn close(session: Session<'_>, keep_log: bool) {
+    let log = session.log().filter(|_| !keep_log);
+    for left in session.stop().survivors {
+        note(format_args!("warning: still there after the stop: {left}"));
+    }
+    log.map(std::fs::remove_file);
 }
 
-impl Server {
-    pub(super) fn open(args: &ServerArgs, log: Option<PathBuf>, cancel: &Cancel) -> Result<Server> {
-        let Some(base_url) = args.base_url.clone() else { return Server::launch(args, log, cancel) };
-        let model = match &args.model {
-            Some(name) => ServedModel { id: name.clone(), root: None, max_model_len: None },
-            None => first(
-                crate::load::served_models(&base_url, args.key().as_ref(), Duration::from_secs(30))?,
-                &base_url,
-            )?,
-        };
-        Ok(Server { base_url, model, launched: None, port: None })
-    }
+/// Tells when a launched server is ready.
+pub(super) struct Lines;
 
-    fn launch(args: &ServerArgs, log: Option<PathBuf>, cancel: &Cancel) -> Result<Server> {
-        let mut argv = args.command.clone();
-        let port = if let Some(port) = port_of(&argv) {
-            port
-        } else {
-            let port = free_port()?;
-            argv.extend(["--port".to_owned(), port.to_string()]);
-            port
-        };
-        if !crate::process::port_free(port) {
-            return Err(Error::failed(format!("port {port} is in use"))
-                .hint("stop what listens there, or give the command another --port"));
-        }
-        let log = log
-            .unwrap_or_else(|| std::env::temp_dir().join(format!("dyno-bench-{}.log", std::process::id())));
-        let marker = format!("bench/{}", std::process::id());
-        let running = Running::start(&Launch {
-            argv,
-            env: std::collections::BTreeMap::new(),
-            dir: None,
-            log: log.clone(),
-            marker,
-        })?;
-        let base_url = format!("http://127.0.0.1:{port}");
-        let limit = Duration::try_from_secs_f64(args.ready_timeout).unwrap_or(Duration::from_secs(1800));
-        let alive = || running.exit().map(|e| e.to_string());
-        let ready = crate::load::wait_ready(&base_url, args.key().as_ref(), limit, cancel, alive)
-            .and_then(|models| first(models, &base_url))
-            .map_err(|e| {
-                e.at(log.display()).hint(format!("`dyno diagnose {}` reads the log", log.display()))
-            });
-        let mut server = Server {
-            base_url,
-            model: ServedModel { id: String::new(), root: None, max_model_len: None },
-            launched: Some(running),
-            port: Some(port),
-        };
-        match ready {
-            Ok(model) => {
-                server.model = args.model.clone().map_or(model.clone(), |id| ServedModel { id, ..model });
-                Ok(server)
-            }
-            Err(e) => {
-                server.close();
-                Err(e)
-            }
+impl Observer for Lines {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::Ready { facts } = event {
+            note(format_args!("the server is ready after {:.1} s", facts.startup_s));
         }
     }
-
-    pub(super) fn log(&self) -> Option<PathBuf> {
-        self.launched.as_ref().map(|r| r.log.clone())
-    }
-
-    /// The control client of the engine, and what is known of it; None when it has no metrics under the names of
-    /// the engine it is said (or by default taken) to be.
-    pub(super) fn control(&self, args: &ServerArgs) -> Option<EngineClient> {
-        let client =
-            EngineClient::at(&self.base_url, args.adapter().endpoints(), args.api_key.clone()).ok()?;
-        client.scrape().is_some().then_some(client)
-    }
-
-    pub(super) fn close(self) {
-        if let Some(running) = self.launched {
-            let report = crate::process::stop(running, Duration::from_secs(20), self.port);
-            for left in report.survivors {
-                super::out::note(format!("warning: still running after the stop: {left}"));
-            }
-        }
-    }
-}
-
-fn first(models: Vec<ServedModel>, base_url: &str) -> Result<ServedModel> {
-    models.into_iter().next().ok_or_else(|| Error::failed("the server serves no model").at(base_url))
-}
-
-/// The value of `--port` in a serving command.
-fn port_of(argv: &[String]) -> Option<u16> {
-    argv.iter().enumerate().find_map(|(i, a)| match a.strip_prefix("--port") {
-        Some("") => argv.get(i + 1)?.parse().ok(),
-        Some(rest) => rest.strip_prefix('=')?.parse().ok(),
-        None => None,
-    })
 }

@@ -11,11 +11,11 @@ use super::stream::StreamState;
 use crate::error::{Error, Result};
 use crate::units::Nanos;
 use bytes::Bytes;
-use reqwest::Url;
 use std::fmt::Write as _;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use url::Url;
 
 /// A client with its own connections, for one thread.
 #[derive(Debug, Clone)]
@@ -37,6 +37,8 @@ struct Inner {
 
 /// Bytes kept of an answer that is no stream.
 const REFUSAL: usize = 1600;
+/// Bytes read of one before the connection is given up.
+const LONGEST_REFUSAL: usize = 4 << 20;
 
 impl Sender {
     pub(super) fn new(target: &Target, options: &RunOptions) -> Result<Sender> {
@@ -45,10 +47,8 @@ impl Sender {
             Error::usage(format!("`{}` is not the address of a server: {why}", target.base_url))
                 .hint("such as http://127.0.0.1:8000")
         };
-        let url = Url::parse(base).map_err(|e| wrong(e.to_string()))?;
-        if url.scheme() != "http" {
-            return Err(wrong(format!("only http can be measured, not {}", url.scheme())));
-        }
+        let base = super::base_url(base)?;
+        let url = Url::parse(&base).map_err(|e| wrong(e.to_string()))?;
         let host = url.host_str().unwrap_or_default();
         let mut fields = format!("host: {host}");
         if let Some(port) = url.port() {
@@ -84,9 +84,14 @@ impl Sender {
         if socket.write(self.inner.health.as_bytes(), &[]).await.is_err() {
             return;
         }
-        while !response.done() {
-            let read =
-                socket.read(|r| !r.bytes.is_empty() && response.push(r.bytes, |_, _| {}).is_ok()).await;
+        let mut left = LONGEST_REFUSAL;
+        while !response.done() && left > 0 {
+            let read = socket
+                .read(|r| {
+                    left = left.saturating_sub(r.bytes.len());
+                    !r.bytes.is_empty() && response.push(r.bytes, |_, _| {}).is_ok()
+                })
+                .await;
             if !matches!(read, Ok(true)) {
                 return;
             }
@@ -143,16 +148,26 @@ impl Sender {
     ) -> std::result::Result<(), Cut> {
         let mut response = Response::new();
         let mut refusal = Vec::new();
+        let mut refused = 0;
         let mut last = row.sent;
         let outcome = loop {
             let read = socket.read(|r| {
                 // Never before what was seen before it: the wall clock behind the stamps may be set.
                 last = last.max(Nanos::from(r.at.saturating_duration_since(start)));
                 let mut chunks = 0;
-                let result = response.push(r.bytes, |status, piece| match status {
-                    200 => chunks += stream.push(last, piece),
-                    _ => refusal
-                        .extend_from_slice(&piece[..piece.len().min(REFUSAL - refusal.len().min(REFUSAL))]),
+                let result = response.push(r.bytes, |status, piece| {
+                    if status == 200 {
+                        chunks += stream.push(last, piece);
+                        return;
+                    }
+                    refused += piece.len();
+                    let room = REFUSAL - refusal.len().min(REFUSAL);
+                    refusal.extend_from_slice(&piece[..piece.len().min(room)]);
+                });
+                let result = result.and_then(|()| match stream.excess() {
+                    Some(why) => Err(why.to_owned()),
+                    None if refused > LONGEST_REFUSAL => Err("the refusal does not end".to_owned()),
+                    None => Ok(()),
                 });
                 if chunks > 0 {
                     Progress::add(&progress.chunks, chunks);
@@ -171,6 +186,8 @@ impl Sender {
                 Err(e) => break Err((broken(&e), format!("reading the answer: {e}"))),
             }
         };
+        // When its last byte arrived, not when this thread came to look: a closed loop's next request is due then.
+        row.ended = last;
         self.keep(socket, &response);
         match response.status() {
             None | Some(200) => outcome,

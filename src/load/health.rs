@@ -4,7 +4,7 @@ use super::socket::{no_delays, take_read_delays};
 use crate::stats::{mean, quantile_sorted};
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 /// A distribution of lateness, milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -38,6 +38,15 @@ pub struct ClientHealth {
     /// How late a timer of the kernel's was seen on the client threads ([`super::lag`]), milliseconds.
     pub lag: Late,
     pub lag_max_ms: f64,
+    /// Time in which the worst-off client thread did not run at all, in stretches of more than
+    /// [`HELD_UP`](self::HELD_UP): a stopped process, a throttled group, a suspended machine. Seconds: in all, longest.
+    pub held_up_s: f64,
+    pub held_up_max_s: f64,
+    /// Length of the run by the client's clock, seconds.
+    pub wall_s: f64,
+    /// By how much the wall clock and the monotonic clock went apart during the run, seconds: the machine was
+    /// suspended, or its clock was set.
+    pub clock_jump_s: f64,
     /// Largest resident memory of this process so far, megabytes.
     pub peak_memory_mb: Option<f64>,
     /// Times that a client thread had to wait for a page from the disk: memory was short.
@@ -71,6 +80,9 @@ impl ClientHealth {
         put("lag_median_ms", Some(self.lag.median));
         put("lag_p99_ms", Some(self.lag.p99));
         put("lag_max_ms", Some(self.lag_max_ms));
+        put("held_up_s", Some(self.held_up_s));
+        put("held_up_max_s", Some(self.held_up_max_s));
+        put("clock_jump_s", Some(self.clock_jump_s));
         put("peak_memory_mb", self.peak_memory_mb);
         put("major_faults", self.major_faults);
         put("connections", Some(self.connections as f64));
@@ -84,6 +96,7 @@ impl ClientHealth {
 #[derive(Debug)]
 pub(super) struct ThreadWatch {
     began: Instant,
+    wall: SystemTime,
     cpu: Option<(f64, f64)>,
     faults: Option<f64>,
 }
@@ -92,6 +105,7 @@ pub(super) struct ThreadWatch {
 #[derive(Debug, Clone, Default)]
 pub(super) struct ThreadUse {
     wall_s: f64,
+    clock_jump_s: f64,
     cpu_s: Option<f64>,
     wait_s: Option<f64>,
     faults: Option<f64>,
@@ -104,12 +118,23 @@ impl ThreadWatch {
     /// Starts watching the thread that calls.
     pub(super) fn start() -> ThreadWatch {
         drop(take_read_delays());
-        ThreadWatch { began: Instant::now(), cpu: thread_times(), faults: major_faults() }
+        ThreadWatch {
+            began: Instant::now(),
+            wall: SystemTime::now(),
+            cpu: thread_times(),
+            faults: major_faults(),
+        }
     }
     pub(super) fn stop(self, lags_us: Vec<u32>, real_time: bool) -> ThreadUse {
         let spent = self.cpu.zip(thread_times());
+        let wall_s = self.began.elapsed().as_secs_f64();
+        let by_wall = match self.wall.elapsed() {
+            Ok(ahead) => ahead.as_secs_f64(),
+            Err(back) => -back.duration().as_secs_f64(),
+        };
         ThreadUse {
-            wall_s: self.began.elapsed().as_secs_f64(),
+            wall_s,
+            clock_jump_s: (by_wall - wall_s).abs(),
             cpu_s: spent.map(|(a, b)| b.0 - a.0),
             wait_s: spent.map(|(a, b)| b.1 - a.1),
             faults: self.faults.zip(major_faults()).map(|(a, b)| b - a),
@@ -140,6 +165,27 @@ fn peak_memory_mb() -> Option<f64> {
     line.split_whitespace().nth(1)?.parse::<f64>().ok().map(|kb| kb / 1024.0)
 }
 
+/// A thread that was away for longer than this was held up. A busy machine makes a thread wait for some milliseconds.
+const HELD_UP: Duration = Duration::from_millis(25);
+
+/// Seconds in which the thread was held up, in all and at most at once, from the lags of the ticks. Ticks that were
+/// seen by one wake-up lie one period apart; the first of them tells how long the thread was away.
+fn held_up(lags_us: &[u32]) -> (f64, f64) {
+    let period = super::lag::PERIOD.as_micros() as u32;
+    let mut before = 0u32;
+    let (mut sum, mut longest) = (0.0, 0.0f64);
+    for &lag in lags_us {
+        let same_wake = before.saturating_sub(period).abs_diff(lag) <= 2 && before > period;
+        if !same_wake && Duration::from_micros(u64::from(lag)) > HELD_UP {
+            let seconds = f64::from(lag) / 1e6;
+            sum += seconds;
+            longest = longest.max(seconds);
+        }
+        before = lag;
+    }
+    (sum, longest)
+}
+
 /// All threads together; `tokens` is how many were received.
 pub(super) fn gather(uses: &[ThreadUse], tokens: f64, connections: usize, connect_s: f64) -> ClientHealth {
     let sum = |f: fn(&ThreadUse) -> Option<f64>| uses.iter().map(f).sum::<Option<f64>>();
@@ -150,6 +196,9 @@ pub(super) fn gather(uses: &[ThreadUse], tokens: f64, connections: usize, connec
     lags.sort_by(f64::total_cmp);
     let lag = |q: f64| if lags.is_empty() { 0.0 } else { quantile_sorted(&lags, q) };
     let cpu_s = sum(|u| u.cpu_s);
+    let held: Vec<(f64, f64)> = uses.iter().map(|u| held_up(&u.lags_us)).collect();
+    let most = |f: fn(&(f64, f64)) -> f64| held.iter().map(f).fold(0.0, f64::max);
+    let longest = |f: fn(&ThreadUse) -> f64| uses.iter().map(f).fold(0.0, f64::max);
     let mut delays = no_delays();
     for of_thread in uses.iter().filter_map(|u| u.delays_us.as_ref()) {
         let _ = delays.add(of_thread);
@@ -180,6 +229,10 @@ pub(super) fn gather(uses: &[ThreadUse], tokens: f64, connections: usize, connec
             samples: lags.len() as u64,
         },
         lag_max_ms: lag(1.0),
+        held_up_s: most(|h| h.0),
+        held_up_max_s: most(|h| h.1),
+        wall_s: longest(|u| u.wall_s),
+        clock_jump_s: longest(|u| u.clock_jump_s),
         peak_memory_mb: peak_memory_mb(),
         major_faults: sum(|u| u.faults),
         connections,

@@ -16,7 +16,7 @@ use tokio::io::unix::AsyncFd;
 
 /// Rarely enough that an idle client is not woken for its own watch; no multiple of usual gaps between tokens, so that the
 /// ticks wander through them.
-const PERIOD: Duration = Duration::from_micros(19_370);
+pub(super) const PERIOD: Duration = Duration::from_micros(19_370);
 
 /// Measures until `stop` resolves; one entry a tick, in microseconds. Whoever watches live is told too.
 pub(super) async fn watch_lag(stop: impl Future<Output = ()>, lags_us: &mut Vec<u32>, live: Option<&Live>) {

@@ -16,11 +16,10 @@
 //! - token counts come from the server's `usage` (or token ids), never from the number of chunks;
 //! - a stream that ends without a finish reason is lost, not completed.
 
+mod address;
 mod block;
 mod calibrate;
-mod cancel;
 mod client;
-mod discover;
 mod event;
 mod exporter;
 #[doc(hidden)]
@@ -45,20 +44,21 @@ mod steady;
 mod stream;
 mod validity;
 
+pub use address::base_url;
 pub use block::block;
 pub use calibrate::{ErrorFloor, calibrate};
-pub use cancel::Cancel;
-pub use discover::{ServedModel, served_models, server_version, wait_ready};
 pub use event::{Content, Event, read_event};
 pub use exporter::Exporter;
 pub use health::{ClientHealth, Late};
 pub use metrics::summarize;
 pub use options::{Counting, Endpoint, Goodput, Progress, RunOptions, Secret, Target};
-pub use outcome::{ErrorCount, ErrorKind, LoadResult, Row};
+pub use outcome::{ErrorCount, ErrorKind, LoadResult, Oddity, Row};
 pub use plan::raise_file_limit;
 pub use run::run;
 pub use sse::SseParser;
 pub use steady::{Steady, steady};
+/// Stops everything that shares it; cloning shares.
+pub use tokio_util::sync::CancellationToken as Cancel;
 pub use validity::{Distortion, judge};
 
 #[cfg(test)]

@@ -45,6 +45,15 @@ impl fmt::Display for ErrorKind {
     }
 }
 
+/// What was odd about an answer that is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Oddity {
+    /// It ended with `[DONE]`, its tokens and their count, but without a finish reason.
+    NoFinishReason,
+    /// Tokens came after `[DONE]`; they are not counted.
+    AfterDone,
+}
+
 /// One request as it was measured. Times count from the start of the run.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Row {
@@ -72,6 +81,7 @@ pub struct Row {
     /// False when neither usage nor token ids were given: `output_tokens` is then a count of chunks.
     pub counted: bool,
     pub cached_tokens: Option<u32>,
+    pub oddity: Option<Oddity>,
     /// None when the request completed.
     pub error: Option<(ErrorKind, String)>,
 }

@@ -106,7 +106,14 @@ impl Plan {
     ) -> Plan {
         let rows = requests
             .iter()
-            .map(|r| Row { id: r.id, intended: r.arrival, input_tokens: r.input_tokens, ..Row::default() })
+            .map(|r| Row {
+                id: r.id,
+                intended: r.arrival,
+                input_tokens: r.input_tokens,
+                // As asked for, until the answer says how many there are.
+                output_tokens: r.output_tokens,
+                ..Row::default()
+            })
             .collect();
         Plan {
             bodies: requests.iter().map(|r| request::body(target, r)).collect(),

@@ -5,7 +5,7 @@ use super::health::{ThreadUse, ThreadWatch, gather};
 use super::lag::watch_lag;
 use super::live::Live;
 use super::options::{Progress, RunOptions, Target};
-use super::outcome::{ErrorCount, ErrorKind, LoadResult, Row};
+use super::outcome::{ErrorCount, ErrorKind, LoadResult, Oddity, Row};
 use super::plan::{Plan, connections, raise_file_limit, threads_for};
 use super::stream::StreamState;
 use super::summarize;
@@ -220,7 +220,7 @@ async fn send_one(sender: &Sender, plan: &Plan, i: usize, start: Instant, row: &
     let options = &plan.options;
     let limit = Instant::now() + options.request_timeout;
     let limit = plan.deadline(start).map_or(limit, |d| d.min(limit));
-    let mut stream = StreamState::default();
+    let mut stream = StreamState::of(plan.rows[i].output_tokens);
     let cut: Option<Cut> = tokio::select! {
         // In this order: nearly every wake is bytes.
         biased;
@@ -230,7 +230,8 @@ async fn send_one(sender: &Sender, plan: &Plan, i: usize, start: Instant, row: &
         }
         () = options.cancel.cancelled() => Some((ErrorKind::Cancelled, "the run was stopped".into())),
     };
-    stream.finish(Nanos::from(start.elapsed()), cut, row);
+    let ended = if cut.is_none() { row.ended } else { Nanos::from(start.elapsed()) };
+    stream.finish(ended, cut, row);
     let counter = if row.completed() { &options.progress.completed } else { &options.progress.failed };
     Progress::add(counter, 1);
     if let Some(live) = Live::of(options) {
@@ -275,8 +276,9 @@ fn conclude(parts: Vec<Part>, plan: &Plan, options: &RunOptions, connections: us
         metrics.extra.insert("steady".into(), steady.to_json());
     }
     metrics.extra.insert("client".into(), health.to_json());
-    let invalid = verdict(&rows, cancelled);
-    let distortion = super::judge(&health, &metrics, plan.slots.is_some());
+    let invalid = verdict(&rows, plan, cancelled);
+    let mut distortion = super::judge(&health, &metrics, plan.slots.is_some());
+    distortion.doubts.extend(oddities(&rows));
     let all: Vec<&String> = invalid.iter().chain(&distortion.reasons).collect();
     for (key, reasons) in [("invalid", all), ("doubts", distortion.doubts.iter().collect())] {
         if !reasons.is_empty() {
@@ -293,11 +295,17 @@ fn conclude(parts: Vec<Part>, plan: &Plan, options: &RunOptions, connections: us
 /// A request that was never sent: the run's time was over, or the turn before it had failed.
 fn unsent(planned: &Row, at: Nanos) -> Row {
     let why = "not sent: the run's time was over or the turn before it had failed";
-    Row { sent: at, ended: at, error: Some((ErrorKind::Timeout, why.into())), ..planned.clone() }
+    Row {
+        sent: at,
+        ended: at,
+        output_tokens: 0,
+        error: Some((ErrorKind::Timeout, why.into())),
+        ..planned.clone()
+    }
 }
 
 /// Reasons for which the figures must not be used.
-fn verdict(rows: &[Row], cancelled: bool) -> Vec<String> {
+fn verdict(rows: &[Row], plan: &Plan, cancelled: bool) -> Vec<String> {
     let mut reasons = Vec::new();
     if cancelled {
         reasons.push("the run was stopped before its end".to_owned());
@@ -308,5 +316,26 @@ fn verdict(rows: &[Row], cancelled: bool) -> Vec<String> {
             "{uncounted} answers came without usage or token ids: their tokens are counts of chunks"
         ));
     }
+    let asked: BTreeMap<u64, u32> = plan.rows.iter().map(|r| (r.id, r.output_tokens)).collect();
+    let beyond = |r: &&Row| r.completed() && asked.get(&r.id).is_some_and(|&n| r.output_tokens > n);
+    if let Some(first) = rows.iter().find(beyond) {
+        reasons.push(format!(
+            "{} answers hold more tokens than were asked for (the first: {} for {}): the server ignores max_tokens or \
+             counts wrongly",
+            rows.iter().filter(beyond).count(),
+            first.output_tokens,
+            asked[&first.id]
+        ));
+    }
+    let after = rows.iter().filter(|r| r.oddity == Some(Oddity::AfterDone)).count();
+    if after > 0 {
+        reasons.push(format!("in {after} answers tokens came after `[DONE]`; they are not counted"));
+    }
     reasons
+}
+
+/// What was odd and does not matter for the figures.
+fn oddities(rows: &[Row]) -> Option<String> {
+    let plain = rows.iter().filter(|r| r.oddity == Some(Oddity::NoFinishReason)).count();
+    (plain > 0).then(|| format!("{plain} answers ended with `[DONE]` and usage but gave no finish reason"))
 }

@@ -14,16 +14,32 @@ pub struct SseParser {
     has_data: bool,
     /// The last byte seen was a CR: a LF right after it belongs to the same line end.
     after_cr: bool,
+    /// An event was longer than [`LONGEST`]; nothing is kept of it.
+    overflowed: bool,
 }
+
+/// Longest event that is kept, bytes: an engine that never ends a line must not fill the memory.
+const LONGEST: usize = 16 << 20;
 
 impl SseParser {
     pub fn new() -> SseParser {
         SseParser::default()
     }
 
+    /// Whether an event was too long to be kept; the stream is then not to be read any further.
+    pub fn overflowed(&self) -> bool {
+        self.overflowed
+    }
+
+    /// Bytes held of an unfinished event.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.line.capacity() + self.data.capacity()
+    }
+
     /// Consumes one read; `event` gets the data of each event completed by it.
     pub fn push(&mut self, bytes: &[u8], mut event: impl FnMut(&[u8])) {
-        if bytes.is_empty() {
+        if bytes.is_empty() || self.overflowed {
             return;
         }
         let mut rest = bytes;
@@ -60,6 +76,12 @@ impl SseParser {
                 self.line.clear();
             }
             rest = &rest[next..];
+        }
+        if self.line.len() + self.data.len() + rest.len() > LONGEST {
+            self.overflowed = true;
+            self.line = Vec::new();
+            self.data = Vec::new();
+            return;
         }
         self.line.extend_from_slice(rest);
     }

@@ -1,7 +1,7 @@
 //! The state of one response stream: bytes with their time stamps in, a [`Row`]'s measurements out.
 
 use super::event::{Content, Usage, read_event};
-use super::outcome::{ErrorKind, Row};
+use super::outcome::{ErrorKind, Oddity, Row};
 use super::repeat::EventReader;
 use super::sse::SseParser;
 use crate::units::Nanos;
@@ -28,10 +28,28 @@ struct Marks {
     usage: Option<Usage>,
     /// Completion tokens of the running usage so far.
     running: u32,
+    /// Most chunks that are kept: more tokens than were asked for are no answer to the request.
+    most: Option<usize>,
+    oddity: Option<Oddity>,
     error: Option<(ErrorKind, String)>,
 }
 
 impl StreamState {
+    /// Of an answer to a request for so many tokens.
+    pub(super) fn of(tokens: u32) -> StreamState {
+        let most = Some(tokens as usize * 2 + 1000);
+        StreamState { parser: SseParser::new(), marks: Marks { most, ..Marks::default() } }
+    }
+
+    /// Why nothing more of this stream is to be read: it is longer than any honest answer.
+    pub(super) fn excess(&self) -> Option<&'static str> {
+        if self.parser.overflowed() {
+            return Some("one event of the stream is longer than 16 MiB");
+        }
+        let most = self.marks.most.unwrap_or(usize::MAX);
+        (self.marks.chunks.len() > most).then_some("the stream holds more than twice the tokens asked for")
+    }
+
     /// One read that arrived at `at`. Returns the number of token-carrying chunks in it.
     pub(super) fn push(&mut self, at: Nanos, bytes: &[u8]) -> u64 {
         let before = self.marks.chunks.len();
@@ -73,6 +91,13 @@ impl Marks {
             return;
         }
         self.events += 1;
+        if self.done {
+            // What comes after the end belongs to no answer; its time would be that of the last token.
+            if event.content.is_some_and(|c| matches!(c, Content::Full)) {
+                self.oddity = Some(Oddity::AfterDone);
+            }
+            return;
+        }
         let counted = self.tokens_of(event.token_ids, event.usage, event.content.is_some());
         self.finished |= event.finish;
         let Some(content) = event.content else { return };
@@ -134,7 +159,13 @@ impl Marks {
             }
             row.cached_tokens = u.cached_tokens();
         }
-        let whole = self.finished && (self.done || self.usage.is_some());
+        // Some servers give no finish reason. An end that is marked, with tokens and their count, is an answer.
+        let unfinished = !self.finished && self.done && self.usage.is_some() && !self.chunks.is_empty();
+        if unfinished && self.error.is_none() {
+            self.oddity = self.oddity.or(Some(Oddity::NoFinishReason));
+        }
+        row.oddity = self.oddity;
+        let whole = unfinished || (self.finished && (self.done || self.usage.is_some()));
         let error = self.error.take().or(match cut {
             // Everything had arrived; how the server then closed does not matter.
             _ if whole => None,
@@ -224,12 +255,43 @@ mod tests {
         assert_eq!(kind(stream(&[TEXT, TEXT], None)), Some(ErrorKind::Truncated));
         assert_eq!(kind(stream(&[TEXT], Some(ErrorKind::Reset))), Some(ErrorKind::Reset));
         assert_eq!(kind(stream(&[TEXT, "[DONE]"], None)), Some(ErrorKind::Truncated));
+        // Without a finish reason, but with its end and its count: an answer, and a note.
+        let plain = stream(&[TEXT, TEXT, &usage(2), "[DONE]"], None);
+        assert_eq!(
+            (plain.completed(), plain.output_tokens, plain.oddity),
+            (true, 2, Some(Oddity::NoFinishReason))
+        );
+        assert_eq!(kind(stream(&[TEXT, &usage(1)], None)), Some(ErrorKind::Truncated));
         assert_eq!(kind(stream(&[], None)), Some(ErrorKind::BadResponse));
         assert_eq!(kind(stream(&["nonsense"], None)), Some(ErrorKind::BadResponse));
         assert_eq!(kind(stream(&[TEXT, r#"{"error":{"message":"x"}}"#], None)), Some(ErrorKind::InBand));
         assert_eq!(kind(stream(&[STOP, &usage(0), "[DONE]"], None)), Some(ErrorKind::NoTokens));
         // All had arrived before the reset.
         assert_eq!(kind(stream(&[TEXT, LAST, &usage(2)], Some(ErrorKind::Reset))), None);
+    }
+
+    #[test]
+    fn what_comes_after_the_end_is_no_token() {
+        let row = stream(&[TEXT, LAST, &usage(2), "[DONE]", TEXT, TEXT], None);
+        assert_eq!((row.chunks.len(), row.output_tokens, row.oddity), (2, 2, Some(Oddity::AfterDone)));
+        assert_eq!(row.e2e(), Some(Nanos(110_000_000)));
+    }
+
+    #[test]
+    fn a_stream_without_end_is_cut() {
+        let mut long = StreamState::of(4);
+        for i in 0..2000u64 {
+            long.push(Nanos(i), format!("data: {TEXT}\n\n").as_bytes());
+        }
+        assert!(long.excess().is_some_and(|why| why.contains("twice the tokens")));
+        let mut wide = StreamState::of(4);
+        let piece = vec![b'x'; 1 << 20];
+        wide.push(Nanos(1), b"data: ");
+        for _ in 0..64 {
+            wide.push(Nanos(2), &piece);
+        }
+        assert!(wide.excess().is_some_and(|why| why.contains("16 MiB")));
+        assert!(wide.parser.held() <= 17 << 20, "{}", wide.parser.held());
     }
 
     #[test]

@@ -80,13 +80,15 @@ pub fn judge(health: &ClientHealth, metrics: &Metrics, closed: bool) -> Distorti
         let beyond = |least: f64| shift > least.max(TOLERANCE * value);
         if beyond(if latency { FLOOR_MS } else { 0.0 }) {
             starved = true;
-            if !(latency && kernel && shift < NEXT_TOKEN * gap) {
+            let stands = latency && kernel && shift < NEXT_TOKEN * gap;
+            if !stands && !found.untrusted.contains(&key) {
                 found.untrusted.push(key);
             }
         } else if latency && beyond(DOUBT_MS) && mild.is_none_or(|(_, s, v)| shift / value > s / v) {
             mild = Some((key, shift, value));
         }
     }
+    held_up(health, metrics, &mut found);
     let text = format!("the client read late ({:.2} ms on average, {:.1} ms at p99)", late.mean, late.p99);
     if starved {
         found.reasons.push(format!("{text}: it was starved; {}", trust(&found.untrusted, metrics, kernel)));
@@ -105,6 +107,50 @@ pub fn judge(health: &ClientHealth, metrics: &Metrics, closed: bool) -> Distorti
         found.doubts.push(text);
     }
     found
+}
+
+/// Share of a run in which the client may have been held up without a word.
+const HELD_UP: f64 = 0.02;
+/// What the wall clock may differ from the monotonic clock over a run, seconds.
+const CLOCK_JUMP: f64 = 0.25;
+
+/// A client that did not run sent nothing: the engine had another load than the plan says, and what came next came at
+/// once. No time stamp of the kernel's mends that. With more than [`HELD_UP`] of the run lost no figure but the counts
+/// stands; below it a mean is moved by about the share times the longest stretch, and a quantile by the stretch where
+/// the share reaches half of what lies beyond it.
+fn held_up(health: &ClientHealth, metrics: &Metrics, found: &mut Distortion) {
+    let share = health.held_up_s / health.wall_s.max(1e-9);
+    let stretch_ms = health.held_up_max_s * 1e3;
+    let mut moved: Vec<Key> = Vec::new();
+    if share > HELD_UP || health.clock_jump_s > CLOCK_JUMP {
+        moved.extend(LATENCIES.iter().flatten().chain(&THROUGHPUTS));
+    } else {
+        let reach = [share, 0.0, 0.0, 0.0, if share > 0.005 { 1.0 } else { 0.0 }];
+        for (key, reach) in LATENCIES[..2].iter().flat_map(|keys| keys.iter().zip(reach)) {
+            if metrics.get(*key).is_some_and(|v| stretch_ms * reach > FLOOR_MS.max(TOLERANCE * v)) {
+                moved.push(*key);
+            }
+        }
+    }
+    moved.retain(|k| metrics.get(*k).is_some());
+    if moved.is_empty() {
+        return;
+    }
+    let why = if health.clock_jump_s > CLOCK_JUMP {
+        format!(
+            "the wall clock and the client's own went apart by {:.1} s: the machine was suspended, or its clock set",
+            health.clock_jump_s
+        )
+    } else {
+        format!(
+            "the client was held up for {:.1} of {:.1} s, up to {:.2} s at once: what it sent was not what was planned",
+            health.held_up_s, health.wall_s, health.held_up_max_s
+        )
+    };
+    found.untrusted.extend(moved);
+    found.untrusted.sort_unstable();
+    found.untrusted.dedup();
+    found.reasons.push(format!("{why}; {}", trust(&found.untrusted, metrics, false)));
 }
 
 /// Which figures still stand, in words.
@@ -214,6 +260,31 @@ mod tests {
         // Too few reads to have a percentile: the event loop's own lag speaks.
         let few = ClientHealth { read_delay: Some(late(0.1, 0.4, 12)), ..own(0.8, 3.2) };
         assert_eq!(judge(&few, &metrics(100.0, 10.0), true).untrusted, [Key::P99ItlMs]);
+    }
+
+    #[test]
+    fn a_client_that_did_not_run_is_told_whatever_the_kernels_stamps_say() {
+        let held = |all: f64, longest: f64| ClientHealth {
+            held_up_s: all,
+            held_up_max_s: longest,
+            wall_s: 20.0,
+            ..stamped(0.1, 0.4)
+        };
+        assert_eq!(judge(&held(0.03, 0.03), &metrics(100.0, 10.0), true), Distortion::default());
+        // Stopped once for two seconds, or half of the time in slices.
+        for client in [held(2.0, 2.0), held(9.0, 0.05)] {
+            let found = judge(&client, &metrics(100.0, 10.0), true);
+            for key in [Key::OutputThroughput, Key::MeanTtftMs, Key::P99ItlMs, Key::MeanTpotMs] {
+                assert!(found.untrusted.contains(&key), "{key:?}");
+            }
+            assert!(found.reasons[0].contains("held up"), "{found:?}");
+            assert!(found.reasons[0].contains("only the counts"), "{found:?}");
+        }
+        // One short stretch in a long run moves the tail and not the mean.
+        let once = judge(&held(0.15, 0.15), &metrics(100.0, 10.0), true);
+        assert_eq!(once.untrusted, [Key::P99TtftMs], "{once:?}");
+        let suspended = ClientHealth { clock_jump_s: 3.0, wall_s: 20.0, ..stamped(0.1, 0.4) };
+        assert!(judge(&suspended, &metrics(100.0, 10.0), true).reasons[0].contains("suspended"));
     }
 
     #[test]

@@ -6,18 +6,13 @@
 //! that is killed as well leaves the lease, and the next `dyno` reaps it.
 
 use super::find_program;
-use super::lease::Lease;
-use super::stop::wait_until;
 use std::ffi::OsString;
-use std::io::{BufRead, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::time::Duration;
 
 /// Name of the hidden command under which the program acts as a guard.
 pub const COMMAND: &str = "guard";
-/// An engine whose `dyno` died gets this long to end in its own order.
-const GRACE: Duration = Duration::from_secs(2);
 
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
@@ -57,12 +52,8 @@ impl Guard {
         Some(Guard { handle, pipe })
     }
 
-    /// What the guard shall end; the last word counts.
-    pub(super) fn tell(&self, file: &Path, lease: &Lease) {
-        self.say(&message(file, lease));
-    }
-
-    fn say(&self, line: &str) {
+    /// One line on what the guard shall end; the last one counts.
+    pub(super) fn say(&self, line: &str) {
         // A guard that is gone guards nothing; the lease still stands.
         let _ = (&self.pipe).write_all(format!("{line}\n").as_bytes());
     }
@@ -73,27 +64,4 @@ impl Guard {
         drop(self.pipe);
         let _ = self.handle.wait();
     }
-}
-
-/// The line that describes a lease, with the place of its file.
-pub(super) fn message(file: &Path, lease: &Lease) -> String {
-    serde_json::to_string(&(file, lease)).unwrap_or_default()
-}
-
-/// The guard's work: reads leases from `input` until it ends, then ends the tree of the last one.
-pub fn watch(input: impl BufRead) {
-    let mut last = None;
-    for line in input.lines().map_while(Result::ok) {
-        // A line that was cut by the end of its writer changes nothing.
-        if let Ok(told) = serde_json::from_str::<Option<(PathBuf, Lease)>>(&line) {
-            last = told;
-        }
-    }
-    let Some((file, lease)) = last else { return };
-    let tree = &lease.tree;
-    if let Some(leader) = tree.proven_members().into_iter().find(|m| m.pid == tree.leader) {
-        leader.signal(rustix::process::Signal::TERM);
-        wait_until(GRACE, || tree.members().is_empty());
-    }
-    lease.at(file).end(true);
 }

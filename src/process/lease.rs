@@ -12,7 +12,7 @@ use super::{Member, Tree};
 use crate::error::{Error, Result};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ impl Lease {
 
     fn write(&self) -> Result<()> {
         if let Some(guard) = &self.guard {
-            guard.tell(&self.file, self);
+            guard.say(&message(&self.file, self));
         }
         let json = serde_json::to_vec_pretty(self).unwrap_or_default();
         crate::host::write_whole(&self.file, &json)
@@ -104,6 +104,28 @@ impl Lease {
         super::tree::stat_of(self.owner)
             .is_some_and(|s| s.starttime == self.owner_start_ticks && !matches!(s.state, 'Z' | 'X'))
     }
+}
+
+/// Where the leases of launches lie that have no directory of their own: `dyno/leases` in the user's state directory,
+/// readable by the user alone, so that the next `dyno`, wherever it is started, finds what a killed one left.
+pub fn lease_dir() -> Result<PathBuf> {
+    let state = std::env::var_os("XDG_STATE_HOME")
+        .filter(|v| !v.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".local/state")))
+        .unwrap_or_else(std::env::temp_dir);
+    let dir = state.join("dyno/leases");
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&dir)
+        .map_err(|e| Error::failed("the directory for leases cannot be made").at(dir.display()).source(e))?;
+    Ok(dir)
+}
+
+/// The line that describes a lease, with the place of its file.
+fn message(file: &Path, lease: &Lease) -> String {
+    serde_json::to_string(&(file, lease)).unwrap_or_default()
 }
 
 /// What [`reap`] did with one lease.
@@ -319,11 +341,11 @@ mod tests {
         let mut running = Running::start(&launch(dir.path(), STUBBORN, &marker)).unwrap();
         started(dir.path());
         lease.adopt(running.tree()).unwrap();
-        let told = super::super::guard::message(&lease.file, &lease);
+        let told = message(&lease.file, &lease);
         // A guard that was dismissed does nothing, nor does one whose last line was cut.
-        super::super::guard::watch(format!("{told}\nnull\n").as_bytes());
+        crate::process::guard_until_end(format!("{told}\nnull\n").as_bytes());
         assert!(running.exit().is_none() && temp.exists());
-        super::super::guard::watch(format!("{told}\n{}", &told[..told.len() / 2]).as_bytes());
+        crate::process::guard_until_end(format!("{told}\n{}", &told[..told.len() / 2]).as_bytes());
         assert!(running.exit().is_some() && running.tree().members().is_empty());
         assert!(!temp.exists() && lease_files(dir.path()).is_empty());
         running.mark_finished();

@@ -8,6 +8,7 @@
 
 pub mod child;
 pub mod guard;
+mod guarding;
 pub mod lease;
 pub mod port;
 mod private;
@@ -16,7 +17,8 @@ pub mod tree;
 pub mod which;
 
 pub use child::{Exit, Launch, Running};
-pub use lease::{Lease, Reaped, kill_leased, reap};
+pub use guarding::guard as guard_until_end;
+pub use lease::{Lease, Reaped, kill_leased, lease_dir, reap};
 pub use port::{free_port, port_free};
 pub use stop::{StopReport, stop};
 pub use tree::{Member, Tree};

@@ -170,6 +170,7 @@ pub(crate) mod tests {
             ready_timeout_s: 1.0,
             run_timeout_s: 1.0,
             stop_grace_s: None,
+            data_dir: None,
             give_up_s: Vec::new(),
             figures: Vec::new(),
             dir: "trials".into(),

@@ -4,12 +4,15 @@
 
 use crate::engine::{Endpoints, Samples};
 use crate::error::{Error, Result};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 /// Limit of a call that an idle engine answers at once.
 const SHORT: Duration = Duration::from_secs(10);
+/// Longest answer that is read: the metrics of an engine with hundreds of ranks take a few megabytes.
+const LONGEST: usize = 32 << 20;
 
 /// Talks to one engine; not for use inside an async runtime.
 #[derive(Debug)]
@@ -22,10 +25,19 @@ pub struct EngineClient {
 }
 
 /// A model as `/v1/models` lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 pub struct ServedModel {
     pub id: String,
+    /// Directory or hub name behind the served name (vLLM and SGLang say it).
+    #[serde(default)]
+    pub root: Option<String>,
+    #[serde(default)]
     pub max_model_len: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Models {
+    data: Vec<ServedModel>,
 }
 
 /// Answer to the probe request.
@@ -51,6 +63,8 @@ impl EngineClient {
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
             .no_proxy()
+            // An engine under test speaks for itself: what another server says would be booked on it.
+            .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(1)
             .build()
             .map_err(|e| fail(e.to_string()))?;
@@ -64,19 +78,32 @@ impl EngineClient {
         })
     }
 
-    /// Whether the health endpoint answers 200.
+    /// Whether the health endpoint answers 200. A server without one is asked no further.
     pub fn healthy(&self) -> bool {
-        self.get(self.endpoints.health, SHORT).is_ok_and(|(status, _)| status == 200)
+        self.get(self.endpoints.health, SHORT).is_ok_and(|(status, _)| matches!(status, 200 | 404 | 405))
     }
 
     /// The first model served.
     pub fn model(&self) -> Option<ServedModel> {
-        let list = self.get_json(self.endpoints.models)?;
-        let first = list.get("data")?.get(0)?;
-        Some(ServedModel {
-            id: first.get("id")?.as_str()?.to_owned(),
-            max_model_len: first.get("max_model_len").and_then(Value::as_u64),
-        })
+        self.models().ok()?.into_iter().next()
+    }
+
+    /// The models at `/v1/models`.
+    pub fn models(&self) -> Result<Vec<ServedModel>> {
+        let url = format!("{}{}", self.base, self.endpoints.models);
+        let fail = |what: String| Error::failed(what).at(&url);
+        match self.get(self.endpoints.models, SHORT) {
+            Err(e) => Err(fail(format!("the server cannot be asked for its models: {e}"))),
+            Ok((200, text)) => match serde_json::from_str::<Models>(&text) {
+                Ok(models) => Ok(models.data),
+                Err(e) => Err(fail(format!(
+                    "this is not an OpenAI-compatible server: its list of models cannot be read ({e})"
+                ))),
+            },
+            Ok((status, _)) => {
+                Err(fail(format!("the server cannot be asked for its models: status {status}")))
+            }
+        }
     }
 
     /// Asks for one token. Only this proves that the engine works: a front end may answer `/health` while
@@ -142,14 +169,28 @@ impl EngineClient {
         self.runtime.block_on(async {
             let answer = request.timeout(limit).send().await.map_err(|e| describe(&e))?;
             let status = answer.status().as_u16();
-            let text = answer.text().await.map_err(|e| describe(&e))?;
+            let text = bounded(answer).await?;
             Ok((status, text))
         })
     }
 }
 
+/// The body as text, as far as it is no longer than any honest answer.
+async fn bounded(mut answer: reqwest::Response) -> Result<String, String> {
+    let mut body = Vec::new();
+    while let Some(piece) = answer.chunk().await.map_err(|e| describe(&e))? {
+        if body.len() + piece.len() > LONGEST {
+            return Err(format!("the answer is longer than {} MiB", LONGEST >> 20));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
 fn generated(text: &str) -> Probe {
-    let Ok(v) = serde_json::from_str::<Value>(text) else {
+    // Some servers stream whatever they are asked for: the first event is the answer then.
+    let first = text.lines().find_map(|l| l.strip_prefix("data:")).unwrap_or(text);
+    let Ok(v) = serde_json::from_str::<Value>(first) else {
         return Probe::Refused(format!("the answer is not JSON: {}", brief(text)));
     };
     let choices = v.get("choices").and_then(Value::as_array).map_or(0, Vec::len);
@@ -190,6 +231,8 @@ mod tests {
     fn only_a_generated_token_is_a_token() {
         let ok = r#"{"choices":[{"text":""}],"usage":{"completion_tokens":1},"system_fingerprint":"f"}"#;
         assert_eq!(generated(ok), Probe::Token { fingerprint: Some("f".into()) });
+        let streamed = "data: {\"choices\":[{\"text\":\" a\"}]}\n\ndata: [DONE]\n\n";
+        assert_eq!(generated(streamed), Probe::Token { fingerprint: None });
         for bad in
             ["<html>", "{}", r#"{"choices":[]}"#, r#"{"choices":[{}],"usage":{"completion_tokens":0}}"#]
         {

@@ -40,18 +40,18 @@ impl<'a> Sampler<'a> {
         Some(now)
     }
 
-    /// Reads the counters again: what each moved by since the start.
-    pub fn finish(&self) -> Deltas {
-        let after = self.client.scrape();
-        let (before, after) = (self.before.as_ref(), after.as_ref());
-        let delta = |name: &str| counter_delta(before, after, name);
-        Deltas {
+    /// Reads the counters again: what each moved by since the start, the peaks, and what was read at both ends.
+    pub fn finish(self) -> (Deltas, Peaks, (Option<Samples>, Option<Samples>)) {
+        let ends = (self.before, self.client.scrape());
+        let delta = |name: &str| counter_delta(ends.0.as_ref(), ends.1.as_ref(), name);
+        let deltas = Deltas {
             cache_queries: delta(self.names.cache_queries),
             cache_hits: delta(self.names.cache_hits),
             prompt_tokens: delta(self.names.prompt_tokens),
             generation_tokens: delta(self.names.generation_tokens),
             preemptions: delta(self.names.preemptions),
-        }
+        };
+        (deltas, self.peaks, ends)
     }
 }
 

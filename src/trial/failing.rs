@@ -5,7 +5,7 @@ use super::types::Failure;
 use crate::engine::failure::{self, Class, Phase, Verdict};
 use crate::launch::EngineKind;
 use crate::process::Exit;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Builds failures of one launch: they share engine, log and secrets.
 #[derive(Clone)]
@@ -77,9 +77,13 @@ impl Failing {
         self.of(v.class, phase.id(), &v.root_cause, &v.next)
     }
 
-    /// The two ends of the log; a log may be of any size.
     fn text(&self) -> String {
-        let log = std::fs::File::open(&self.log).and_then(failure::Excerpt::read);
-        log.map(|l| l.text()).unwrap_or_default()
+        read_ends(&self.log)
     }
+}
+
+/// The log's text; of a very long one its two ends.
+pub(super) fn read_ends(path: &Path) -> String {
+    let log = std::fs::File::open(path).and_then(failure::Excerpt::read);
+    log.map(|l| l.text()).unwrap_or_default()
 }

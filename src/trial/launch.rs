@@ -2,27 +2,25 @@
 
 use super::engine_help::installed;
 use super::failing::Failing;
-use super::gpu_memory::{FreeMemory, wait_released};
+use super::gpu_memory::FreeMemory;
 use super::secrets::{Secrets, api_key};
 use super::{Event, Failure, Observer, TrialSpec};
-use crate::engine::{Adapter, Class, LaunchPlan, LaunchRequest, adapter};
+use crate::engine::{Adapter, Class, LaunchRequest, adapter};
 use crate::error::Error;
 use crate::launch::{LaunchFile, conflicts, fixed_value};
-use crate::process::{Launch, Lease, Running, free_port, port_free, stop};
+use crate::process::{Launch, Lease, Running, free_port, port_free};
 use crate::scenario::EngineKind;
 use crate::telemetry::{EngineClient, LogTail};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A launch that was started; [`Launched::stop`] ends it.
-pub(super) struct Launched {
-    pub(super) adapter: &'static dyn Adapter,
+/// The process of an engine that was started.
+pub(super) struct Process {
     pub(super) running: Running,
     pub(super) lease: Lease,
     pub(super) port: u16,
-    pub(super) client: EngineClient,
-    pub(super) api_key: Option<String>,
     pub(super) argv: Vec<String>,
     pub(super) env: BTreeMap<String, String>,
     pub(super) files: Vec<LaunchFile>,
@@ -30,54 +28,111 @@ pub(super) struct Launched {
     /// Before the start; empty without a GPU.
     pub(super) free_before: FreeMemory,
     pub(super) tail: LogTail,
-    pub(super) failing: Failing,
     /// From SIGTERM to SIGKILL.
-    grace: Duration,
+    pub(super) grace: Duration,
 }
 
-/// What [`Launched::stop`] left to tell.
-pub(super) struct Stopped {
-    pub(super) leftovers: Vec<String>,
-    pub(super) survivors: Vec<String>,
+/// A serving command as the user wrote it, to be started for a measurement.
+#[derive(Debug, Clone)]
+pub struct Commanded {
+    pub argv: Vec<String>,
+    pub engine: EngineKind,
+    pub api_key: Option<String>,
+    /// Name to ask for; the server's first model when absent.
+    pub model: Option<String>,
+    /// Seconds allowed from start to ready.
+    pub ready_timeout_s: f64,
+    pub log: PathBuf,
 }
 
-impl Launched {
-    /// Starts the engine, or says why not.
-    pub(super) fn start(spec: &TrialSpec, observer: &dyn Observer) -> Result<Launched, Box<Failure>> {
+/// A server and the way to talk to it.
+pub(super) struct Started {
+    pub(super) adapter: &'static dyn Adapter,
+    pub(super) client: Arc<EngineClient>,
+    pub(super) base_url: String,
+    pub(super) api_key: Option<String>,
+    pub(super) failing: Failing,
+    /// None for a server that was not started here.
+    pub(super) process: Option<Process>,
+}
+
+/// What is to be started, whoever asked for it.
+struct Start<'s> {
+    adapter: &'static dyn Adapter,
+    failing: Failing,
+    argv: Vec<String>,
+    env: BTreeMap<String, String>,
+    files: Vec<LaunchFile>,
+    port: u16,
+    api_key: Option<String>,
+    /// Where the lease lies and under which name; the name of the launch.
+    lease: (&'s Path, &'s str),
+    id: &'s str,
+    grace_s: f64,
+}
+
+impl Started {
+    /// Starts the candidate of a trial, or says why not.
+    pub(super) fn of_trial(spec: &TrialSpec, observer: &dyn Observer) -> Result<Started, Box<Failure>> {
         let log = Path::new(&spec.dir).join("engine.log");
-        let secrets = Secrets::of(spec);
         let engine = spec.candidate.engine;
-        let failing = Failing { engine, log: log.clone(), secrets };
+        let failing = Failing { engine, log: log.clone(), secrets: Secrets::of(spec) };
         let adapter = adapter(engine);
         std::fs::create_dir_all(&spec.dir)
             .map_err(|e| failing.of(Class::Unwritable, "start", &format!("{}: {e}", spec.dir), ""))?;
         let _ = std::fs::remove_file(&log);
-        let program = judged(spec, adapter, &failing)?;
-        let port = port(spec, &failing)?;
+        let program = checked(spec, adapter, &failing)?;
+        let port = port(fixed_value(&spec.fixed_args, "port"), &failing)?;
         let plan = adapter.plan(&request(spec, port));
-        let argv: Vec<String> = program.into_iter().chain(plan.args.iter().cloned()).collect();
-        observer.event(&Event::Launching { argv: &crate::engine::redact::argv(&argv) });
-        spawn(spec, adapter, &failing, port, argv, &plan, log)
+        let start = Start {
+            adapter,
+            failing,
+            argv: program.into_iter().chain(plan.args).collect(),
+            env: plan.env,
+            files: plan.files,
+            port,
+            api_key: api_key(spec),
+            lease: (Path::new(&spec.dir), "engine"),
+            id: &spec.id,
+            grace_s: spec.stop_grace_s.unwrap_or(adapter.stop_grace_s()),
+        };
+        start.spawn(observer)
     }
 
-    /// Stops the engine and proves that nothing of it is left.
-    pub(super) fn stop(self) -> Stopped {
-        let Launched { running, lease, port, failing, grace, free_before, .. } = self;
-        let report = stop(running, grace, Some(port));
-        failing.secrets.scrub_file(&failing.log);
-        if report.survivors.is_empty() {
-            lease.release();
+    /// Starts a serving command as it is, on a port of its own where it names none.
+    pub(super) fn of_command(command: &Commanded, observer: &dyn Observer) -> Result<Started, Box<Failure>> {
+        let adapter = adapter(command.engine);
+        let secrets = Secrets::of_argv(&command.argv, command.api_key.as_deref());
+        let failing = Failing { engine: command.engine, log: command.log.clone(), secrets };
+        let given = fixed_value(&command.argv, "port");
+        let port = port(given, &failing)?;
+        let mut argv = command.argv.clone();
+        if given.is_none() {
+            argv.extend(["--port".to_owned(), port.to_string()]);
         }
-        let mut survivors = report.survivors;
-        survivors.extend(wait_released(&free_before));
-        Stopped { leftovers: report.leftovers, survivors }
+        let unwritable = |e: Error| failing.of(Class::Unwritable, "start", &e.to_string(), "");
+        let leases = crate::process::lease_dir().map_err(unwritable)?;
+        let name = format!("{}-{port}", std::process::id());
+        let start = Start {
+            adapter,
+            failing,
+            argv,
+            env: BTreeMap::new(),
+            files: Vec::new(),
+            port,
+            api_key: command.api_key.clone(),
+            lease: (&leases, &name),
+            id: "command",
+            grace_s: adapter.stop_grace_s(),
+        };
+        start.spawn(observer)
     }
 }
 
 /// A port of the kernel's choice, or the one given after `--`, proved free before anything is started: some
 /// engines find out only after the whole model is loaded, others share the port without a word.
-fn port(spec: &TrialSpec, failing: &Failing) -> Result<u16, Box<Failure>> {
-    let Some(text) = fixed_value(&spec.fixed_args, "port") else {
+fn port(given: Option<&str>, failing: &Failing) -> Result<u16, Box<Failure>> {
+    let Some(text) = given else {
         return free_port().map_err(|e| failing.of(Class::PortInUse, "start", &e.to_string(), ""));
     };
     let port = text.parse().map_err(|_| {
@@ -104,7 +159,7 @@ fn request(spec: &TrialSpec, port: u16) -> LaunchRequest<'_> {
 }
 
 /// The program, once flags and version were found to fit.
-fn judged(spec: &TrialSpec, adapter: &dyn Adapter, failing: &Failing) -> Result<Vec<String>, Box<Failure>> {
+fn checked(spec: &TrialSpec, adapter: &dyn Adapter, failing: &Failing) -> Result<Vec<String>, Box<Failure>> {
     let twice = conflicts(&spec.candidate, &spec.fixed_args);
     if !twice.is_empty() {
         let cause = format!("given both by the candidate and after `--`: --{}", twice.join(", --"));
@@ -123,59 +178,44 @@ fn judged(spec: &TrialSpec, adapter: &dyn Adapter, failing: &Failing) -> Result<
     Ok(engine.program)
 }
 
-fn spawn(
-    spec: &TrialSpec,
-    adapter: &'static dyn Adapter,
-    failing: &Failing,
-    port: u16,
-    argv: Vec<String>,
-    plan: &LaunchPlan,
-    log: PathBuf,
-) -> Result<Launched, Box<Failure>> {
-    let unwritable = |what: String| failing.of(Class::Unwritable, "start", &what, "");
-    for LaunchFile { path, text } in &plan.files {
-        std::fs::write(path, text).map_err(|e| unwritable(format!("{path}: {e}")))?;
-    }
-    let key = api_key(spec);
-    let client = EngineClient::new(port, adapter.endpoints(), key.clone())
-        .map_err(|e| failing.of(Class::Unknown, "start", &e.to_string(), ""))?;
-    // With the pid, unique on this machine.
-    let marker = format!("{}-{}/{}", std::process::id(), crate::host::since_epoch().as_nanos(), spec.id);
-    let mut lease = Lease::reserve(Path::new(&spec.dir), "engine", &marker, Some(port))
-        .map_err(|e| unwritable(e.to_string()))?;
-    let mut env = plan.env.clone();
-    if let Ok(dir) = lease.temp_dir() {
-        keep_temporary_files_in(&mut env, &dir);
-    }
-    let launch = Launch { argv: argv.clone(), env, dir: None, log: log.clone(), marker };
-    let emulated = failing.engine == EngineKind::Emulated;
-    let free_before = if emulated { FreeMemory::default() } else { FreeMemory::now() };
-    let started = Instant::now();
-    let running = match Running::start(&launch) {
-        Ok(r) => r,
-        Err(e) => {
-            lease.release();
-            return Err(failing.of(Class::NotInstalled, "start", &e.to_string(), adapter.install_hint()));
+impl Start<'_> {
+    fn spawn(self, observer: &dyn Observer) -> Result<Started, Box<Failure>> {
+        let Start { adapter, failing, argv, env, files, port, api_key, lease, id, grace_s } = self;
+        observer.event(&Event::Launching { argv: &crate::engine::redact::argv(&argv) });
+        let unwritable = |what: String| failing.of(Class::Unwritable, "start", &what, "");
+        for LaunchFile { path, text } in &files {
+            std::fs::write(path, text).map_err(|e| unwritable(format!("{path}: {e}")))?;
         }
-    };
-    // If only the second write fails, the marker in the first one is enough to find the tree.
-    let _ = lease.adopt(running.tree());
-    Ok(Launched {
-        adapter,
-        running,
-        lease,
-        port,
-        client,
-        api_key: key,
-        argv,
-        env: plan.env.clone(),
-        files: plan.files.clone(),
-        started,
-        free_before,
-        tail: LogTail::new(log),
-        failing: failing.clone(),
-        grace: Duration::from_secs_f64(spec.stop_grace_s.unwrap_or(adapter.stop_grace_s()).clamp(0.0, 600.0)),
-    })
+        let client = EngineClient::new(port, adapter.endpoints(), api_key.clone())
+            .map_err(|e| failing.of(Class::Unknown, "start", &e.to_string(), ""))?;
+        // With the pid, unique on this machine.
+        let marker = format!("{}-{}/{id}", std::process::id(), crate::host::since_epoch().as_nanos());
+        let mut lease =
+            Lease::reserve(lease.0, lease.1, &marker, Some(port)).map_err(|e| unwritable(e.to_string()))?;
+        let mut with_temp = env.clone();
+        if let Ok(dir) = lease.temp_dir() {
+            keep_temporary_files_in(&mut with_temp, &dir);
+        }
+        let log = failing.log.clone();
+        let launch = Launch { argv: argv.clone(), env: with_temp, dir: None, log: log.clone(), marker };
+        let emulated = failing.engine == EngineKind::Emulated;
+        let free_before = if emulated { FreeMemory::default() } else { FreeMemory::now() };
+        let started = Instant::now();
+        let running = match Running::start(&launch) {
+            Ok(r) => r,
+            Err(e) => {
+                lease.release();
+                return Err(failing.of(Class::NotInstalled, "start", &e.to_string(), adapter.install_hint()));
+            }
+        };
+        // If only the second write fails, the marker in the first one is enough to find the tree.
+        let _ = lease.adopt(running.tree());
+        let grace = Duration::from_secs_f64(grace_s.clamp(0.0, 600.0));
+        let tail = LogTail::new(log);
+        let process = Process { running, lease, port, argv, env, files, started, free_before, tail, grace };
+        let base_url = format!("http://127.0.0.1:{port}");
+        Ok(Started { adapter, client: Arc::new(client), base_url, api_key, failing, process: Some(process) })
+    }
 }
 
 /// Sends the engine's temporary files where they can be removed with it. PyTorch keeps compiled code beside

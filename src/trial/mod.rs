@@ -15,8 +15,14 @@ mod observer;
 mod ready;
 mod run;
 mod secrets;
+mod session;
+mod watch;
 
 pub use engine_help::{Installed, installed};
+pub use launch::Commanded;
+pub use measure::vocabulary;
 pub use observer::{Event, Observer, Silent};
 pub use run::run_trial;
+pub use session::{Session, Stopped, as_error};
 pub use types::{Failure, LaunchFacts, Measured, Outcome, TrialResult, TrialSpec};
+pub use watch::{CLEAN_HIT_RATIO, RunPlan, WatchedRun};

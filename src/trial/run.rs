@@ -1,9 +1,10 @@
 //! A whole trial, from launch to proof that nothing is left.
 
-use super::launch::Launched;
-use super::measure::{self, RunId};
+use super::launch::Started;
+use super::measure::RunId;
 use super::secrets::redacted;
-use super::{Event, Failure, LaunchFacts, Measured, Observer, Outcome, TrialResult, TrialSpec, ready};
+use super::session::Session;
+use super::{Event, Failure, LaunchFacts, Measured, Observer, Outcome, TrialResult, TrialSpec};
 use crate::engine::Class;
 use crate::host::unix_now;
 use crate::load::Cancel;
@@ -30,12 +31,12 @@ fn trial(spec: &TrialSpec, cancel: &Cancel, observer: &dyn Observer) -> TrialRes
     let started_unix_s = unix_now();
     let began = Instant::now();
     let mut leftovers = Vec::new();
-    let outcome = match Launched::start(spec, observer) {
+    let outcome = match Started::of_trial(spec, observer) {
         Err(failure) => Outcome::Failed { failure: *failure, facts: None, runs: Vec::new() },
-        Ok(mut launched) => {
-            let outcome = launched_trial(spec, &mut launched, cancel, observer);
-            observer.event(&Event::Stopping);
-            let stopped = launched.stop();
+        Ok(started) => {
+            let mut session = Session::new(started, cancel, observer);
+            let outcome = launched_trial(spec, &mut session);
+            let stopped = session.stop();
             leftovers = stopped.leftovers;
             leftovers.extend(stopped.survivors.iter().map(|s| format!("{s}: could not be removed")));
             outcome
@@ -54,33 +55,28 @@ fn trial(spec: &TrialSpec, cancel: &Cancel, observer: &dyn Observer) -> TrialRes
     result
 }
 
-fn launched_trial(
-    spec: &TrialSpec,
-    launched: &mut Launched,
-    cancel: &Cancel,
-    observer: &dyn Observer,
-) -> Outcome {
-    let ready = match ready::wait(spec, launched, cancel, observer) {
-        Ok(ready) => ready,
-        Err(failure) => return Outcome::Failed { failure: *failure, facts: None, runs: Vec::new() },
-    };
-    observer.event(&Event::Ready { facts: &ready.facts });
+fn launched_trial(spec: &TrialSpec, session: &mut Session<'_>) -> Outcome {
+    if let Err(failure) = session.wait_ready(spec.ready_timeout_s) {
+        return Outcome::Failed { failure: *failure, facts: None, runs: Vec::new() };
+    }
+    let facts = session.facts.clone();
+    session.observer.event(&Event::Ready { facts: &facts });
     let mut runs: Vec<Measured> = Vec::new();
     // Repeats outside, workloads inside: a drift of the machine then touches all workloads alike.
     let repeated = spec.workloads.len().saturating_sub(spec.measured_once);
     for repeat in 0..spec.repeats {
         for workload in 0..repeated {
-            match measure::run(spec, launched, &ready, RunId { workload, repeat }, cancel, observer) {
+            match session.measure(spec, RunId { workload, repeat }) {
                 Ok(made) => runs.extend(made),
-                Err(failure) => return failed(*failure, ready.facts, runs),
+                Err(failure) => return failed(*failure, facts, runs),
             }
         }
     }
     for workload in repeated..spec.workloads.len() {
-        match measure::run(spec, launched, &ready, RunId { workload, repeat: 0 }, cancel, observer) {
+        match session.measure(spec, RunId { workload, repeat: 0 }) {
             Ok(made) => runs.extend(made),
             Err(failure) if failure.class == Class::Interrupted || runs.is_empty() => {
-                return failed(*failure, ready.facts, runs);
+                return failed(*failure, facts, runs);
             }
             Err(failure) => {
                 let text = format!("a later run of this launch failed: {}", failure.root_cause);
@@ -89,7 +85,7 @@ fn launched_trial(
             }
         }
     }
-    Outcome::Measured { facts: ready.facts, runs }
+    Outcome::Measured { facts, runs }
 }
 
 fn failed(failure: Failure, facts: LaunchFacts, runs: Vec<Measured>) -> Outcome {

@@ -12,15 +12,27 @@ pub(super) struct Secrets(Vec<String>);
 impl Secrets {
     /// Those in the spec's own arguments and environment, and the hub tokens this process inherited.
     pub(super) fn of(spec: &TrialSpec) -> Secrets {
-        let mut values = Vec::new();
-        let hidden = redact::argv(&spec.fixed_args);
-        for (plain, shown) in spec.fixed_args.iter().zip(&hidden) {
+        let program = spec.program.iter().flatten();
+        let words: Vec<String> = program.chain(&spec.fixed_args).cloned().collect();
+        Secrets::found(&words, &[&spec.fixed_env, &spec.candidate.env], None)
+    }
+
+    /// Those of a serving command and of the client's own key.
+    pub(super) fn of_argv(argv: &[String], key: Option<&str>) -> Secrets {
+        Secrets::found(argv, &[], key)
+    }
+
+    fn found(words: &[String], vars: &[&BTreeMap<String, String>], key: Option<&str>) -> Secrets {
+        let mut values: Vec<String> = key.map(str::to_owned).into_iter().collect();
+        for (plain, shown) in words.iter().zip(&redact::argv(words)) {
             if plain != shown {
                 values.push(plain.split_once('=').map_or(plain.as_str(), |(_, v)| v).to_owned());
             }
         }
-        let inherited: BTreeMap<String, String> = std::env::vars().collect();
-        for vars in [&spec.fixed_env, &spec.candidate.env, &inherited] {
+        let inherited: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+            .collect();
+        for vars in vars.iter().copied().chain([&inherited]) {
             let shown = redact::env(vars);
             values.extend(vars.iter().filter(|(k, v)| shown[*k] != **v).map(|(_, v)| v.clone()));
         }

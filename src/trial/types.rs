@@ -57,6 +57,9 @@ pub struct TrialSpec {
     /// Seconds between SIGTERM and SIGKILL; the engine's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_grace_s: Option<f64>,
+    /// Directory with data files that add to or replace the embedded ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<String>,
     /// Where the launch's log and spec go.
     pub dir: String,
 }

@@ -135,6 +135,7 @@ impl<'a> Runner<'a> {
             ready_timeout_s: plan.ready_timeout_s,
             run_timeout_s: plan.run_timeout_s,
             stop_grace_s: None,
+            data_dir: self.plan.data_dir.clone(),
             figures: figures(plan),
             give_up_s: super::race::give_up_s(plan, &self.trials, ask),
         }

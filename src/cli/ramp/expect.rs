@@ -2,16 +2,14 @@
 
 use super::super::out::note;
 use super::super::predict::read_profile;
-use super::super::server::Server;
 use super::RampArgs;
 use crate::capacity::simulated::{Options, ramp};
 use crate::capacity::{Axis, Forecast};
 use crate::cost::{Catalogs, Predictor};
-use crate::engine::config_facts;
 use crate::error::{Error, Result};
 use crate::launch::Launch;
 use crate::scenario::{EngineKind, Key, Record};
-use crate::telemetry::EngineClient;
+use crate::trial::Session;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -45,14 +43,13 @@ pub(super) struct ExpectArgs {
 /// Errors: a profile was given, and no forecast can be made with it.
 pub(super) fn forecast(
     args: &RampArgs,
-    server: &Server,
-    client: Option<&EngineClient>,
+    session: &Session<'_>,
     slo: &[(Key, f64)],
 ) -> Result<Option<Forecast>> {
     if args.expect.no_forecast {
         return Ok(None);
     }
-    match simulated(args, server, client, slo) {
+    match simulated(args, session, slo) {
         Ok(forecast) => Ok(Some(forecast)),
         Err(e) if args.expect.profile.is_some() => Err(e),
         Err(e) => {
@@ -62,15 +59,10 @@ pub(super) fn forecast(
     }
 }
 
-fn simulated(
-    args: &RampArgs,
-    server: &Server,
-    client: Option<&EngineClient>,
-    slo: &[(Key, f64)],
-) -> Result<Forecast> {
+fn simulated(args: &RampArgs, session: &Session<'_>, slo: &[(Key, f64)]) -> Result<Forecast> {
     let catalogs = Catalogs::load(args.server.data_dir.as_deref())?;
     let profile = read_profile(args.expect.profile.as_deref())?;
-    let record = scenario(args, server, client, &catalogs)?;
+    let record = scenario(args, session, &catalogs)?;
     let predictor = Predictor { draws: args.expect.draws, ..Predictor::new(&catalogs, profile.as_ref()) };
     let options = Options {
         axis: Axis::from(args.by),
@@ -80,16 +72,12 @@ fn simulated(
         ..Options::default()
     };
     let study = ramp(&record, &predictor, &options)?;
-    let made_at = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+    let made_at =
+        humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + crate::host::since_epoch()).to_string();
     Ok(Forecast { made_at, study })
 }
 
-fn scenario(
-    args: &RampArgs,
-    server: &Server,
-    client: Option<&EngineClient>,
-    catalogs: &Catalogs,
-) -> Result<Record> {
+fn scenario(args: &RampArgs, session: &Session<'_>, catalogs: &Catalogs) -> Result<Record> {
     let hardware = args
         .server
         .hardware
@@ -105,9 +93,9 @@ fn scenario(
     let names: Vec<String> = [
         args.expect.predict_model.clone(),
         said,
-        server.model.root.clone(),
+        session.model().root.clone(),
         args.server.model.clone(),
-        Some(server.model.id.clone()),
+        Some(session.model().id.clone()),
     ]
     .into_iter()
     .flatten()
@@ -120,19 +108,16 @@ fn scenario(
                 .hint("--predict-model NAME or DIRECTORY")
         })?
         .clone();
-    let resolved = client
-        .and_then(EngineClient::scrape)
-        .map(|samples| config_facts(&args.server.adapter().metric_names(), &samples))
-        .filter(|facts| !facts.is_empty());
+    let facts = session.facts();
     Ok(Record {
         engine: Some(engine),
-        engine_version: args.expect.engine_version.clone().or_else(|| client.and_then(EngineClient::version)),
+        engine_version: args.expect.engine_version.clone().or_else(|| facts.version.clone()),
         serve_command: command,
         model: Some(model),
         hardware: Some(hardware),
         num_gpus: args.expect.num_gpus,
         workload: Some(args.workload.clone()),
-        resolved,
+        resolved: Some(facts.resolved.clone()).filter(|r| !r.is_empty()),
         ..Record::default()
     })
 }
