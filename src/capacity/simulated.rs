@@ -1,5 +1,6 @@
 //! A ramp of load, simulated: the ladder of a scenario with its zones, before anything is launched.
 
+use super::breakpoints::Found;
 use super::ladder::{Draws, Ladder, ramp_of};
 use super::point::{Axis, LoadPoint};
 use super::sample::{Sample, Seen};
@@ -54,6 +55,8 @@ pub struct Rung {
     pub kv_use: f64,
     pub preemptions: u64,
     pub loss: f64,
+    /// Requests a second in the steady part: without the opening burst and the drain.
+    pub steady_request_throughput: f64,
     pub binding: String,
     /// Share of the time that bytes and FLOPs at the device's peaks would take.
     pub of_physical_limit: f64,
@@ -241,6 +244,7 @@ fn rung(record: &Record, load: f64, predictor: &Predictor<'_>, o: &Options) -> R
         kv_use: a.peak_kv_blocks as f64 / a.kv_blocks_total.max(1) as f64,
         preemptions: a.preemptions,
         loss: draws[0].loss,
+        steady_request_throughput: draws[0].throughput,
         binding: p.binding.clone(),
         of_physical_limit: limit(&setup, &center, &p.simulated),
     };
@@ -279,41 +283,47 @@ fn point(load: f64, run: &SimResult, o: &Options) -> LoadPoint {
     Sample::new(load, o.axis, &o.slo, seen.collect()).point()
 }
 
-/// Largest load up to which every rung keeps the bounds, interpolated on ln(load) towards the first that
-/// breaks one.
-fn slo_load(rungs: &[Rung], slo: &[(Key, f64)]) -> SloLoad {
-    let worst = |r: &Rung, pick: fn(&Interval) -> f64| {
+/// Largest load that keeps the bounds in the steady part of a rung, as the breakpoint "SLO crossing" has it: the opening
+/// burst and the drain belong to the run, not to the load. The pessimistic load is that of figures raised to the upper
+/// end of their 90 % interval.
+fn slo_load(rungs: &[Rung], points: &[LoadPoint], slo: &[(Key, f64)]) -> SloLoad {
+    let spread = |r: &Rung| {
         slo.iter()
-            .map(|(k, bound)| r.predicted.get(k.name()).map_or(f64::INFINITY, |v| pick(v) / bound))
-            .fold(0.0, f64::max)
+            .map(|(k, _)| match r.predicted.get(k.name()) {
+                Some(v) if v.value > 0.0 => (v.p95 / v.value).max(1.0),
+                Some(_) => 1.0,
+                // Refused: it grows for as long as the run lasts.
+                None => f64::INFINITY,
+            })
+            .fold(1.0, f64::max)
     };
-    let largest = |pick: fn(&Interval) -> f64| -> Option<f64> {
-        let mut kept: Option<(f64, f64)> = None;
-        for r in rungs {
-            let w = worst(r, pick);
-            if w > 1.0 {
-                return kept.map(|(load, before)| {
-                    let share = if w.is_finite() { (1.0 - before) / (w - before) } else { 0.0 };
-                    (load.ln() + share * (r.load.ln() - load.ln())).exp()
-                });
-            }
-            kept = Some((r.load, w));
+    let largest = |points: &[LoadPoint]| -> Option<f64> {
+        let first = points.first()?;
+        if first.slo > 1.0 {
+            return None;
         }
-        kept.map(|k| k.0)
+        Some(Found::new(points).slo.map_or(points.last()?.load, |c| c.value))
     };
-    SloLoad { central: largest(|v| v.value), pessimistic: largest(|v| v.p95) }
+    let raised: Vec<LoadPoint> = points
+        .iter()
+        .zip(rungs)
+        .map(|(p, r)| LoadPoint { slo: (p.slo * spread(r)).min(1e9), ..*p })
+        .collect();
+    let central = largest(points);
+    SloLoad { central, pessimistic: largest(&raised).map(|l| central.map_or(l, |c| l.min(c))) }
 }
 
 impl Study {
     fn new(options: &Options, visited: Vec<Visited>) -> Study {
         let steps: Vec<Draws> = visited.iter().map(|v| v.draws.clone()).collect();
+        let central: Vec<LoadPoint> = steps.iter().filter_map(|d| d.first().copied()).collect();
         let zones = ramp_of(&steps);
         let (basis, notes) = visited.first().map(|v| (v.basis.clone(), v.notes.clone())).unwrap_or_default();
         let rungs: Vec<Rung> =
             visited.into_iter().map(|v| Rung { zone: zones.zone_of(v.rung.load), ..v.rung }).collect();
         Study {
             axis: options.axis,
-            slo_load: (!options.slo.is_empty()).then(|| slo_load(&rungs, &options.slo)),
+            slo_load: (!options.slo.is_empty()).then(|| slo_load(&rungs, &central, &options.slo)),
             breakpoints: zones.breakpoints(),
             zones: zones.zones(),
             rungs,
@@ -358,6 +368,24 @@ impl Study {
         })
     }
 
+    /// How much more a second the steady part carries than the whole run, at a load; interpolated on ln(load).
+    fn steady_share(&self, load: f64) -> f64 {
+        let key = Key::RequestThroughput.name();
+        let shares: Vec<(f64, f64)> = self
+            .rungs
+            .iter()
+            .filter_map(|r| Some((r.load, r.steady_request_throughput / r.predicted.get(key)?.value)))
+            .filter(|(_, share)| share.is_finite() && *share > 0.0)
+            .collect();
+        let (Some(first), Some(last)) = (shares.first(), shares.last()) else { return 1.0 };
+        let i = shares.partition_point(|s| s.0 < load);
+        if i == 0 || i == shares.len() {
+            return if i == 0 { first.1 } else { last.1 };
+        }
+        let (a, b) = (shares[i - 1], shares[i]);
+        a.1 + (load / a.0).ln() / (b.0 / a.0).ln() * (b.1 - a.1)
+    }
+
     /// The load to plan one replica with: the largest that keeps the SLO by its pessimistic end, else the
     /// lower end of where the safe zone stops.
     pub fn planning_load(&self) -> Option<f64> {
@@ -392,8 +420,11 @@ pub struct Plan {
 /// Plans replicas for `target_rate` requests a second; `price` is US dollars for one replica and hour.
 pub fn plan(study: &Study, target_rate: f64, price: Option<f64>) -> Option<Plan> {
     let load = study.planning_load()?;
-    let replica_rate = study.value_at(load, Key::RequestThroughput)?;
-    let tokens = study.value_at(load, Key::TotalTokenThroughput)?;
+    // Of the steady part, as the SLO and the zones are: a replica in service has neither opening nor end.
+    let share = study.steady_share(load);
+    let steady = |v: Interval| Interval { value: v.value * share, p05: v.p05 * share, p95: v.p95 * share };
+    let replica_rate = steady(study.value_at(load, Key::RequestThroughput)?);
+    let tokens = steady(study.value_at(load, Key::TotalTokenThroughput)?);
     let count = |rate: f64| (target_rate / rate.max(1e-9)).ceil().max(1.0) as u32;
     Some(Plan {
         load,

@@ -195,7 +195,10 @@ fn text(study: &Study, target: Option<&Option<Plan>>, cost: Option<f64>, gpus: u
         row.push(Cell::new(&r.binding));
         t.add_row(row);
     }
-    let mut out = format!("{t}\n(value, and the interval that holds it nine times in ten)\n\nZones\n");
+    let mut out = format!(
+        "{t}\n(value, and the interval that holds it nine times in ten; of the whole run, its opening burst included.\n \
+         Zones, SLO, replicas and cost below: of the steady part)\n\nZones\n"
+    );
     for z in &study.zones {
         out.push_str(&zone_line(z));
     }

@@ -37,6 +37,9 @@ pub(super) struct Written {
 pub(super) fn run(args: &ReportArgs) -> Result<()> {
     let run = read_run(&args.dir)?;
     let contents = read_journal(&args.dir)?;
+    for problem in &contents.passed_over {
+        super::out::note(format_args!("passed over: {problem}"));
+    }
     let Some(verdict) = contents.verdict else {
         return Err(Error::failed("the campaign has not come to a conclusion yet")
             .at(args.dir.display())

@@ -219,6 +219,9 @@ pub(super) fn run(args: &TuneArgs) -> Result<()> {
         progress.say(&format!("ended what an earlier run left: {}", reaped.killed.join(", ")));
     }
     let record = Journal::resume(&dir, &run.run_id)?;
+    for problem in &record.1.passed_over {
+        progress.say(&format!("passed over: {problem}"));
+    }
     let cancel = Cancel::default();
     stop_on_interrupt(&cancel, &dir, &progress)?;
     let mut launcher = TrialLauncher { cancel: cancel.clone(), observer: &progress.observer() };
@@ -267,7 +270,12 @@ fn resumed(args: &TuneArgs, dir: &Path) -> Result<(PathBuf, RunFile, DirLock)> {
     let lock = DirLock::acquire(dir)?;
     let mut plan = args.request(Some(&run.plan)).plan(detect)?;
     plan.hardware_detected = run.plan.hardware_detected;
-    let differences = run.plan.differences(&plan);
+    if plan.lacks_secrets() {
+        return Err(Error::usage("a flag of the recorded campaign holds a secret, which is not recorded")
+            .at(dir.display())
+            .hint("give the flags again after `--` (or --engine-command) with --resume, or put the secret into the environment"));
+    }
+    let differences = run.plan.differences(&plan.without_secrets());
     if !differences.is_empty() && !args.change_plan {
         let problems =
             differences.into_iter().map(|d| crate::error::Problem::new("--resume", "", d)).collect();
@@ -275,8 +283,9 @@ fn resumed(args: &TuneArgs, dir: &Path) -> Result<(PathBuf, RunFile, DirLock)> {
             .at(dir.display())
             .hint("resume without options, say --change-plan, or begin anew with another --out"));
     }
-    if run.plan != plan {
-        run.plan = plan;
+    let changed = run.plan != plan.without_secrets();
+    run.plan = plan;
+    if changed {
         write_run(dir, &run)?;
     }
     Ok((dir.to_owned(), run, lock))

@@ -6,6 +6,11 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant, SystemTime};
 
+/// Period of the ticks by which the lag of a client thread is measured ([`super::lag`]).
+/// Rarely enough that an idle client is not woken for its own watch; no multiple of usual gaps between tokens, so that the
+/// ticks wander through them.
+pub(super) const TICK: Duration = Duration::from_micros(19_370);
+
 /// A distribution of lateness, milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Late {
@@ -171,7 +176,7 @@ const HELD_UP: Duration = Duration::from_millis(25);
 /// Seconds in which the thread was held up, in all and at most at once, from the lags of the ticks. Ticks that were
 /// seen by one wake-up lie one period apart; the first of them tells how long the thread was away.
 fn held_up(lags_us: &[u32]) -> (f64, f64) {
-    let period = super::lag::PERIOD.as_micros() as u32;
+    let period = TICK.as_micros() as u32;
     let mut before = 0u32;
     let (mut sum, mut longest) = (0.0, 0.0f64);
     for &lag in lags_us {

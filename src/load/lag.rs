@@ -5,6 +5,7 @@
 //! that arrived then had to wait before its time stamp was taken. A long stall counts with every tick that fell into
 //! it, so that the quantiles are shares of time.
 
+use super::health::TICK as PERIOD;
 use super::live::Live;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
@@ -13,10 +14,6 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-
-/// Rarely enough that an idle client is not woken for its own watch; no multiple of usual gaps between tokens, so that the
-/// ticks wander through them.
-pub(super) const PERIOD: Duration = Duration::from_micros(19_370);
 
 /// Measures until `stop` resolves; one entry a tick, in microseconds. Whoever watches live is told too.
 pub(super) async fn watch_lag(stop: impl Future<Output = ()>, lags_us: &mut Vec<u32>, live: Option<&Live>) {

@@ -94,6 +94,25 @@ impl Tree {
                 .is_ok_and(|e| e.get(OsStr::new(MARKER)).is_some_and(|v| v == self.marker.as_str()))
     }
 
+    /// Whether the leader or a process that it started is stopped by a signal or a tracer. Cheap enough to be asked
+    /// while a run is measured: only the leader's descendants are looked at.
+    pub fn is_stopped(&self) -> bool {
+        let mut left = vec![self.leader];
+        let mut seen = 0;
+        while let Some(pid) = left.pop() {
+            seen += 1;
+            if stat_of(pid).is_some_and(|s| matches!(s.state, 'T' | 't')) {
+                return true;
+            }
+            let children = Process::new(pid).ok().and_then(|p| p.task_main_thread().ok()?.children().ok());
+            left.extend(children.into_iter().flatten().map(|c| c as i32));
+            if seen > 1000 {
+                break;
+            }
+        }
+        false
+    }
+
     /// Sends a signal to every member; one that is gone meanwhile is not an error.
     pub fn signal(&self, signal: Signal) {
         for m in self.members() {

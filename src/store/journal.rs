@@ -1,4 +1,8 @@
 //! `trials.jsonl`: one JSON object a line, appended and flushed to the disk before the next trial begins.
+//!
+//! The last member of a line, `sum`, is a checksum of the bytes before it (the first 16 hexadecimal digits of their
+//! SHA-256). A line that fails it, or that is no JSON, is named and passed over; the lines around it count. Lines
+//! without a checksum were written by earlier versions and are read as they are.
 
 use super::run::SCHEMA;
 use super::verdict::Verdict;
@@ -7,8 +11,10 @@ use crate::search::{Ask, Stage};
 use crate::trial::TrialResult;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::Digest;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// One finished launch, measured or failed, and what it was for.
@@ -51,6 +57,8 @@ pub struct Contents {
     whole: u64,
     /// A last line that was cut by a crash was passed over.
     pub torn: bool,
+    /// Lines that were passed over because they are damaged, or stand twice.
+    pub passed_over: Vec<Problem>,
 }
 
 /// An open journal; appends only.
@@ -97,12 +105,78 @@ impl Journal {
         Ok((journal, contents))
     }
 
-    /// Appends one line and waits until the disk has it.
+    /// Appends one line and waits until the disk has it. What a failed write left is taken back, and an error of
+    /// the moment is tried again.
+    ///
+    /// Errors: the disk takes nothing, or the file is no longer where it was: a record that nobody can find is none.
     pub fn append(&mut self, line: &Line) -> Result<()> {
-        let mut bytes =
-            serde_json::to_vec(line).map_err(|e| Error::failed("a record cannot be written").source(e))?;
-        bytes.push(b'\n');
-        self.file.write_all(&bytes).and_then(|()| self.file.sync_data()).map_err(|e| cannot(&self.path, e))
+        let bytes = sealed(line).map_err(|e| Error::failed("a record cannot be written").source(e))?;
+        self.still_there()?;
+        let mut outcome = Ok(());
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                std::thread::sleep(PAUSE);
+            }
+            outcome = self.write(&bytes);
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome.map_err(|e| cannot(&self.path, e))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        let before = self.file.seek(SeekFrom::End(0))?;
+        let written = self.file.write_all(bytes).and_then(|()| self.file.sync_data());
+        if written.is_err() {
+            // Also a full disk takes this; where it does not, the torn line is cut off by the next resume.
+            let _ = self.file.set_len(before);
+        }
+        written
+    }
+
+    /// The file under the record's name is the one that is open.
+    fn still_there(&self) -> Result<()> {
+        let identity = |m: std::fs::Metadata| (m.dev(), m.ino());
+        let open = self.file.metadata().map(identity).ok();
+        if open.is_some() && open == self.path.metadata().map(identity).ok() {
+            return Ok(());
+        }
+        Err(Error::failed("the record was removed or replaced while the campaign ran")
+            .at(self.path.display())
+            .hint("what was measured until then is lost with it; begin anew with another --out"))
+    }
+}
+
+/// Tries at one write.
+const ATTEMPTS: u32 = 3;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// The line with its checksum as the last member.
+fn sealed(line: &Line) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec(line)?;
+    let sum = checksum(&bytes[..bytes.len() - 1]);
+    bytes.pop();
+    bytes.extend_from_slice(format!("{SEAL}{sum}\"}}\n").as_bytes());
+    Ok(bytes)
+}
+
+const SEAL: &str = ",\"sum\":\"";
+const DIGITS: usize = 16;
+
+fn checksum(bytes: &[u8]) -> String {
+    let digest = sha2::Sha256::digest(bytes);
+    digest.iter().take(DIGITS / 2).map(|b| format!("{b:02x}")).collect()
+}
+
+/// Whether the line is as it was written; one without a checksum is taken at its word.
+fn intact(line: &[u8]) -> bool {
+    let text = line.strip_suffix(b"\n").unwrap_or(line);
+    let Some(at) = text.len().checked_sub(SEAL.len() + DIGITS + 2) else { return true };
+    let (body, seal) = text.split_at(at);
+    match seal.strip_prefix(SEAL.as_bytes()).and_then(|s| s.strip_suffix(b"\"}")) {
+        Some(sum) => checksum(body).as_bytes() == sum,
+        None => true,
     }
 }
 
@@ -111,13 +185,16 @@ fn cannot(path: &Path, e: std::io::Error) -> Error {
 }
 
 /// Reads a journal. A last line without its newline is a write that a crash cut short: it is passed over.
-/// Any other unreadable line is an error that names it.
+/// Any other unreadable line is named in `passed_over`.
+///
+/// Errors: the record is of another schema, or holds lines and none of them can be read.
 pub fn read_journal(dir: &Path) -> Result<Contents> {
     let path = dir.join(Journal::NAME);
     let bytes = std::fs::read(&path)
         .map_err(|e| Error::usage("the record cannot be read").at(path.display()).source(e))?;
     let mut contents = Contents::default();
     let mut problems = Vec::new();
+    let mut read = 0;
     let file = path.display().to_string();
     for (i, line) in bytes.split_inclusive(|b| *b == b'\n').enumerate() {
         if line.last() != Some(&b'\n') {
@@ -125,6 +202,15 @@ pub fn read_journal(dir: &Path) -> Result<Contents> {
             break;
         }
         contents.whole += line.len() as u64;
+        read += 1;
+        let place = format!("line {}", i + 1);
+        let damaged = |why: String| {
+            Problem::new(&file, place.clone(), why).hint("its trial is measured again by --resume")
+        };
+        if !intact(line) {
+            contents.passed_over.push(damaged("its checksum is wrong".into()));
+            continue;
+        }
         match serde_json::from_slice::<Line>(line) {
             Ok(Line::Header { schema, .. }) if schema != SCHEMA => {
                 problems.push(Problem::new(
@@ -134,10 +220,17 @@ pub fn read_journal(dir: &Path) -> Result<Contents> {
                 ));
             }
             Ok(Line::Header { .. }) => {}
+            Ok(Line::Trial(t)) if contents.trials.contains(&t) => {
+                contents.passed_over.push(Problem::new(&file, place, "stands twice"));
+            }
             Ok(Line::Trial(t)) => contents.trials.push(*t),
             Ok(Line::Verdict(v)) => contents.verdict = Some(*v),
-            Err(e) => problems.push(Problem::new(&file, format!("line {}", i + 1), e.to_string())),
+            Err(e) => contents.passed_over.push(damaged(e.to_string())),
         }
+    }
+    let unreadable = contents.passed_over.iter().filter(|p| p.hint.is_some()).count();
+    if unreadable > 0 && unreadable == read {
+        problems.append(&mut contents.passed_over);
     }
     if problems.is_empty() { Ok(contents) } else { Err(Error::problems("the record is damaged", problems)) }
 }
@@ -208,10 +301,38 @@ pub(crate) mod tests {
     #[test]
     fn a_damaged_line_in_the_middle_is_named() {
         let (dir, bytes) = written(2);
-        let text = String::from_utf8(bytes).unwrap().replacen("\"seq\":0", "\"seq\":x", 1);
-        std::fs::write(dir.path().join(Journal::NAME), text).unwrap();
-        let e = read_journal(dir.path()).unwrap_err().to_string();
-        assert!(e.contains("line 2"), "{e}");
+        let text = String::from_utf8(bytes).unwrap();
+        // No JSON any more, and JSON that says something else: both are found, and the rest is kept.
+        for (from, to) in [("\"seq\":0", "\"seq\":x"), ("\"wall_s\":0.25", "\"wall_s\":9.25")] {
+            std::fs::write(dir.path().join(Journal::NAME), text.replacen(from, to, 1)).unwrap();
+            let (_, c) = Journal::resume(dir.path(), "r").unwrap();
+            assert_eq!(c.trials, [line(1)]);
+            assert_eq!((c.passed_over.len(), c.passed_over[0].key.as_str()), (1, "line 2"));
+        }
+        std::fs::write(dir.path().join(Journal::NAME), "garbage\n").unwrap();
+        assert!(read_journal(dir.path()).unwrap_err().to_string().contains("line 1"));
+    }
+
+    #[test]
+    fn lines_of_earlier_versions_and_lines_that_stand_twice() {
+        let (dir, bytes) = written(2);
+        let text = String::from_utf8(bytes).unwrap();
+        let plain: String =
+            text.lines().map(|l| format!("{}}}\n", &l[..l.rfind(SEAL).expect("a checksum")])).collect();
+        let last = plain.lines().last().unwrap();
+        std::fs::write(dir.path().join(Journal::NAME), format!("{plain}{last}\n")).unwrap();
+        let c = read_journal(dir.path()).unwrap();
+        assert_eq!(c.trials, [line(0), line(1)]);
+        assert_eq!(c.passed_over[0].message, "stands twice");
+    }
+
+    #[test]
+    fn a_record_that_was_removed_takes_nothing_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut j = Journal::create(dir.path(), "r").unwrap();
+        std::fs::remove_file(dir.path().join(Journal::NAME)).unwrap();
+        let e = j.append(&Line::Trial(Box::new(line(0)))).unwrap_err().to_string();
+        assert!(e.contains("removed or replaced"), "{e}");
     }
 
     proptest! {

@@ -4,6 +4,7 @@
 use crate::scenario::EngineKind;
 use crate::search::{Objective, Settings, Slo};
 use crate::space::OutputChange;
+use crate::trial::{HIDDEN, without_secrets};
 use crate::workload::WorkloadSpec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,21 @@ impl Plan {
 
     pub fn emulated(&self) -> bool {
         self.engines.contains(&EngineKind::Emulated)
+    }
+
+    /// The plan as it may be recorded: without the secrets of flags and of the engine's command.
+    pub fn without_secrets(&self) -> Plan {
+        Plan {
+            fixed_args: without_secrets(&self.fixed_args),
+            engine_command: self.engine_command.as_deref().map(without_secrets),
+            ..self.clone()
+        }
+    }
+
+    /// A secret stood in the flags or in the engine's command and was not recorded: whoever resumes has to give it.
+    pub fn lacks_secrets(&self) -> bool {
+        let words = self.fixed_args.iter().chain(self.engine_command.iter().flatten());
+        words.into_iter().any(|w| w.contains(HIDDEN))
     }
 
     /// What differs between two plans in ways that change what is measured; budgets may be extended.

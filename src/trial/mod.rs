@@ -23,6 +23,7 @@ pub use launch::Commanded;
 pub use measure::vocabulary;
 pub use observer::{Event, Observer, Silent};
 pub use run::run_trial;
+pub use secrets::{HIDDEN, without_secrets};
 pub use session::{Session, Stopped, as_error};
 pub use types::{Failure, LaunchFacts, Measured, Outcome, TrialResult, TrialSpec};
 pub use watch::{CLEAN_HIT_RATIO, RunPlan, WatchedRun};

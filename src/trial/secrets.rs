@@ -64,6 +64,14 @@ impl Secrets {
     }
 }
 
+/// Stands in a record where a secret stood.
+pub const HIDDEN: &str = "<redacted>";
+
+/// Words of a command line as they may be recorded.
+pub fn without_secrets(words: &[String]) -> Vec<String> {
+    redact::argv(words)
+}
+
 /// The spec as it may be recorded.
 pub(super) fn redacted(spec: &TrialSpec) -> TrialSpec {
     let mut shown = spec.clone();

@@ -73,9 +73,10 @@ impl Session<'_> {
         let options = RunOptions { cancel: inner.clone(), ..plan.options.clone() };
         let client = Arc::clone(&self.server.client);
         let mut sampler = self.metrics.then(|| Sampler::start(&client, self.server.adapter.metric_names()));
+        let mut stopped = false;
         let (watched, result) = std::thread::scope(|scope| {
             let work = scope.spawn(|| load::run(&plan.target, plan.requests, &options));
-            let watched = self.watch(&work, &progress, &plan, &mut sampler, seen);
+            let watched = self.watch(&work, &progress, &plan, &mut sampler, seen, &mut stopped);
             if watched.is_err() {
                 inner.cancel();
             }
@@ -90,9 +91,13 @@ impl Session<'_> {
         let mut result = result
             .map_err(|_| failing.of(Class::Unknown, "run", "the load generator failed inside", ""))?
             .map_err(|e| {
-                failing.of(Class::Unknown, "run", &e.to_string(), e.hint.as_deref().unwrap_or(""))
+                // Nothing could be sent at all: the client's own limits, not the engine.
+                failing.of(Class::Unknown, "client", &e.to_string(), e.hint.as_deref().unwrap_or(""))
             })?;
         let (deltas, peaks, ends) = sampler.map_or_else(Default::default, Sampler::finish);
+        if stopped {
+            result.invalid.push("the engine was stopped (SIGSTOP) during the run".to_owned());
+        }
         engine_figures(&mut result, &deltas, &peaks);
         Ok(WatchedRun { result, deltas, peaks, ends, failure })
     }
@@ -105,10 +110,11 @@ impl Session<'_> {
         plan: &RunPlan<'_>,
         sampler: &mut Option<Sampler<'_>>,
         seen: &mut dyn FnMut(&Samples),
+        stopped: &mut bool,
     ) -> Result<(), Box<Failure>> {
         let began = Instant::now();
         let mut sampled = began;
-        let mut told = began;
+        let (mut told, mut looked) = (began, began);
         let mut moved = (began, 0);
         // The load cuts its own requests at the limit; what is still busy later than this is stuck.
         let hard = plan.options.run_timeout.map(|limit| limit.saturating_add(Duration::from_secs(15)));
@@ -119,6 +125,10 @@ impl Session<'_> {
                 let limit = plan.options.run_timeout.unwrap_or_default();
                 let what = format!("the run did not end within {:.0} s", limit.as_secs_f64());
                 return Err(self.server.failing.hung(Class::HangInRun, &what, self.last_line()));
+            }
+            if looked.elapsed() > Duration::from_millis(500) {
+                looked = Instant::now();
+                *stopped |= self.server.process.as_ref().is_some_and(|p| p.running.tree().is_stopped());
             }
             let read = |c: &std::sync::atomic::AtomicU64| c.load(Ordering::Relaxed);
             if plan.give_up.is_some_and(|g| elapsed > g) {
