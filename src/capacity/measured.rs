@@ -371,7 +371,9 @@ mod tests {
             Ok(())
         })
         .unwrap();
-        assert_eq!((ramp.end, told), (ClimbEnd::Bound, ramp.steps.len()));
+        // A busy machine may hold the client up: such a step is made, and told, once more.
+        assert_eq!(ramp.end, ClimbEnd::Bound);
+        assert!(told >= ramp.steps.len(), "{told}");
         let loads: Vec<f64> = ramp.steps.iter().map(|s| s.point.load).collect();
         assert!([1.0, 2.0, 4.0, 8.0].iter().all(|l| loads.contains(l)), "{loads:?}");
         // Eight times the load, eight times the throughput, less what a busy machine takes.
