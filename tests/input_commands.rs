@@ -146,8 +146,26 @@ fn dashes_of_a_text_program_are_told() {
 
 #[test]
 fn a_refused_launch_tells_its_flags_too() {
-    let (p, notes) = predicted("054-form-cpu-offload");
-    assert!(p.get("predicted").is_some() || notes.contains("--cpu-offload-gb"), "{p:#}");
+    // With 30 GiB of the weights in host memory they fit; what does not is the whole context.
+    let (p, _) = predicted("054-form-cpu-offload");
+    assert!(
+        p.get("predicted").is_some() || p["failure"].as_str().is_some_and(|f| !f.contains("weights need")),
+        "{p:#}"
+    );
+    let args = [
+        "predict",
+        "--model",
+        "openai/gpt-oss-120b",
+        "--hardware",
+        "l4-24gb",
+        "--draws",
+        "1",
+        "--",
+        "--enable-lora",
+    ];
+    let o = dyno(&case("054-form-cpu-offload"), &args);
+    assert_eq!(o.code, Some(3), "{}", o.out);
+    assert!(o.err.contains("flags without a model, taken as neutral: --enable-lora"), "{}", o.err);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The KV pool against "GPU KV cache size" lines that vLLM printed in public reports (`tests/kv-pool.toml`).
 
+#![expect(clippy::print_stdout, reason = "each line's error is the table that one reads: `-- --nocapture`")]
+
 use llm_dyno::cost::memory::{MemoryEstimate, estimate};
 use llm_dyno::engine::resolve_launch;
 use llm_dyno::launch::{EngineKind, Launch};
@@ -101,6 +103,8 @@ fn whole_launches_leave_the_room_that_the_engine_says() {
             median * 100.0,
             p90 * 100.0
         );
+        // A guard against getting worse. The aim (p90 <= 10 %) is not reached, see the worst lines.
+        assert!(median <= 0.05, "{name}: median {median}");
     }
 }
 

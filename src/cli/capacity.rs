@@ -81,7 +81,7 @@ pub(super) fn run(args: CapacityArgs) -> Result<()> {
     };
     let study = ramp(&record, &predictor, &options)?;
     for note in crate::engine::told(&record, &catalogs.models) {
-        eprintln!("dyno: {note}");
+        super::out::note(format_args!("dyno: {note}"));
     }
     let gpus = Setup::new(&record, &catalogs)?.config.gpus();
     record.num_gpus = Some(gpus);

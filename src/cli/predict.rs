@@ -193,7 +193,7 @@ pub(super) fn run(args: PredictArgs) -> Result<()> {
             if o.as_ref().is_ok_and(|p| p.notes.contains(&note)) {
                 continue;
             }
-            eprintln!("dyno: {}: {note}", crate::cost::fit::label(r));
+            super::out::note(format_args!("dyno: {}: {note}", crate::cost::fit::label(r)));
         }
         let Ok(p) = o else { continue };
         if profile.is_none() || !p.basis.starts_with("a fit") {
