@@ -101,7 +101,16 @@ fn a_mixture_is_predicted_as_a_whole_and_by_its_parts() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("s.json");
     let mut record = all[0].clone();
-    for key in ["predicted", "predicted_components", "binding", "basis", "notes"] {
+    for key in [
+        "predicted",
+        "predicted_components",
+        "binding",
+        "standing",
+        "kv_pool_tokens",
+        "gpus",
+        "basis",
+        "notes",
+    ] {
         record.as_object_mut().unwrap().remove(key);
     }
     write(&file, &record);

@@ -65,7 +65,8 @@ fn without_settings(given: &[String]) -> Vec<String> {
 fn segments(given: &[String]) -> Vec<Vec<String>> {
     let mut out = vec![Vec::new()];
     let mut cut = false;
-    for w in given.iter().filter(|w| !w.trim().is_empty()) {
+    // A backslash before blanks at a line's end leaves a word of blanks; an empty word was written on purpose.
+    for w in given.iter().filter(|w| w.is_empty() || !w.trim().is_empty()) {
         match w.as_str() {
             "&&" | "||" | ";" | "|" | "&" | "|&" => {
                 out.push(Vec::new());
