@@ -9,7 +9,7 @@
 //! order. Without chunked context a prompt that does not fit stops the walk (and one longer than
 //! `max_num_tokens` is refused); with it, a chunk cut short is a multiple of the block size.
 
-use super::batch::{Batch, Chunking, InFlight, batch_methods};
+use super::batch::{Batch, Chunking, InFlight, MixedSteps, batch_methods};
 use crate::engine::EngineConfig;
 use crate::sim::kv::KvLayout;
 use crate::sim::scheduler::{
@@ -66,6 +66,27 @@ impl TrtllmScheduler {
     fn reserved(&self) -> u64 {
         self.batch.requests.in_order().map(|slot| self.to_completion(slot)).sum()
     }
+}
+
+impl MixedSteps for TrtllmScheduler {
+    fn batch(&mut self) -> &mut Batch {
+        &mut self.batch
+    }
+
+    fn max_running(&self) -> u32 {
+        self.max_batch
+    }
+
+    fn chunking(&self) -> Chunking {
+        let unit = if self.chunked { self.batch.layout.block_size } else { u32::MAX };
+        Chunking { budget: self.budget, cap: u32::MAX, unit }
+    }
+
+    /// How the next one's chunk is cut if what it finds in the cache decides on whether it fits. Reservations do not
+    /// depend on that.
+    fn by_hit(&self, closed: Option<Blocked>) -> Option<Chunking> {
+        (closed == Some(Blocked::KvBlocks) && !self.reserve_output).then(|| self.chunking())
+    }
 
     /// Starts context requests in order; says what the next one waits for.
     fn admit_waiting(&mut self, record: &mut InFlight, shape: &mut StepShape) -> Option<Blocked> {
@@ -106,17 +127,6 @@ impl TrtllmScheduler {
         }
         None
     }
-
-    /// How the next one's chunk is cut if what it finds in the cache decides on whether it fits. Reservations do not
-    /// depend on that.
-    fn by_hit(&self, closed: Option<Blocked>) -> Option<Chunking> {
-        (closed == Some(Blocked::KvBlocks) && !self.reserve_output).then(|| self.chunking())
-    }
-
-    fn chunking(&self) -> Chunking {
-        let unit = if self.chunked { self.batch.layout.block_size } else { u32::MAX };
-        Chunking { budget: self.budget, cap: u32::MAX, unit }
-    }
 }
 
 impl Scheduler for TrtllmScheduler {
@@ -129,33 +139,11 @@ impl Scheduler for TrtllmScheduler {
     }
 
     fn schedule(&mut self) -> Option<Step> {
-        self.batch.transitions.clear();
-        loop {
-            let mut record = self.batch.begin();
-            let mut shape = StepShape::default();
-            let chunking = self.chunking();
-            let preempted = self.batch.run_running(&chunking, &mut record, &mut shape);
-            self.batch.eased = preempted;
-            self.batch.blocked =
-                if preempted { Some(Blocked::KvBlocks) } else { self.admit_waiting(&mut record, &mut shape) };
-            if shape.tokens() > 0 {
-                return Some(self.batch.commit(record, shape));
-            }
-            self.batch.cancel(record);
-            if !preempted || !self.batch.nothing_in_flight() {
-                return None;
-            }
-        }
+        self.compose()
     }
 
     fn plain_stretch(&mut self) -> Option<PlainStretch> {
-        let closed = if self.batch.requests.running >= self.max_batch {
-            Some(Blocked::Seats)
-        } else {
-            let scarce = self.batch.blocked == Some(Blocked::KvBlocks) && !self.batch.eased;
-            (scarce && self.batch.layout.sliding_groups == 0).then_some(Blocked::KvBlocks)
-        };
-        self.batch.stretch(closed, self.by_hit(closed))
+        self.certain_stretch()
     }
 
     fn advance(&mut self, steps: u32) {

@@ -15,7 +15,7 @@
 //! `max_num_seqs` of them run within a budget at least as large; an unfinished prompt asks for no more than
 //! the step before gave it unless it is the last in order. That is why decode rows can be kept as sums.
 
-use super::batch::{Batch, Chunking, InFlight, batch_methods};
+use super::batch::{Batch, Chunking, InFlight, MixedSteps, batch_methods};
 use crate::engine::EngineConfig;
 use crate::sim::kv::KvLayout;
 use crate::sim::scheduler::{
@@ -73,6 +73,16 @@ impl VllmScheduler {
         let blocks = self.batch.layout.whole(longest, self.in_flight_tokens);
         let total = self.batch.layout.blocks;
         (blocks > total).then_some(Refusal::NeverFits { blocks, total })
+    }
+}
+
+impl MixedSteps for VllmScheduler {
+    fn batch(&mut self) -> &mut Batch {
+        &mut self.batch
+    }
+
+    fn max_running(&self) -> u32 {
+        self.max_seqs
     }
 
     fn chunking(&self) -> Chunking {
@@ -132,35 +142,11 @@ impl Scheduler for VllmScheduler {
     }
 
     fn schedule(&mut self) -> Option<Step> {
-        self.batch.transitions.clear();
-        loop {
-            let mut record = self.batch.begin();
-            let mut shape = StepShape::default();
-            let chunking = self.chunking();
-            let preempted = self.batch.run_running(&chunking, &mut record, &mut shape);
-            self.batch.eased = preempted;
-            self.batch.blocked =
-                if preempted { Some(Blocked::KvBlocks) } else { self.admit_waiting(&mut record, &mut shape) };
-            if shape.tokens() > 0 {
-                return Some(self.batch.commit(record, shape));
-            }
-            self.batch.cancel(record);
-            // The only row that was left preempted itself: it may come back once its token has come out.
-            if !preempted || !self.batch.nothing_in_flight() {
-                return None;
-            }
-        }
+        self.compose()
     }
 
     fn plain_stretch(&mut self) -> Option<PlainStretch> {
-        let closed = if self.batch.requests.running >= self.max_seqs {
-            Some(Blocked::Seats)
-        } else {
-            // While rows only grow, blocks only get scarcer; with windows they come and go.
-            let scarce = self.batch.blocked == Some(Blocked::KvBlocks) && !self.batch.eased;
-            (scarce && self.batch.layout.sliding_groups == 0).then_some(Blocked::KvBlocks)
-        };
-        self.batch.stretch(closed, self.by_hit(closed))
+        self.certain_stretch()
     }
 
     fn advance(&mut self, steps: u32) {

@@ -7,6 +7,7 @@
 
 pub(in crate::sim::policy) mod decode;
 mod finish;
+mod mixed;
 mod prefix;
 pub(in crate::sim::policy) mod requests;
 mod rows;
@@ -15,6 +16,7 @@ use crate::sim::kv::{BlockPool, KvLayout};
 use crate::sim::scheduler::{Blocked, Gauges, PlainStretch, SimRequest, Slot, Step, Transition};
 use crate::sim::step::StepShape;
 use decode::DecodeSums;
+pub(in crate::sim::policy) use mixed::MixedSteps;
 use requests::{Phase, Requests};
 pub(in crate::sim::policy) use rows::Chunking;
 use std::cmp::Reverse;
