@@ -30,6 +30,8 @@ pub struct MemoryEstimate {
     pub blocks: u64,
     /// Tokens of context of a full-length request set that fit: blocks × block size over the KV groups.
     pub kv_tokens: u64,
+    /// Blocks without which the engine refuses to start (vLLM: one request of the whole context); 0 where it does not ask.
+    pub least_blocks: u64,
     /// Why this launch would be refused; empty when it starts.
     pub refusals: Vec<Refusal>,
 }
@@ -84,10 +86,17 @@ pub fn estimate(config: &EngineConfig, hw: &Hardware, model: &Model) -> MemoryEs
         block_bytes,
         blocks,
         kv_tokens,
+        least_blocks: 0,
         refusals: Vec::new(),
     };
-    let needed = f.pool.pages(f64::from(config.max_model_len), f64::from(config.max_num_batched_tokens));
-    e.refusals = refusals(&e, config, hw, model, pages < needed);
+    let page_bytes = f.pool.page_tokens * f.pool.token_bytes;
+    let mut needed = 1.0;
+    if matches!(config.engine, EngineKind::Vllm | EngineKind::Emulated) {
+        needed = f.pool.pages(f64::from(config.max_model_len), f64::from(config.max_num_batched_tokens));
+        e.least_blocks = (needed * page_bytes / block_bytes).ceil() as u64;
+    }
+    let most = (kv + RESERVE_ERROR * device) / page_bytes;
+    e.refusals = refusals(&e, config, hw, model, Shortage { short: pages < needed, certain: most < needed });
     e
 }
 
@@ -121,12 +130,19 @@ fn graph_bytes(config: &EngineConfig, f: &Footprint) -> f64 {
     if config.max_graph_size == 0 { 0.0 } else { (0.2 + 0.012 * f.layers) * GIB }
 }
 
+/// The KV cache is too small for what the engine asks of it; `certain`: with the reserves at their smallest too.
+#[derive(Clone, Copy)]
+struct Shortage {
+    short: bool,
+    certain: bool,
+}
+
 fn refusals(
     e: &MemoryEstimate,
     config: &EngineConfig,
     hw: &Hardware,
     model: &Model,
-    short: bool,
+    shortage: Shortage,
 ) -> Vec<Refusal> {
     let mut out = Vec::new();
     let tensor_parallel = config.tensor_parallel.max(1);
@@ -145,16 +161,14 @@ fn refusals(
         return out;
     }
     let (weights, activations, budget) = (e.weights, e.activations, e.budget);
+    let Shortage { short, certain } = shortage;
     if weights.0 >= budget.0 {
         out.push(Refusal::WeightsTooLarge { weights, budget });
     } else if e.blocks == 0 {
-        out.push(Refusal::NoKvRoom { weights, activations, budget });
+        out.push(Refusal::NoKvRoom { weights, activations, budget, certain });
     } else if short && vllm {
-        let kv = e.kv.0 as f64;
-        let more = (kv + RESERVE_ERROR * e.device.0 as f64) / kv.max(1.0);
-        let at_most = (e.kv_tokens as f64 * more) as u64;
         let (max_model_len, kv_tokens) = (config.max_model_len, e.kv_tokens);
-        out.push(Refusal::ContextTooLong { max_model_len, kv_tokens, at_most });
+        out.push(Refusal::ContextTooLong { max_model_len, kv_tokens, certain });
     }
     out
 }

@@ -4,6 +4,8 @@ use crate::units::Bytes;
 use std::fmt;
 
 /// One reason for which a launch would be refused.
+///
+/// `certain`: it would be refused even if the reserves were over-estimated by [`RESERVE_ERROR`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Refusal {
     /// Attention heads cannot be split over the ranks.
@@ -15,11 +17,9 @@ pub enum Refusal {
     /// Weights alone fill what the engine may use of each device.
     WeightsTooLarge { weights: Bytes, budget: Bytes },
     /// Weights and activations leave nothing for the KV cache.
-    NoKvRoom { weights: Bytes, activations: Bytes, budget: Bytes },
+    NoKvRoom { weights: Bytes, activations: Bytes, budget: Bytes, certain: bool },
     /// One request of the full context does not fit into the KV cache: vLLM refuses it.
-    ///
-    /// `at_most` is the size of the cache, in tokens, if the reserves were over-estimated as far as they have been seen to be.
-    ContextTooLong { max_model_len: u32, kv_tokens: u64, at_most: u64 },
+    ContextTooLong { max_model_len: u32, kv_tokens: u64, certain: bool },
 }
 
 /// Share of a device's memory by which the reserves for activations, graphs and the runtime may be over-estimated: vLLM
@@ -32,7 +32,7 @@ impl Refusal {
     /// `doctor`, `predict` and the search all ask this.
     pub fn fatal(&self) -> bool {
         match self {
-            Refusal::ContextTooLong { max_model_len, at_most, .. } => u64::from(*max_model_len) > *at_most,
+            Refusal::NoKvRoom { certain, .. } | Refusal::ContextTooLong { certain, .. } => *certain,
             _ => true,
         }
     }
@@ -57,7 +57,7 @@ impl fmt::Display for Refusal {
             Refusal::WeightsTooLarge { weights, budget } => {
                 write!(f, "weights need {weights} on each device, of {budget} that the engine may use")
             }
-            Refusal::NoKvRoom { weights, activations, budget } => write!(
+            Refusal::NoKvRoom { weights, activations, budget, .. } => write!(
                 f,
                 "no room for KV: weights {weights} and activations {activations} fill the {budget} that the engine may use"
             ),
@@ -75,9 +75,9 @@ mod tests {
 
     #[test]
     fn a_context_near_the_estimate_may_start_and_one_far_beyond_does_not() {
-        let context = |at_most| Refusal::ContextTooLong { max_model_len: 10_000, kv_tokens: 7, at_most };
-        assert!(!context(10_000).fatal() && context(9_999).fatal());
+        let context = |certain| Refusal::ContextTooLong { max_model_len: 10_000, kv_tokens: 7, certain };
+        assert!(!context(false).fatal() && context(true).fatal());
         assert!(Refusal::HeadsDoNotSplit { heads: 6, tensor_parallel: 4 }.fatal());
-        assert!(context(7).to_string().contains("10000"));
+        assert!(context(true).to_string().contains("10000"));
     }
 }

@@ -23,7 +23,8 @@ impl Room {
         let blocks = config.num_kv_blocks.unwrap_or(memory.blocks);
         let config = EngineConfig { num_kv_blocks: Some(blocks), ..config };
         let (_, full, local) = memory::kv_groups(&Footprint::new(model, &config));
-        let least_blocks = least_blocks(&config, requests, full + local);
+        // An engine that runs holds what it asks for at its start, and what the longest request needs.
+        let least_blocks = least_blocks(&config, requests, full + local).max(memory.least_blocks);
         Room { config, memory, kv_known, least_blocks }
     }
 }
