@@ -4,10 +4,37 @@
 ///
 /// A line that no shell would take (a quote that never closes) is split at its blanks, and the second value is false.
 pub fn split(line: &str) -> (Vec<String>, bool) {
-    match shlex::split(line) {
+    match shlex::split(&joined(line)) {
         Some(words) => (words, true),
         None => (line.split_whitespace().map(str::to_owned).collect(), false),
     }
+}
+
+/// The line without its continuations: a shell takes a backslash and the newline behind it away before it looks for words,
+/// but not between single quotes.
+fn joined(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut quote: Option<char> = None;
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match (c, quote) {
+            ('\\', None | Some('"')) => match chars.next() {
+                Some('\n') => {}
+                Some(escaped) => out.extend([c, escaped]),
+                None => out.push(c),
+            },
+            ('\'' | '"', None) => {
+                quote = Some(c);
+                out.push(c);
+            }
+            (c, Some(q)) if c == q => {
+                quote = None;
+                out.push(c);
+            }
+            (c, _) => out.push(c),
+        }
+    }
+    out
 }
 
 /// One word as a shell takes it back. NUL, which no argument can hold, is left out.
