@@ -2,6 +2,7 @@
 
 pub mod binding;
 pub mod calibration;
+pub mod case;
 pub mod coefficients;
 pub mod discrepancy;
 pub mod fit;

@@ -1,7 +1,7 @@
 //! How much repeated runs of the same thing scatter on this machine, beyond what the families of result keys allow.
 
+use super::case::Case;
 use super::discrepancy::Family;
-use super::fit::Case;
 use crate::hardware::Vendor;
 use crate::scenario::Key;
 use std::collections::BTreeMap;

@@ -126,7 +126,7 @@ fn staged(spec: &WorkloadSpec, stages: &[Stage], n: usize, rng: &mut ChaCha8Rng)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::{generate::rng, parse};
+    use crate::workload::{draft::rng, parse};
 
     fn gaps(text: &str) -> Vec<f64> {
         let spec = parse(text).unwrap();

@@ -37,7 +37,7 @@ pub(super) fn prefixes(spec: &WorkloadSpec, n: usize, rng: &mut ChaCha8Rng) -> V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::{generate::rng, parse};
+    use crate::workload::{draft::rng, parse};
 
     #[test]
     fn ranges_are_inclusive_on_both_sides() {

@@ -4,7 +4,7 @@
 //! seed are those of the whole, and each part draws its lengths from a seed of its own that follows from that one. Of
 //! a chat a session counts as one, and its turns stay together.
 
-use super::generate::{Draft, MIX, contents, rng};
+use super::draft::{Draft, MIX, contents, rng};
 use super::{Component, Dataset, RequestRate, WorkloadSpec};
 use crate::error::{Error, Problem, Result};
 use rand::RngExt;

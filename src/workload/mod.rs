@@ -8,6 +8,7 @@
 mod arrivals;
 mod chat;
 mod custom;
+mod draft;
 mod files;
 mod generate;
 mod lengths;

@@ -22,7 +22,7 @@ pub(super) fn token_ids(n: u32, vocab: u32, rng: &mut ChaCha8Rng) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::generate::rng;
+    use crate::workload::draft::rng;
 
     #[test]
     fn ids_are_inside_any_vocabulary() {

@@ -201,7 +201,7 @@ fn pick(conversation: Conversation, output_len: Option<u32>) -> Option<(String, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::{generate::rng, parse};
+    use crate::workload::{draft::rng, parse};
 
     #[test]
     fn the_table_has_the_published_means_and_bounds() {

@@ -3,7 +3,8 @@
 //! The simulator needs no token ids, only which prompts begin alike. A prompt is a row of spans; equal spans in
 //! equal places are equal tokens. [`generate`](super::generate) makes the prompts that these spans describe.
 
-use super::generate::{Draft, drafts};
+use super::draft::Draft;
+use super::generate::drafts;
 use super::trace::HASHED_BLOCK;
 use super::{Dataset, Follows, WorkloadSpec, mix};
 use crate::error::Result;
