@@ -2,6 +2,7 @@
 
 use assert_cmd::Command;
 use llm_dyno::load::paced::{Pace, PacedServer};
+use llm_dyno::scenario::Key;
 use predicates::prelude::*;
 use std::time::Duration;
 
@@ -164,10 +165,11 @@ fn a_mixture_is_measured_as_a_whole_and_by_its_parts() {
         .stdout(predicate::str::contains("Successful requests:                     20 "))
         .stderr(predicate::str::contains("part random:16/2: 15 requests"));
     let record = llm_dyno::scenario::read_records(&out).unwrap().remove(0);
-    let parts = record.result.unwrap().extra["components"].clone();
-    assert_eq!(parts[1]["completed"], 5);
+    let parts = record.result.unwrap().client.components;
+    let second = |key| parts[1].get(key).unwrap();
+    assert_eq!(second(Key::Completed), 5.0);
     // The shared prefix of the second part comes on top of its own 32 tokens.
-    assert_eq!(parts[1]["total_input_tokens"], 5 * 48);
+    assert_eq!(second(Key::TotalInputTokens), 5.0 * 48.0);
     assert_eq!(record.workload.unwrap().parts().len(), 2);
 }
 

@@ -29,7 +29,8 @@ use llm_dyno::search::{
 use llm_dyno::space::Candidate;
 use llm_dyno::store::Plan;
 use llm_dyno::store::plan::Strategy;
-use llm_dyno::tune::forecaster::{Observed, SimForecaster, probes};
+use llm_dyno::tune::forecaster::SimForecaster;
+use llm_dyno::tune::observed::{Observed, probes};
 use llm_dyno::tune::{PlannedSpaces, Spaces, TuneRequest};
 use llm_dyno::workload::WorkloadSpec;
 use rand::{RngExt, SeedableRng};

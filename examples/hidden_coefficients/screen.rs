@@ -7,7 +7,8 @@ use llm_dyno::scenario::EngineKind;
 use llm_dyno::search::{Forecaster, Knob, Objective, Screening, Search, Space, Swept};
 use llm_dyno::space::{Candidate, FlagValue};
 use llm_dyno::store::Plan;
-use llm_dyno::tune::forecaster::{Observed, SimForecaster};
+use llm_dyno::tune::forecaster::SimForecaster;
+use llm_dyno::tune::observed::Observed;
 use llm_dyno::tune::{PlannedSpaces, Spaces};
 use std::time::{Duration, Instant};
 

@@ -6,6 +6,7 @@ use super::out::note;
 use super::server::{Lines, Route, ServerArgs, close, writable};
 use crate::error::{Error, Kind, Problem, Result};
 use crate::load::{Cancel, Counting, ErrorFloor, Goodput, RunOptions, Target, block};
+use crate::scenario::client_report::rounded;
 use crate::scenario::{Key, Record, to_vllm_json, write_records, write_whole};
 use crate::trial::{RunPlan, Session, WatchedRun, as_error};
 use crate::workload::{self, PlannedRequest, RequestRate, WorkloadSpec};
@@ -246,7 +247,7 @@ fn measure(args: &BenchArgs, plan: &Plan, session: &mut Session<'_>, cancel: &Ca
     }
     let (mut run, mut record) = once(args, plan, session, &requests)?;
     if let Some(floor) = floor {
-        run.result.metrics.extra.insert("error_floor".into(), floor.to_json());
+        run.result.metrics.client.error_floor = Some(floor.recorded());
         record.result = Some(run.result.metrics.clone());
     }
     let repeated = (args.cache_control && !run.result.cancelled && run.failure.is_none())
@@ -286,10 +287,7 @@ fn once(
     let mut run = run.map_err(|f| as_error(&f, std::path::Path::new(session.base_url())))?;
     run.result.add_components(&plan.workload, plan.goodput)?;
     if let Some(share) = run.hit_ratio() {
-        run.result
-            .metrics
-            .extra
-            .insert("cache_hit_ratio".into(), serde_json::json!((share * 1e4).round() / 1e4));
+        run.result.metrics.client.cache_hit_ratio = rounded(share);
     }
     let (model, facts) = (session.model(), session.facts());
     let record = Record {

@@ -7,7 +7,7 @@ use crate::process;
 use crate::scenario::write_whole;
 use crate::store::plan::Strategy;
 use crate::store::{DirLock, Journal, Plan, RunFile, TrialLine, Verdict, read_run, run::SCHEMA, write_run};
-use crate::tune::campaign::failures_by_class;
+use crate::tune::outcomes::failures_by_class;
 use crate::tune::{Campaign, Cancel, Ended, PlannedSpaces, Runner, Spaces, TrialLauncher, TuneRequest};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};

@@ -58,17 +58,20 @@ impl LoadResult {
             .iter()
             .map(|(kind, c)| format!("lost: {} x {kind} (first: {})", c.count, one_line(&c.first)))
             .collect();
-        let extra = |key: &str| self.metrics.extra.get(key).and_then(serde_json::Value::as_f64);
-        if let Some(per_chunk) = extra("tokens_per_chunk").filter(|&t| t > 1.01) {
+        let client = &self.metrics.client;
+        if let Some(per_chunk) = client.tokens_per_chunk.filter(|&t| t > 1.01) {
             lines.push(format!(
                 "{per_chunk:.2} tokens came in one chunk: ITL is the gap between chunks, {:.2} ms a token",
-                extra("mean_token_gap_ms").unwrap_or(f64::NAN)
+                client.mean_token_gap_ms.unwrap_or(f64::NAN)
             ));
         }
-        if let (Some(mean), Some(max)) = (extra("mean_send_late_ms"), extra("max_send_late_ms")) {
-            lines.push(format!("sent after the intended time: mean {mean:.2} ms, at most {max:.2} ms"));
+        if let Some(late) = client.send_late {
+            lines.push(format!(
+                "sent after the intended time: mean {:.2} ms, at most {:.2} ms",
+                late.mean_ms, late.max_ms
+            ));
         }
-        lines.extend(self.metrics.extra.get("components").map(super::parts::remarks).unwrap_or_default());
+        lines.extend(client.components.iter().map(super::parts::remark));
         let h = &self.health;
         if let Some(cpu) = h.cpu_s_per_million_tokens {
             lines.push(format!(

@@ -4,8 +4,8 @@ use super::paced::{Pace, PacedServer};
 use super::{RunOptions, Target, run};
 use crate::error::Result;
 use crate::scenario::Key;
+use crate::scenario::client_report::FloorFigures;
 use crate::workload::{WorkloadSpec, generate};
-use serde_json::{Value, json};
 use std::time::Duration;
 
 const TTFT_MS: f64 = 100.0;
@@ -32,12 +32,18 @@ pub struct ErrorFloor {
 
 impl ErrorFloor {
     /// As it stands in the result under `error_floor`.
-    pub fn to_json(&self) -> Value {
+    pub fn recorded(&self) -> FloorFigures {
         let r = |v: f64| (v * 1e3).round() / 1e3;
-        json!({"in_flight": self.in_flight, "mean_ttft_ms": r(self.mean_ttft_ms),
-               "p99_ttft_ms": r(self.p99_ttft_ms), "mean_itl_ms": r(self.mean_itl_ms),
-               "p99_itl_ms": r(self.p99_itl_ms), "server_late_ms": r(self.server_late_ms),
-               "own_mean_ttft_ms": r(self.own_mean_ttft_ms), "own_p99_itl_ms": r(self.own_p99_itl_ms)})
+        FloorFigures {
+            in_flight: self.in_flight,
+            mean_ttft_ms: r(self.mean_ttft_ms),
+            p99_ttft_ms: r(self.p99_ttft_ms),
+            mean_itl_ms: r(self.mean_itl_ms),
+            p99_itl_ms: r(self.p99_itl_ms),
+            server_late_ms: r(self.server_late_ms),
+            own_mean_ttft_ms: r(self.own_mean_ttft_ms),
+            own_p99_itl_ms: r(self.own_p99_itl_ms),
+        }
     }
 
     /// In one line.

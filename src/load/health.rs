@@ -1,9 +1,10 @@
 //! The client's watch over itself: could it have distorted what it measured?
 
 use super::socket::{no_delays, take_read_delays};
+use crate::scenario::client_report::rounded;
 use crate::stats::{mean, quantile_sorted};
 use hdrhistogram::Histogram;
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Period of the ticks by which the lag of a client thread is measured ([`super::lag`]).
@@ -65,11 +66,11 @@ pub struct ClientHealth {
 
 impl ClientHealth {
     /// As it stands in the result under `client`.
-    pub fn to_json(&self) -> Value {
-        let mut map = Map::new();
+    pub fn recorded(&self) -> BTreeMap<String, f64> {
+        let mut map = BTreeMap::new();
         let mut put = |key: &str, value: Option<f64>| {
-            if let Some(v) = value.filter(|v| v.is_finite()) {
-                map.insert(key.to_owned(), json!((v * 1e4).round() / 1e4));
+            if let Some(v) = value.and_then(rounded) {
+                map.insert(key.to_owned(), v);
             }
         };
         put("threads", Some(self.threads as f64));
@@ -93,7 +94,7 @@ impl ClientHealth {
         put("connections", Some(self.connections as f64));
         put("connect_s", Some(self.connect_s));
         put("real_time", Some(f64::from(u8::from(self.real_time))));
-        Value::Object(map)
+        map
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::options::Goodput;
 use super::outcome::Row;
-use crate::scenario::{Key, Metrics};
+use crate::scenario::client_report::{Spread, rounded};
+use crate::scenario::{ClientReport, Key, Metrics};
 use crate::stats::{mean, quantile_sorted, std_dev};
 use crate::units::Nanos;
-use serde_json::{Map, Value, json};
 
 /// The result keys of these rows; `duration` is from the start of the run to the last end.
 ///
@@ -35,7 +35,7 @@ pub fn summarize(rows: &[Row], duration: Nanos, goodput: Option<Goodput>) -> Met
     latencies(&mut m, &done);
     m.set(Key::MaxOutputTokensPerS, peak_tokens(rows));
     m.set(Key::MaxConcurrentRequests, peak_concurrency(rows));
-    extras(&mut m.extra, rows, &done);
+    m.client = report(rows, &done);
     m
 }
 
@@ -110,39 +110,31 @@ fn peak_concurrency(rows: &[Row]) -> f64 {
     }) as f64
 }
 
-/// Keys beyond those of `vllm bench serve`: send lateness, latencies from the intended send time, tokens a
-/// chunk, what was lost.
-fn extras(extra: &mut Map<String, Value>, rows: &[Row], done: &[&Row]) {
-    let mut put = |name: &str, value: f64| {
-        if value.is_finite() {
-            extra.insert(name.to_owned(), json!((value * 1e4).round() / 1e4));
-        }
+/// Figures beyond those of `vllm bench serve`: send lateness, latencies from the intended send time, tokens a chunk, what
+/// was lost.
+fn report(rows: &[Row], done: &[&Row]) -> ClientReport {
+    let from_intended = |pick: fn(&[Nanos]) -> Option<&Nanos>| {
+        Spread::of(
+            done.iter().filter_map(|r| Some(pick(&r.chunks)?.saturating_sub(r.intended).millis())).collect(),
+        )
     };
-    let mut spread = |name: &str, mut values: Vec<f64>| {
-        if !values.is_empty() {
-            values.sort_by(f64::total_cmp);
-            put(&format!("mean_{name}"), mean(&values));
-            put(&format!("p99_{name}"), quantile_sorted(&values, 0.99));
-            put(&format!("max_{name}"), quantile_sorted(&values, 1.0));
-        }
-    };
-    let from_intended = |pick: fn(&[Nanos]) -> Option<&Nanos>| -> Vec<f64> {
-        done.iter().filter_map(|r| Some(pick(&r.chunks)?.saturating_sub(r.intended).millis())).collect()
-    };
-    spread("send_late_ms", rows.iter().map(|r| r.lateness().millis()).collect());
-    spread("ttft_from_intended_ms", from_intended(<[Nanos]>::first));
-    spread("e2el_from_intended_ms", from_intended(<[Nanos]>::last));
     let headers = done.iter().filter_map(|r| Some(r.headers?.saturating_sub(r.sent).millis()));
-    spread("headers_ms", headers.collect());
-    spread("connect_ms", done.iter().map(|r| r.connect.millis()).collect());
-    spread("write_ms", done.iter().map(|r| r.write.millis()).collect());
     let chunks: f64 = done.iter().map(|r| r.chunks.len() as f64).sum();
     let tokens: f64 = done.iter().map(|r| f64::from(r.output_tokens)).sum();
-    put("tokens_per_chunk", tokens / chunks);
     let after_first: f64 = done.iter().map(|r| f64::from(r.output_tokens.saturating_sub(1))).sum();
-    put("mean_token_gap_ms", done.iter().flat_map(|r| gaps(r)).sum::<f64>() / after_first);
     let lost: f64 = rows.iter().filter(|r| !r.completed()).map(|r| f64::from(r.output_tokens)).sum();
-    put("lost_output_tokens", lost);
+    ClientReport {
+        send_late: Spread::of(rows.iter().map(|r| r.lateness().millis()).collect()),
+        ttft_from_intended: from_intended(<[Nanos]>::first),
+        e2el_from_intended: from_intended(<[Nanos]>::last),
+        headers: Spread::of(headers.collect()),
+        connect: Spread::of(done.iter().map(|r| r.connect.millis()).collect()),
+        write: Spread::of(done.iter().map(|r| r.write.millis()).collect()),
+        tokens_per_chunk: rounded(tokens / chunks),
+        mean_token_gap_ms: rounded(done.iter().flat_map(|r| gaps(r)).sum::<f64>() / after_first),
+        lost_output_tokens: rounded(lost),
+        ..ClientReport::default()
+    }
 }
 
 #[cfg(test)]
@@ -187,9 +179,9 @@ mod tests {
         assert_eq!(get(Key::MaxOutputTokensPerS), 14.0);
         // 150..351 with 100..231 and 300..441: two at once; the lost one 0..61 alone.
         assert_eq!(get(Key::MaxConcurrentRequests), 2.0);
-        assert_eq!(m.extra["lost_output_tokens"], 2.0);
-        assert_eq!(m.extra["mean_send_late_ms"], 3.75);
-        assert_eq!(m.extra["tokens_per_chunk"], 2.0);
+        assert_eq!(m.client.lost_output_tokens, Some(2.0));
+        assert_eq!(m.client.send_late.unwrap().mean_ms, 3.75);
+        assert_eq!(m.client.tokens_per_chunk, Some(2.0));
     }
 
     #[test]

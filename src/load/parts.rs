@@ -5,9 +5,9 @@ use super::outcome::{LoadResult, Row};
 use super::summarize;
 use crate::error::Result;
 use crate::scenario::Key;
+use crate::scenario::client_report::ComponentFigures;
 use crate::units::Nanos;
 use crate::workload::{WorkloadSpec, part_of_each};
-use serde_json::{Value, json};
 
 impl LoadResult {
     /// Adds `components` to the result of a mixture: for each part its weight, and the result keys over its requests
@@ -21,38 +21,28 @@ impl LoadResult {
         let figures = |(i, part): (usize, &crate::workload::Component)| {
             let of_part = |r: &&Row| part_of.get(r.id as usize) == Some(&i);
             let rows: Vec<Row> = self.rows.iter().filter(of_part).cloned().collect();
-            let mut metrics = summarize(&rows, Nanos::from_secs_f64(duration), goodput);
-            metrics.extra.clear();
-            let mut value = serde_json::to_value(&metrics).unwrap_or_default();
-            if let Value::Object(map) = &mut value {
-                // The length of the whole run is no figure of a part.
-                map.shift_remove(Key::Duration.name());
-                map.shift_insert(0, "weight".into(), json!(part.weight));
-                map.shift_insert(0, "workload".into(), json!(part.workload.label()));
-            }
-            value
+            let mut figures = summarize(&rows, Nanos::from_secs_f64(duration), goodput).known;
+            // The length of the whole run is no figure of a part.
+            figures.remove(&Key::Duration);
+            ComponentFigures { workload: part.workload.label(), weight: part.weight, figures }
         };
-        let all: Vec<Value> = workload.parts().iter().enumerate().map(figures).collect();
-        self.metrics.extra.insert("components".into(), Value::Array(all));
+        self.metrics.client.components = workload.parts().iter().enumerate().map(figures).collect();
         Ok(())
     }
 }
 
-/// One line a part, as the remarks show it.
-pub(super) fn remarks(components: &Value) -> Vec<String> {
-    let line = |c: &Value| {
-        let number = |key: Key| c.get(key.name()).and_then(Value::as_f64).unwrap_or(f64::NAN);
-        format!(
-            "part {}: {:.0} requests, mean TTFT {:.1} ms (p99 {:.1}), TPOT {:.2} ms, E2EL {:.1} ms",
-            c.get("workload").and_then(Value::as_str).unwrap_or_default(),
-            number(Key::Completed),
-            number(Key::MeanTtftMs),
-            number(Key::P99TtftMs),
-            number(Key::MeanTpotMs),
-            number(Key::MeanE2elMs),
-        )
-    };
-    components.as_array().into_iter().flatten().map(line).collect()
+/// One line of a part, as the remarks show it.
+pub(super) fn remark(part: &ComponentFigures) -> String {
+    let number = |key: Key| part.get(key).unwrap_or(f64::NAN);
+    format!(
+        "part {}: {:.0} requests, mean TTFT {:.1} ms (p99 {:.1}), TPOT {:.2} ms, E2EL {:.1} ms",
+        part.workload,
+        number(Key::Completed),
+        number(Key::MeanTtftMs),
+        number(Key::P99TtftMs),
+        number(Key::MeanTpotMs),
+        number(Key::MeanE2elMs),
+    )
 }
 
 #[cfg(test)]
@@ -71,20 +61,21 @@ mod tests {
         let target = Target::new(server.base_url(), "paced");
         let mut result = run(&target, &generate(&spec, 500).unwrap(), &options).unwrap();
         result.add_components(&spec, None).unwrap();
-        let parts = result.metrics.extra["components"].as_array().unwrap();
+        let parts = result.metrics.client.components.clone();
         assert_eq!(parts.len(), 2);
         for (part, (label, n, input, output)) in
-            parts.iter().zip([("random:16/2", 12, 192, 24), ("random:40/6", 4, 160, 24)])
+            parts.iter().zip([("random:16/2", 12.0, 192.0, 24.0), ("random:40/6", 4.0, 160.0, 24.0)])
         {
-            assert_eq!((part["workload"].as_str(), part["completed"].as_i64()), (Some(label), Some(n)));
-            assert_eq!(part["total_input_tokens"], input);
-            assert_eq!(part["total_output_tokens"], output);
+            let figure = |key| part.get(key).unwrap();
+            assert_eq!((part.workload.as_str(), figure(Key::Completed)), (label, n));
+            assert_eq!(figure(Key::TotalInputTokens), input);
+            assert_eq!(figure(Key::TotalOutputTokens), output);
         }
-        let sum: f64 = parts.iter().map(|p| p["output_throughput"].as_f64().unwrap()).sum();
+        let sum: f64 = parts.iter().map(|p| p.get(Key::OutputThroughput).unwrap()).sum();
         let whole = result.metrics.get(Key::OutputThroughput).unwrap();
         assert!((sum / whole - 1.0).abs() < 1e-6, "{sum} {whole}");
         // Six tokens take 40 ms longer than two.
-        let e2e = |i: usize| parts[i]["mean_e2el_ms"].as_f64().unwrap();
+        let e2e = |i: usize| parts[i].get(Key::MeanE2elMs).unwrap();
         assert!(e2e(1) - e2e(0) > 30.0, "{} {}", e2e(0), e2e(1));
         assert!(result.remarks().iter().any(|l| l.starts_with("part random:16/2: 12 requests")));
     }

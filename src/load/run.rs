@@ -12,7 +12,6 @@ use super::summarize;
 use crate::error::{Error, Result};
 use crate::units::Nanos;
 use crate::workload::PlannedRequest;
-use serde_json::{Map, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -268,27 +267,15 @@ fn conclude(parts: Vec<Part>, plan: &Plan, options: &RunOptions, connections: us
         let entry = errors.entry(*kind).or_insert_with(|| ErrorCount { count: 0, first: why.clone() });
         entry.count += 1;
     }
-    if !errors.is_empty() {
-        let by_kind: Map<_, _> = errors.iter().map(|(k, c)| (k.to_string(), json!(c.count))).collect();
-        metrics.extra.insert("errors".into(), json!(by_kind));
-    }
-    if let Some(steady) = super::steady(&rows) {
-        metrics.extra.insert("steady".into(), steady.to_json());
-    }
-    metrics.extra.insert("client".into(), health.to_json());
+    metrics.client.errors = errors.iter().map(|(k, c)| (k.to_string(), c.count)).collect();
+    metrics.client.steady = super::steady(&rows).map(|s| s.recorded());
+    metrics.client.health = health.recorded();
     let invalid = verdict(&rows, plan, cancelled);
     let mut distortion = super::judge(&health, &metrics, plan.slots.is_some());
     distortion.doubts.extend(oddities(&rows));
-    let all: Vec<&String> = invalid.iter().chain(&distortion.reasons).collect();
-    for (key, reasons) in [("invalid", all), ("doubts", distortion.doubts.iter().collect())] {
-        if !reasons.is_empty() {
-            metrics.extra.insert(key.into(), json!(reasons));
-        }
-    }
-    if !distortion.untrusted.is_empty() {
-        let names: Vec<&str> = distortion.untrusted.iter().map(|k| k.name()).collect();
-        metrics.extra.insert("untrusted".into(), json!(names));
-    }
+    metrics.client.invalid = invalid.iter().chain(&distortion.reasons).cloned().collect();
+    metrics.client.doubts.clone_from(&distortion.doubts);
+    metrics.client.untrusted = distortion.untrusted.iter().map(|k| k.name().to_owned()).collect();
     LoadResult { metrics, rows, errors, health, invalid, distortion, cancelled }
 }
 

@@ -94,7 +94,7 @@ fn several_tokens_a_chunk_and_an_early_stop_are_counted_by_usage() {
     let pace = Pace { tokens_per_chunk: 4, early_stop: Some(16), ..quick() };
     let r = Case::completions(pace, "random:16/32,n=8,concurrency=4").run();
     assert_eq!(get(&r, Key::TotalOutputTokens), 128.0);
-    assert_eq!(r.metrics.extra["tokens_per_chunk"], 4.0);
+    assert_eq!(r.metrics.client.tokens_per_chunk, Some(4.0));
     // ITL is the gap between chunks, TPOT the time a token: three gaps against fifteen tokens of the same span.
     let ratio = get(&r, Key::MeanItlMs) / get(&r, Key::MeanTpotMs);
     assert!((ratio - 5.0).abs() < 1e-6, "{ratio}");
@@ -133,7 +133,7 @@ fn cut_streams_are_lost_and_their_tokens_stand_apart() {
     // Half of them end properly after 16 tokens; where the connection is broken off, the last may be lost with it.
     let lost: Vec<u32> = r.rows.iter().filter(|row| !row.completed()).map(|row| row.output_tokens).collect();
     assert!(lost.iter().filter(|&&n| n == 16).count() >= 10 && lost.iter().all(|&n| n <= 16), "{lost:?}");
-    assert_eq!(r.metrics.extra["lost_output_tokens"], f64::from(lost.iter().sum::<u32>()));
+    assert_eq!(r.metrics.client.lost_output_tokens, Some(f64::from(lost.iter().sum::<u32>())));
 }
 
 #[test]

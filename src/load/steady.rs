@@ -1,9 +1,9 @@
 //! The steady part of a run: from when the load had built up to when it began to drain.
 
 use super::outcome::Row;
+use crate::scenario::client_report::SteadyPart;
 use crate::stats::{mean, quantile_sorted};
 use crate::units::Nanos;
-use serde_json::{Value, json};
 
 /// Share of the largest number in flight that counts as full load.
 const FULL: f64 = 0.95;
@@ -28,12 +28,18 @@ pub struct Steady {
 
 impl Steady {
     /// As it stands in the result under `steady`.
-    pub fn to_json(&self) -> Value {
+    pub fn recorded(&self) -> SteadyPart {
         let r = |v: f64| (v * 1e3).round() / 1e3;
-        json!({"from_s": r(self.from.secs()), "to_s": r(self.to.secs()), "requests": self.requests,
-               "request_throughput": r(self.request_throughput), "output_throughput": r(self.output_throughput),
-               "mean_ttft_ms": r(self.mean_ttft_ms), "p99_ttft_ms": r(self.p99_ttft_ms),
-               "mean_e2el_ms": r(self.mean_e2el_ms)})
+        SteadyPart {
+            from_s: r(self.from.secs()),
+            to_s: r(self.to.secs()),
+            requests: self.requests,
+            request_throughput: r(self.request_throughput),
+            output_throughput: r(self.output_throughput),
+            mean_ttft_ms: r(self.mean_ttft_ms),
+            p99_ttft_ms: r(self.p99_ttft_ms),
+            mean_e2el_ms: r(self.mean_e2el_ms),
+        }
     }
 }
 

@@ -15,7 +15,6 @@
 use super::ClientHealth;
 use super::health::Late;
 use crate::scenario::{Key, Metrics};
-use serde_json::Value;
 
 /// Share of a figure that the client may have added.
 const TOLERANCE: f64 = 0.05;
@@ -184,7 +183,7 @@ fn shifts(late: &Late, m: &Metrics, closed: bool) -> Vec<(Key, f64, f64)> {
         }
     }
     if let (true, Some(e2e)) = (closed, m.get(Key::MeanE2elMs).filter(|e| *e > 0.0)) {
-        let send_late = m.extra.get("mean_send_late_ms").and_then(Value::as_f64).unwrap_or(0.0);
+        let send_late = m.client.send_late.map_or(0.0, |late| late.mean_ms);
         let share = (late.mean + send_late) / e2e;
         all.extend(THROUGHPUTS.iter().filter_map(|k| m.get(*k).map(|v| (*k, share * v, v))));
     }

@@ -144,12 +144,8 @@ fn judge_run(
     let decides = |key: &Key| spec.figures.is_empty() || spec.figures.iter().any(|f| f == key.name());
     let late = if result.distortion.untrusted.iter().any(decides) { &mut invalid } else { &mut doubts };
     late.extend(result.distortion.reasons.iter().cloned());
-    for (name, reasons) in [("invalid", &invalid), ("doubts", &doubts)] {
-        result.metrics.extra.remove(name);
-        if !reasons.is_empty() {
-            result.metrics.extra.insert(name.into(), serde_json::json!(reasons));
-        }
-    }
+    result.metrics.client.invalid.clone_from(&invalid);
+    result.metrics.client.doubts.clone_from(&doubts);
     (invalid, doubts)
 }
 
@@ -235,8 +231,8 @@ mod tests {
         let of = |spec: &TrialSpec, untrusted: Vec<Key>| {
             let mut result = late(untrusted);
             let verdict = judge_run(spec, &mut result, None, &WorkloadSpec::random(8, 2, 1, 0));
-            let said = |key: &str| result.metrics.extra.get(key).map_or(0, |v| v.as_array().unwrap().len());
-            assert_eq!((verdict.0.len(), verdict.1.len()), (said("invalid"), said("doubts")));
+            let said = &result.metrics.client;
+            assert_eq!(verdict, (said.invalid.clone(), said.doubts.clone()));
             verdict.0
         };
         assert_eq!(of(&spec, vec![Key::P99ItlMs]), Vec::<String>::new());

@@ -4,10 +4,10 @@ use super::session::Session;
 use super::{Event, Failure};
 use crate::engine::{Class, Samples};
 use crate::load::{self, Cancel, LoadResult, Progress, RunOptions, Target};
+use crate::scenario::client_report::EngineCounts;
 use crate::telemetry::Sampler;
 use crate::telemetry::sampler::{Deltas, Peaks};
 use crate::workload::{PlannedRequest, WorkloadSpec};
-use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -174,14 +174,11 @@ impl Session<'_> {
 
 /// What the engine counted, in the result beside the client's figures.
 fn engine_figures(result: &mut LoadResult, deltas: &Deltas, peaks: &Peaks) {
-    for (key, value) in [
-        ("engine_preemptions", deltas.preemptions),
-        ("engine_peak_running", peaks.running),
-        ("engine_peak_waiting", peaks.waiting),
-        ("engine_peak_kv_usage", peaks.kv_usage),
-    ] {
-        if let Some(v) = value.and_then(serde_json::Number::from_f64) {
-            result.metrics.extra.insert(key.to_owned(), Value::Number(v));
-        }
-    }
+    let finite = |value: Option<f64>| value.filter(|v| v.is_finite());
+    result.metrics.client.engine = EngineCounts {
+        preemptions: finite(deltas.preemptions),
+        peak_running: finite(peaks.running),
+        peak_waiting: finite(peaks.waiting),
+        peak_kv_usage: finite(peaks.kv_usage),
+    };
 }

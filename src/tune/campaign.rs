@@ -1,22 +1,21 @@
 //! The stages of a campaign, in order.
 
 use super::conclude::{conclude, ruled};
+use super::findings::Findings;
 use super::forecaster::SimForecaster;
-use super::runner::{Runner, answer, unusable};
+use super::outcomes::version_of;
+use super::runner::Runner;
 use super::spaces::Spaces;
 use crate::cost::Profile;
 use crate::engine::{Class, steps};
 use crate::error::Result;
 use crate::launch::{Candidate, EngineKind, FlagValue};
-use crate::search::additive::NOISE_BEFORE;
 use crate::search::{
-    Ask, Comparison, Estimates, Evaluator, FailedLaunch, Ledger, NoForecast, Runs, Search, Settings, Space,
-    Stage, Stop, confirm, singles,
+    Ask, Evaluator, FailedLaunch, NoForecast, Runs, Search, Settings, Space, Stage, Stop, confirm, singles,
 };
 use crate::space::OutputChange;
 use crate::store::plan::Strategy;
-use crate::store::{Ruled, TrialLine, Verdict};
-use crate::trial;
+use crate::store::{TrialLine, Verdict};
 
 /// Engines whose defaults come within this (log scale) of the best are measured a second time before one
 /// is chosen.
@@ -41,28 +40,6 @@ pub struct Outcome {
     pub ended: Ended,
     pub trials: Vec<TrialLine>,
     pub profile: Option<Profile>,
-}
-
-/// State that the verdict is drawn from.
-#[derive(Default)]
-pub(super) struct Findings {
-    pub(super) ledger: Ledger,
-    pub(super) baseline: Option<Candidate>,
-    pub(super) winner: Option<Candidate>,
-    pub(super) comparison: Option<Comparison>,
-    pub(super) ruled: Option<Ruled>,
-    pub(super) profile: Option<Profile>,
-    pub(super) considered: u32,
-    pub(super) estimates: Estimates,
-    pub(super) notes: Vec<String>,
-}
-
-impl Findings {
-    /// Noise of a launch with its degrees of freedom, by everything that the search launched.
-    fn launch_noise(&self) -> Option<(f64, f64)> {
-        let df = self.ledger.noise().launch.map_or(0.0, |n| n.1);
-        (self.estimates.sigma > 0.0).then_some((self.estimates.sigma, df + NOISE_BEFORE.1))
-    }
 }
 
 pub struct Campaign<'a> {
@@ -300,27 +277,6 @@ fn asks_for_less(c: &Candidate) -> bool {
 fn mean_score(launches: &[Vec<crate::search::Sample>]) -> Option<f64> {
     let all: Vec<f64> = launches.iter().flatten().map(|s| s.score).collect();
     (!all.is_empty()).then(|| crate::stats::mean(&all))
-}
-
-/// Engine version that the first launch of the candidate reported.
-pub(super) fn version_of(trials: &[TrialLine], candidate: &Candidate) -> Option<String> {
-    trials.iter().filter(|t| t.result.spec.candidate == *candidate).find_map(|t| match &t.result.outcome {
-        trial::Outcome::Measured { facts, .. } => facts.version.clone(),
-        trial::Outcome::Failed { facts, .. } => facts.as_ref().and_then(|f| f.version.clone()),
-    })
-}
-
-/// Every trial's failure by class, for the message when nothing is feasible.
-pub fn failures_by_class(trials: &[TrialLine], plan: &crate::store::Plan) -> Vec<(String, usize, String)> {
-    let mut classes: Vec<(String, usize, String)> = Vec::new();
-    for t in trials {
-        let Some(f) = answer(&t.result, plan).failure.or_else(|| unusable(&t.result)) else { continue };
-        match classes.iter_mut().find(|(c, ..)| *c == f.class) {
-            Some((_, n, _)) => *n += 1,
-            None => classes.push((f.class, 1, format!("{} ({})", f.root_cause, f.hint))),
-        }
-    }
-    classes
 }
 
 #[cfg(test)]

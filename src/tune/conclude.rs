@@ -1,7 +1,7 @@
 //! From what was found to the verdict that stands in the record.
 
-use super::campaign::{Findings, version_of};
-use super::runner::{all_runs, mean_value, runs_of};
+use super::findings::Findings;
+use super::outcomes::{all_runs, answer, mean_value, runs_of, version_of};
 use super::spaces::Spaces;
 use crate::scenario::Key;
 use crate::search::ledger::Entry;
@@ -112,7 +112,7 @@ fn engine_rows(plan: &Plan, trials: &[TrialLine], chosen: Option<&Candidate>) ->
             value: (!values.is_empty()).then(|| mean(&values)),
             runs: mine.iter().map(|t| runs_of(&t.result, plan, 0).count() as u32).sum(),
             chosen: chosen.is_some_and(|c| c.engine == engine),
-            failure: mine.iter().find_map(|t| super::runner::answer(&t.result, plan).failure),
+            failure: mine.iter().find_map(|t| answer(&t.result, plan).failure),
         }
     };
     plan.engines.iter().map(row).collect()

@@ -1,9 +1,9 @@
 //! Forecasts of launches: the closed-form screen and the simulator on a cost model that is fitted to this campaign's
 //! own observations.
 
-use super::runner::fixed_args;
+use super::fixed_args::fixed_args;
+use super::observed::Observed;
 use crate::cost::fit::fit_with_steps;
-use crate::cost::steps::StepLog;
 use crate::cost::{Catalogs, Predictor, Profile, Setup};
 use crate::engine::{adapter, resolve_launch};
 use crate::error::Result;
@@ -15,59 +15,8 @@ use crate::sim::Demand;
 use crate::space::Candidate;
 use crate::store::Plan;
 use crate::workload::{Lengths, WorkloadSpec};
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::rc::Rc;
-
-/// Valid observations of the campaign so far, one a candidate and workload, and the steps that the calibration
-/// launch told of; shared with the runner, which fills it.
-#[derive(Debug, Clone, Default)]
-pub struct Observed(Rc<RefCell<Seen>>);
-
-#[derive(Debug, Default)]
-struct Seen {
-    records: Vec<Record>,
-    steps: Vec<StepLog>,
-}
-
-impl Observed {
-    /// Adds an observation unless the same command on the same workload is there: repeats would only make the
-    /// fit slower, since its error is the model's, not the scatter's.
-    pub fn add(&self, r: &Record) {
-        let all = &mut self.0.borrow_mut().records;
-        if !all.iter().any(|o| o.serve_command == r.serve_command && o.workload == r.workload) {
-            all.push(r.clone());
-        }
-    }
-
-    /// Adds what a launch told of its steps; nothing when it told of none.
-    pub fn add_steps(&self, log: StepLog) {
-        if !log.rows.is_empty() {
-            self.0.borrow_mut().steps.push(log);
-        }
-    }
-
-    fn len(&self) -> usize {
-        let seen = self.0.borrow();
-        seen.records.len() + seen.steps.len()
-    }
-}
-
-/// Short runs on the baseline that make the cost model's parameters identifiable: a single stream (the
-/// period of a step), long prompts (prefill), many short requests (the front end).
-pub fn probes(seed: u64) -> Vec<WorkloadSpec> {
-    let probe = |input, output, n, concurrency| WorkloadSpec {
-        max_concurrency: concurrency,
-        ..WorkloadSpec::random(input, output, n, seed)
-    };
-    vec![
-        probe(256, 64, 2, Some(1)),
-        probe(3000, 8, 4, Some(1)),
-        probe(512, 64, 32, Some(32)),
-        probe(32, 2, 64, None),
-    ]
-}
 
 /// Forecasts scores of candidates of one engine.
 #[derive(Debug)]
@@ -257,8 +206,8 @@ impl Forecaster for SimForecaster {
         }
         self.fitted_on = self.observed.len();
         // What cannot be fitted (an unknown engine's policy, say) leaves the prior in force.
-        let seen = self.observed.0.borrow();
-        let Ok(mut profile) = fit_with_steps(&seen.records, &seen.steps, &self.catalogs) else {
+        let (records, steps) = self.observed.all();
+        let Ok(mut profile) = fit_with_steps(&records, &steps, &self.catalogs) else {
             return false;
         };
         profile.provenance = vec![format!("dyno tune of {} on {}", self.plan.model, self.plan.hardware)];

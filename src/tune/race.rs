@@ -5,7 +5,7 @@
 //! whatever comes. Only launches that look for a better candidate are cut, never those that measure noise
 //! or confirm, because a loser that is cut is not measured.
 
-use super::runner::runs_of;
+use super::outcomes::runs_of;
 use crate::scenario::Key;
 use crate::search::{Ask, Objective, Scope, Stage};
 use crate::stats::mean;

@@ -3,16 +3,16 @@
 
 use super::cancel::Cancel;
 use super::events::{Event, Progress, Watcher};
-use super::forecaster::{Observed, probes};
+use super::fixed_args::fixed_args;
+use super::observed::{Observed, probes};
+use super::outcomes::{all_runs, answer, mean_value, unusable, version_of};
 use crate::cost::steps::StepLog;
 use crate::engine::steps;
 use crate::error::Result;
-use crate::launch::EngineKind;
-use crate::search::{Answer, Ask, Coverage, Evaluator, FailedLaunch, Sample, Scope, Stage, Stop};
+use crate::search::{Answer, Ask, Coverage, Evaluator, Scope, Stage, Stop};
 use crate::space::Candidate;
 use crate::store::{Journal, Line, Plan, TrialLine, Verdict};
-use crate::trial::{Measured, Outcome, TrialResult, TrialSpec};
-use crate::workload::WorkloadSpec;
+use crate::trial::{TrialResult, TrialSpec};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -147,7 +147,7 @@ impl<'a> Runner<'a> {
         let engine = ask.candidate.engine;
         let mut args = fixed_args(self.plan, engine);
         if ask.runs.scope == Scope::Probes {
-            let version = super::campaign::version_of(&self.trials, &ask.candidate);
+            let version = version_of(&self.trials, &ask.candidate);
             let flags = steps::flags(engine, version.as_deref()).unwrap_or_default();
             args.extend(
                 flags
@@ -288,74 +288,4 @@ impl Evaluator for Runner<'_> {
 fn figures(plan: &Plan) -> Vec<String> {
     let promised = plan.slo.0.iter().map(|clause| clause.key);
     std::iter::once(plan.objective.key()).chain(promised).map(|key| key.name().to_owned()).collect()
-}
-
-/// Why a launch that did not fail has no run that can be used, when that is so.
-pub fn unusable(result: &TrialResult) -> Option<FailedLaunch> {
-    let Outcome::Measured { runs, .. } = &result.outcome else { return None };
-    let spoilt = runs.last().filter(|_| runs.iter().all(|m| !m.invalid.is_empty()))?;
-    Some(FailedLaunch {
-        class: crate::engine::Class::NoValidRun.id().to_owned(),
-        root_cause: spoilt.invalid.join("; "),
-        hint: "leave the machine to the engine and to dyno, then try again".into(),
-    })
-}
-
-/// Flags of every launch of one engine: those passed through, and the length limit under its name there.
-pub fn fixed_args(plan: &Plan, engine: EngineKind) -> Vec<String> {
-    let mut args = plan.fixed_args.clone();
-    if let Some(len) = plan.max_model_len {
-        let flag = crate::engine::adapter(engine).max_model_len_flag();
-        args.extend([flag.to_owned(), len.to_string()]);
-    }
-    args
-}
-
-/// Runs that may be used, of one workload of the plan (its index).
-pub fn runs_of<'r>(
-    result: &'r TrialResult,
-    plan: &'r Plan,
-    workload: usize,
-) -> impl Iterator<Item = &'r Measured> + 'r {
-    let wanted = unseeded(&plan.workloads[workload].spec);
-    all_runs(result).iter().filter(move |m| m.invalid.is_empty() && unseeded(&m.workload) == wanted)
-}
-
-/// All runs, also of a launch that failed later and also invalid ones.
-pub fn all_runs(result: &TrialResult) -> &[Measured] {
-    match &result.outcome {
-        Outcome::Measured { runs, .. } | Outcome::Failed { runs, .. } => runs,
-    }
-}
-
-/// A workload without what a run may have filled in: its own seed and the real token counts.
-fn unseeded(spec: &WorkloadSpec) -> WorkloadSpec {
-    WorkloadSpec { seed: None, total_input_tokens: None, total_output_tokens: None, ..spec.clone() }
-}
-
-/// What a trial says to the search: scores of the valid runs of the first workload.
-pub fn answer(result: &TrialResult, plan: &Plan) -> Answer {
-    let sample = |m: &Measured| {
-        let score = plan.objective.score(&m.observation, &plan.slo)?;
-        Some(Sample { repeat: m.repeat, score })
-    };
-    let failure = match &result.outcome {
-        Outcome::Failed { failure, .. } => Some(FailedLaunch {
-            class: failure.class.id().to_owned(),
-            root_cause: failure.root_cause.clone(),
-            hint: failure.hint.clone(),
-        }),
-        Outcome::Measured { .. } => None,
-    };
-    // What ran before a crash does not speak for a candidate that crashes.
-    let usable = runs_of(result, plan, 0).filter(|_| failure.is_none());
-    let samples = usable.filter_map(sample).collect();
-    Answer { samples, failure }
-}
-
-/// Mean of the objective over the valid runs of the first workload.
-pub fn mean_value(result: &TrialResult, plan: &Plan) -> Option<f64> {
-    let values: Vec<f64> =
-        runs_of(result, plan, 0).filter_map(|m| plan.objective.value(&m.observation, &plan.slo)).collect();
-    (!values.is_empty()).then(|| crate::stats::mean(&values))
 }

@@ -1,6 +1,6 @@
 //! Search spaces as a campaign uses them: narrowed to the model, the hardware, the load and the fixed flags.
 
-use super::runner::fixed_args;
+use super::fixed_args::fixed_args;
 use crate::engine::adapter;
 use crate::engine::resolve::role;
 use crate::error::Result;

@@ -252,7 +252,7 @@ fn engines_that_fail_are_passed_over_and_when_all_do_it_says_why() {
     assert!(matches!(campaign(dir.path(), &plan(), &mut fake), Ended::Infeasible(_)));
     let trials = read_journal(dir.path()).unwrap().trials;
     assert!(trials.len() > 1, "flags that may mend it are tried");
-    let classes = campaign::failures_by_class(&trials, &plan());
+    let classes = outcomes::failures_by_class(&trials, &plan());
     assert_eq!(classes[0].0, "out-of-memory");
 }
 
@@ -286,7 +286,7 @@ fn an_invalid_run_is_measured_again_and_never_used() {
     let mut fake = Fake { starved: |_, _| true, ..Fake::new() };
     assert!(matches!(campaign(dir.path(), &plan(), &mut fake), Ended::Infeasible(_)));
     let trials = read_journal(dir.path()).unwrap().trials;
-    assert_eq!(campaign::failures_by_class(&trials, &plan())[0].0, "no-valid-run");
+    assert_eq!(outcomes::failures_by_class(&trials, &plan())[0].0, "no-valid-run");
 }
 
 #[test]
@@ -304,6 +304,6 @@ fn a_budget_of_trials_keeps_room_for_the_confirmation() {
 #[test]
 fn the_candidate_and_fixed_flags_reach_the_launch() {
     let p = Plan { fixed_args: vec!["--x".into()], max_model_len: Some(99), ..plan() };
-    assert_eq!(runner::fixed_args(&p, EngineKind::Vllm), ["--x", "--max-model-len", "99"]);
-    assert_eq!(runner::fixed_args(&p, EngineKind::Sglang), ["--x", "--context-length", "99"]);
+    assert_eq!(fixed_args::fixed_args(&p, EngineKind::Vllm), ["--x", "--max-model-len", "99"]);
+    assert_eq!(fixed_args::fixed_args(&p, EngineKind::Sglang), ["--x", "--context-length", "99"]);
 }

@@ -1,0 +1,29 @@
+//! What a campaign has found so far.
+
+use crate::cost::Profile;
+use crate::launch::Candidate;
+use crate::search::additive::NOISE_BEFORE;
+use crate::search::{Comparison, Estimates, Ledger};
+use crate::store::Ruled;
+
+/// State that the verdict is drawn from.
+#[derive(Default)]
+pub(super) struct Findings {
+    pub(super) ledger: Ledger,
+    pub(super) baseline: Option<Candidate>,
+    pub(super) winner: Option<Candidate>,
+    pub(super) comparison: Option<Comparison>,
+    pub(super) ruled: Option<Ruled>,
+    pub(super) profile: Option<Profile>,
+    pub(super) considered: u32,
+    pub(super) estimates: Estimates,
+    pub(super) notes: Vec<String>,
+}
+
+impl Findings {
+    /// Noise of a launch with its degrees of freedom, by everything that the search launched.
+    pub(super) fn launch_noise(&self) -> Option<(f64, f64)> {
+        let df = self.ledger.noise().launch.map_or(0.0, |n| n.1);
+        (self.estimates.sigma > 0.0).then_some((self.estimates.sigma, df + NOISE_BEFORE.1))
+    }
+}
