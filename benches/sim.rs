@@ -203,11 +203,23 @@ fn routed(trace: Option<&str>) {
     }
 }
 
+/// One run of one configuration, to be counted by an instruction counter.
+fn only(name: &str, config: &EngineConfig) {
+    let rate = name.split('/').next().and_then(|r| r.parse().ok()).unwrap_or(20.0);
+    let (result, seconds) = run(rate, 10_000, false, config);
+    report(name, 10_000, &result, seconds);
+}
+
 fn main() {
     let long = std::env::args().any(|a| a == "--long");
     let sync =
         EngineConfig { version: (0, 19, 0).into(), reserve_full_prompt: true, ..EngineConfig::default() };
     let overlap = EngineConfig { overlap: true, ..sync.clone() };
+    let args: Vec<String> = std::env::args().collect();
+    if let Some(name) = args.iter().position(|a| a == "--only").and_then(|i| args.get(i + 1)) {
+        only(name, if name.ends_with("overlapped") { &overlap } else { &sync });
+        return;
+    }
     println!("streaming statistics, memory flat:");
     let lengths: &[usize] = if long { &[10_000, 100_000, 1_000_000, 10_000_000] } else { &[10_000, 100_000] };
     for &n in lengths {
@@ -227,7 +239,6 @@ fn main() {
         }
     }
     screen();
-    let args: Vec<String> = std::env::args().collect();
     let trace = args.iter().position(|a| a == "--trace").and_then(|i| args.get(i + 1));
     routed(trace.map(String::as_str));
 }

@@ -234,13 +234,26 @@ impl Physical {
     /// The step's time by component.
     pub fn breakdown(&self, s: &StepShape) -> Breakdown {
         let (tokens, graph) = self.padded(s);
+        let mut b = self.device_time(s, tokens);
+        if !graph {
+            b.eager_launch = (self.launch(s) - b.device()).max(0.0);
+        }
+        b
+    }
+
+    /// The step's time by component on a device that never waits for its launch, at so many tokens with the padding.
+    fn device_time(&self, s: &StepShape, tokens: f64) -> Breakdown {
         // The last stage alone samples, and it sets the pace: its part counts once for each batch in flight.
         let rows = f64::from(s.rows());
         let stages = 1.0 / self.micro;
         // Padded rows repeat one token and reach no further expert.
-        let real = f64::from(s.tokens()) * self.micro;
-        let touched = self.experts * (1.0 - (real * self.expert_ranks * self.ln_miss).exp());
-        let mut b = Breakdown {
+        let touched = if self.experts > 0.0 {
+            let real = f64::from(s.tokens()) * self.micro;
+            self.experts * (1.0 - (real * self.expert_ranks * self.ln_miss).exp())
+        } else {
+            0.0
+        };
+        Breakdown {
             overhead: self.fixed + if s.prefill_rows > 0 { self.prompt_step } else { 0.0 },
             rows: self.row * rows,
             weight_stream: self.weights + self.head_weights * stages,
@@ -252,12 +265,13 @@ impl Physical {
             activations: self.token * tokens,
             communication: self.comm_step + self.comm_token * tokens,
             eager_launch: 0.0,
-            host: self.host_step + self.host_row * f64::from(s.rows()),
-        };
-        if !graph {
-            b.eager_launch = (self.launch(s) - b.device()).max(0.0);
+            host: self.host(s),
         }
-        b
+    }
+
+    /// Host time of a step besides its launch, nanoseconds.
+    fn host(&self, s: &StepShape) -> f64 {
+        self.host_step + self.host_row * f64::from(s.rows())
     }
 
     /// Host time of launching a step without a graph, nanoseconds.
@@ -298,7 +312,7 @@ impl Breakdown {
         self.overhead
             + self.rows
             + self.weight_stream.hypot(self.dense_compute)
-            + self.expert_stream.hypot(self.expert_compute)
+            + if self.expert_stream > 0.0 { self.expert_stream.hypot(self.expert_compute) } else { 0.0 }
             + self.prefill_attention
             + self.kv_read
             + self.activations
@@ -309,13 +323,13 @@ impl Breakdown {
 
 impl StepTime for Physical {
     fn step(&self, shape: &StepShape) -> StepCost {
-        let b = self.breakdown(shape);
-        let alone = b.device() - b.eager_launch;
-        let launch = if self.padded(shape).1 { 0.0 } else { self.launch(shape) };
-        StepCost { device: alone as u64, host: b.host as u64, launch: launch as u64 }
+        let (tokens, graph) = self.padded(shape);
+        let b = self.device_time(shape, tokens);
+        let launch = if graph { 0.0 } else { self.launch(shape) };
+        StepCost { device: b.device() as u64, host: b.host as u64, launch: launch as u64 }
     }
     fn update(&self, shape: &StepShape) -> u64 {
-        (self.update * self.breakdown(shape).host) as u64
+        (self.update * self.host(shape)) as u64
     }
     fn frontend(&self, input_tokens: u32) -> u64 {
         (self.frontend_request + self.frontend_token * f64::from(input_tokens)) as u64
