@@ -84,9 +84,10 @@ struct Cached {
     segment: u64,
 }
 
-/// Block hashes are scattered already: they are their own hash in a table.
+/// Block hashes are scattered already, and the numbers of requests follow each other: they need no costly hash in a
+/// table.
 #[derive(Debug, Clone, Copy, Default)]
-struct AsItIs(u64);
+pub(in crate::sim) struct AsItIs(u64);
 
 impl Hasher for AsItIs {
     fn finish(&self) -> u64 {

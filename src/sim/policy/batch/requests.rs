@@ -1,7 +1,9 @@
 //! The requests of one scheduler: slots, the running order, and where each request stands.
 
+use crate::sim::kv::AsItIs;
 use crate::sim::scheduler::{SimRequest, Slot};
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::ops::{Index, IndexMut};
 
 /// End of the running list.
@@ -77,7 +79,7 @@ impl Req {
 pub(in crate::sim::policy) struct Requests {
     all: Vec<Req>,
     vacant: Vec<Slot>,
-    by_id: HashMap<u64, Slot>,
+    by_id: HashMap<u64, Slot, BuildHasherDefault<AsItIs>>,
     pub(in crate::sim::policy) head: Slot,
     pub(in crate::sim::policy) tail: Slot,
     pub(in crate::sim::policy) running: u32,
@@ -88,7 +90,7 @@ impl Default for Requests {
         Requests {
             all: Vec::new(),
             vacant: Vec::new(),
-            by_id: HashMap::new(),
+            by_id: HashMap::default(),
             head: NONE,
             tail: NONE,
             running: 0,
