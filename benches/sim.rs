@@ -16,8 +16,8 @@ use llm_dyno::hardware::Hardware;
 use llm_dyno::model::Model;
 use llm_dyno::scenario::Key;
 use llm_dyno::sim::{
-    Arrival, Demand, KvLayout, Load, Routing, Screen, SimOptions, SimResult, block_hashes, policy, simulate,
-    simulate_routed,
+    Arrival, Demand, Fleet, KvLayout, Load, Routing, Screen, SimOptions, SimResult, block_hashes, policy,
+    simulate, simulate_routed,
 };
 use llm_dyno::units::Nanos;
 use llm_dyno::workload::{self, RequestShape};
@@ -184,7 +184,13 @@ fn routed(trace: Option<&str>) {
         for routing in [Routing::RoundRobin, Routing::LeastLoaded, Routing::PrefixAware] {
             let one = || {
                 let begin = Instant::now();
-                let r = simulate_routed(&requests, 8, routing, block_size, &scheduler, &time, &options);
+                let r = simulate_routed(
+                    &requests,
+                    Fleet { replicas: 8, routing, block_size },
+                    &scheduler,
+                    &time,
+                    &options,
+                );
                 (r, begin.elapsed().as_secs_f64())
             };
             if let Some((r, seconds)) = (0..5).map(|_| one()).min_by(|a, b| a.1.total_cmp(&b.1)) {

@@ -118,6 +118,7 @@ fn watched(mut command: Command) -> (Output, u64) {
     (output, peak.join().unwrap())
 }
 
+#[expect(clippy::too_many_lines, reason = "four servers, each in full")]
 #[test]
 fn answers_without_end_take_neither_memory_nor_time() {
     let models = r#"{"data":[{"id":"m"}]}"#;

@@ -69,6 +69,7 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
+#[expect(clippy::too_many_lines, reason = "one campaign from its start to its report")]
 #[test]
 fn a_campaign_ends_in_a_report_that_the_record_gives_again() {
     let tmp = tempfile::tempdir().unwrap();

@@ -2,7 +2,7 @@
 
 use crate::pace::Engine;
 use crate::script::{Flavour, How};
-use crate::shapes::{self, Ask};
+use crate::shapes::{self, Ask, Piece};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -233,7 +233,7 @@ async fn send_tokens(
         held += 1;
         let last = k + 1 == ask.max_tokens;
         if ask.stream && (held == interval || last || k == 0) {
-            let _ = tx.send(Ok(ask.token_chunk(engine, nth, k, held, last, cached))).await;
+            let _ = tx.send(Ok(ask.token_chunk(engine, nth, Piece { k, n: held, last }, cached))).await;
             held = 0;
         }
     }

@@ -47,6 +47,13 @@ pub(crate) struct Ask {
     pub(crate) prompt: Vec<u64>,
 }
 
+/// What one chunk carries: token `k` and those held back before it, `n` in all.
+pub(crate) struct Piece {
+    pub(crate) k: u64,
+    pub(crate) n: u64,
+    pub(crate) last: bool,
+}
+
 impl Ask {
     pub(crate) fn read(engine: &Engine, request: &Value, chat: bool) -> Result<Ask, (StatusCode, String)> {
         let bad = |message: String| (StatusCode::BAD_REQUEST, message);
@@ -130,16 +137,9 @@ impl Ask {
         event(self.frame(engine, nth, choice))
     }
 
-    /// The chunk that carries token `k` and those held back before it.
-    pub(crate) fn token_chunk(
-        &self,
-        engine: &Engine,
-        nth: u64,
-        k: u64,
-        n: u64,
-        last: bool,
-        cached: u64,
-    ) -> Bytes {
+    /// The chunk of a piece.
+    pub(crate) fn token_chunk(&self, engine: &Engine, nth: u64, piece: Piece, cached: u64) -> Bytes {
+        let Piece { k, n, last } = piece;
         // Every third token has no text yet, as pieces of a character have.
         let text = if n == 1 && k % 3 == 2 { String::new() } else { " a".repeat(n as usize) };
         let finish = if last { json!("length") } else { Value::Null };

@@ -205,6 +205,7 @@ fn median(mut v: Vec<f64>) -> f64 {
 
 const FAMILIES: [Family; 4] = [Family::Scheduler, Family::Table, Family::Backends, Family::Pairs];
 
+#[expect(clippy::too_many_lines, reason = "the bench from its arguments to its table")]
 pub(crate) fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let blind = args.iter().any(|a| a == "--blind");

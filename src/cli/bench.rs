@@ -19,7 +19,7 @@ use std::time::Duration;
 pub(super) struct BenchArgs {
     #[command(flatten)]
     server: ServerArgs,
-    /// short, medium, long, very-long, sharegpt[:FILE], random:IN/OUT, trace:FILE, custom:FILE or chat, each with
+    /// short, medium, long, very-long, sharegpt or sharegpt:FILE, random:IN/OUT, trace:FILE, custom:FILE or chat, each with
     /// `,n=500,seed=42,rate=inf,concurrency=256,...`; a weighted mixture of them:
     /// `mix:0.7*sharegpt+0.3*random:2000/100;prefix=512,n=200` (settings of one part after `;`)
     #[arg(long)]

@@ -22,7 +22,7 @@ pub(super) struct TuneArgs {
     /// vllm, sglang, trtllm or emulated; repeatable, or a comma list [default: vllm]
     #[arg(long)]
     engine: Vec<String>,
-    /// short, medium, long, very-long, sharegpt[:FILE], random:IN/OUT, trace:FILE, custom:FILE or chat, each with
+    /// short, medium, long, very-long, sharegpt or sharegpt:FILE, random:IN/OUT, trace:FILE, custom:FILE or chat, each with
     /// `,n=500,seed=42,rate=inf,concurrency=256,scale=0.1,...`, or a weighted mixture of them such as
     /// `mix:0.7*sharegpt+0.3*random:2000/100,n=200`; repeatable: the first is tuned for, the others are checked [default: sharegpt, short, medium, long]
     #[arg(long)]

@@ -10,7 +10,7 @@ macro_rules! coefficients {
         pub struct Coefficients { $($(#[$doc])* pub $name: f64,)* }
 
         impl Coefficients {
-            /// Names, in the order of [`get`](Coefficients::get).
+            /// Names, in the order of `get`.
             pub const NAMES: &[&str] = &[$(stringify!($name),)*];
             pub const UNITS: &[&str] = &[$($unit,)*];
             /// Prior standard deviations of the natural logarithm.

@@ -114,6 +114,7 @@ pub struct Breakdown {
 }
 
 impl Physical {
+    #[expect(clippy::too_many_lines, reason = "one value, field by field")]
     pub fn new(hw: &Hardware, model: &Model, config: &EngineConfig, c: &Coefficients) -> Physical {
         let f = Footprint::new(model, config);
         let tp = f64::from(config.tensor_parallel.max(1));

@@ -5,7 +5,7 @@
 //! the step takes, and the tokens leave when that time has passed. What it tells is therefore *emulated*,
 //! never measured, and every line of its log says so.
 //!
-//! [`plan`] turns arguments into a launch, [`refuse`] says whether a real engine would start, [`run`] serves.
+//! [`plan()`] turns arguments into a launch, [`refuse`] says whether a real engine would start, [`run`] serves.
 //! Inside, [`clockwork`] is the engine in time that is an argument, [`driver`] runs it on the real clock,
 //! [`server`] speaks HTTP.
 

@@ -7,7 +7,7 @@ use super::plan::Plan;
 use super::reply::Reply;
 use super::request::{self, ApiError, Ask, Limits};
 use super::stats::Labels;
-use super::stream::{self, EventStream, Shape};
+use super::stream::{self, EventStream, Shape, Wire};
 use super::text;
 use crate::sim::scheduler::SimRequest;
 use crate::units::Nanos;
@@ -255,15 +255,12 @@ impl Drop for Abort {
 fn streaming(app: &Arc<App>, ask: Ask, shape: Shape, guard: Abort, truncate: bool) -> Response {
     let clock = app.clone();
     let reply = guard.reply.clone();
-    let events = EventStream::new(
-        ask,
-        shape,
-        reply,
-        truncate,
-        Box::new(move || clock.engine.now().0),
-        app.engine.wire().clone(),
-        Box::new(move || drop(guard)),
-    );
+    let wire = Wire {
+        now: Box::new(move || clock.engine.now().0),
+        lateness: app.engine.wire().clone(),
+        on_drop: Box::new(move || drop(guard)),
+    };
+    let events = EventStream::new(ask, shape, reply, truncate, wire);
     Response::builder()
         .header(header::CONTENT_TYPE, "text/event-stream; charset=utf-8")
         .body(Body::from_stream(events))

@@ -66,16 +66,18 @@ pub struct EventStream {
     on_drop: Option<Box<dyn FnOnce() + Send>>,
 }
 
+/// What a stream needs of the server around it.
+pub struct Wire {
+    /// The engine's clock, in nanoseconds.
+    pub now: Box<dyn Fn() -> u64 + Send>,
+    /// Where the stream notes how late it wrote.
+    pub lateness: Arc<WireLateness>,
+    /// Called when the stream ends, whether its client read it to the end or went away.
+    pub on_drop: Box<dyn FnOnce() + Send>,
+}
+
 impl EventStream {
-    pub fn new(
-        ask: Ask,
-        shape: Shape,
-        reply: Arc<Reply>,
-        truncate: bool,
-        now: Box<dyn Fn() -> u64 + Send>,
-        lateness: Arc<WireLateness>,
-        on_drop: Box<dyn FnOnce() + Send>,
-    ) -> EventStream {
+    pub fn new(ask: Ask, shape: Shape, reply: Arc<Reply>, truncate: bool, wire: Wire) -> EventStream {
         let choices = (0..ask.generations.len())
             .map(|i| Choice { sent: 0, closed: false, head: head(&ask, &shape, i) })
             .collect();
@@ -87,9 +89,9 @@ impl EventStream {
             started: false,
             ended: false,
             truncate,
-            now,
-            lateness,
-            on_drop: Some(on_drop),
+            now: wire.now,
+            lateness: wire.lateness,
+            on_drop: Some(wire.on_drop),
         }
     }
 

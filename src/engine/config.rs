@@ -99,7 +99,7 @@ impl EngineConfig {
 }
 
 impl Default for EngineConfig {
-    /// vLLM 0.11 on an 80 GB A100; a starting point for tests and for [`resolve`](super::resolve).
+    /// vLLM 0.11 on an 80 GB A100; a starting point for tests and for [`resolve()`](fn@super::resolve).
     fn default() -> EngineConfig {
         EngineConfig {
             engine: EngineKind::Vllm,

@@ -45,7 +45,7 @@ pub struct ClientHealth {
     pub lag: Late,
     pub lag_max_ms: f64,
     /// Time in which the worst-off client thread did not run at all, in stretches of more than
-    /// [`HELD_UP`](self::HELD_UP): a stopped process, a throttled group, a suspended machine. Seconds: in all, longest.
+    /// `HELD_UP`: a stopped process, a throttled group, a suspended machine. Seconds: in all, longest.
     pub held_up_s: f64,
     pub held_up_max_s: f64,
     /// Length of the run by the client's clock, seconds.

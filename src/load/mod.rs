@@ -1,6 +1,6 @@
 //! The streaming client and its timing: sends planned requests to an OpenAI-compatible server and measures.
 //!
-//! [`run`] is one blocking call: it starts its own client threads (each a single-threaded runtime with its own
+//! [`run()`] is one blocking call: it starts its own client threads (each a single-threaded runtime with its own
 //! connections, so that no token waits for another thread's work), sends every request, and returns a
 //! [`LoadResult`]. Call it from a plain thread; from async code through `spawn_blocking`.
 //!

@@ -61,7 +61,7 @@ fn signal_name(signal: i32) -> &'static str {
     }
 }
 
-/// A started child; stop it with [`super::stop`].
+/// A started child; stop it with [`super::stop()`].
 ///
 /// Dropping it kills the whole tree at once, so that no early return can leave an engine behind.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Discrete-event simulation of the engines' schedulers on a [`StepTime`](crate::sim::step::StepTime) model.
+//! Discrete-event simulation of the engines' schedulers on a [`StepTime`] model.
 //! No I/O, no clock: simulated time is integer nanoseconds.
 //!
 //! A request passes three stages: the **front end** (one server, first come first served), the
@@ -30,7 +30,7 @@ pub use kv::KvLayout;
 pub use prefix::block_hashes;
 pub use replicas::simulate_replicas;
 pub use result::{Account, RequestOutcome, SimResult};
-pub use router::{Routing, simulate_routed};
+pub use router::{Fleet, Routing, simulate_routed};
 pub use scheduler::Scheduler;
 pub use screen::{Demand, Load, Screen, Screened};
 pub use step::{StepCost, StepShape, StepTime};

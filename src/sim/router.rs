@@ -190,13 +190,20 @@ impl<T: StepTime + ?Sized> Router<'_, T> {
     }
 }
 
-/// Runs `requests` (arrivals ascending) through `replicas` engines behind a router. `block_size` is that of the KV
-/// cache in tokens. [`SimOptions::max_concurrency`] is the client's own, over all replicas.
+/// Equal engines behind one router.
+#[derive(Debug, Clone, Copy)]
+pub struct Fleet {
+    pub replicas: u32,
+    pub routing: Routing,
+    /// Block size of the KV cache in tokens, by which a prefix-aware router counts what an engine holds.
+    pub block_size: u32,
+}
+
+/// Runs `requests` (arrivals ascending) through a fleet of engines. [`SimOptions::max_concurrency`] is the client's own,
+/// over all replicas.
 pub fn simulate_routed<T>(
     requests: &[Arrival],
-    replicas: u32,
-    routing: Routing,
-    block_size: u32,
+    fleet: Fleet,
     scheduler: &dyn Fn() -> Box<dyn Scheduler>,
     time: &T,
     options: &SimOptions,
@@ -204,7 +211,7 @@ pub fn simulate_routed<T>(
 where
     T: StepTime + ?Sized,
 {
-    let replicas = replicas.max(1);
+    let replicas = fleet.replicas.max(1);
     let one = |_| {
         let scheduler = scheduler();
         let feed = Feed { inbox: VecDeque::new(), ended: Vec::new(), horizon: Nanos::MAX };
@@ -213,10 +220,10 @@ where
         Replica { engine, world, requests: 0, blocks: 0 }
     };
     let mut router = Router {
-        routing,
+        routing: fleet.routing,
         replicas: (0..replicas).map(one).collect(),
         next: 0,
-        block_size: block_size.max(1),
+        block_size: fleet.block_size.max(1),
         routed: HashMap::new(),
     };
     let mut client = Client::new(requests.iter().cloned(), options.max_concurrency);
@@ -288,7 +295,7 @@ mod tests {
     fn routed(load: &[Arrival], replicas: u32, routing: Routing, options: &SimOptions) -> SimResult {
         let layout = KvLayout::dense(16, 260);
         let scheduler = || policy::build(&config(), &layout, None);
-        simulate_routed(load, replicas, routing, 16, &scheduler, &Affine, options)
+        simulate_routed(load, Fleet { replicas, routing, block_size: 16 }, &scheduler, &Affine, options)
     }
 
     #[test]

@@ -61,6 +61,15 @@ pub(super) fn warm_cache(hits: Option<f64>, workload: &WorkloadSpec) -> Option<S
     Some(format!("{:.1} % of the prompt tokens came from the prefix cache", ratio * 100.0))
 }
 
+/// What is looked at while the load runs, and what was seen.
+struct Eyes<'s, 'f> {
+    sampler: Option<Sampler<'s>>,
+    /// Gets the engine's metrics each time they are read.
+    seen: &'f mut dyn FnMut(&Samples),
+    /// The engine was found stopped by a signal.
+    stopped: bool,
+}
+
 impl Session<'_> {
     /// Sends the requests and watches. `seen` gets the engine's metrics each time they are read.
     pub fn run(
@@ -72,11 +81,11 @@ impl Session<'_> {
         let progress = Arc::clone(&plan.options.progress);
         let options = RunOptions { cancel: inner.clone(), ..plan.options.clone() };
         let client = Arc::clone(&self.server.client);
-        let mut sampler = self.metrics.then(|| Sampler::start(&client, self.server.adapter.metric_names()));
-        let mut stopped = false;
+        let sampler = self.metrics.then(|| Sampler::start(&client, self.server.adapter.metric_names()));
+        let mut eyes = Eyes { sampler, seen, stopped: false };
         let (watched, result) = std::thread::scope(|scope| {
             let work = scope.spawn(|| load::run(&plan.target, plan.requests, &options));
-            let watched = self.watch(&work, &progress, &plan, &mut sampler, seen, &mut stopped);
+            let watched = self.watch(&work, &progress, &plan, &mut eyes);
             if watched.is_err() {
                 inner.cancel();
             }
@@ -94,8 +103,8 @@ impl Session<'_> {
                 // Nothing could be sent at all: the client's own limits, not the engine.
                 failing.of(Class::Unknown, "client", &e.to_string(), e.hint.as_deref().unwrap_or(""))
             })?;
-        let (deltas, peaks, ends) = sampler.map_or_else(Default::default, Sampler::finish);
-        if stopped {
+        let (deltas, peaks, ends) = eyes.sampler.map_or_else(Default::default, Sampler::finish);
+        if eyes.stopped {
             result.invalid.push("the engine was stopped (SIGSTOP) during the run".to_owned());
         }
         engine_figures(&mut result, &deltas, &peaks);
@@ -108,9 +117,7 @@ impl Session<'_> {
         work: &std::thread::ScopedJoinHandle<'_, T>,
         progress: &Progress,
         plan: &RunPlan<'_>,
-        sampler: &mut Option<Sampler<'_>>,
-        seen: &mut dyn FnMut(&Samples),
-        stopped: &mut bool,
+        eyes: &mut Eyes<'_, '_>,
     ) -> Result<(), Box<Failure>> {
         let began = Instant::now();
         let mut sampled = began;
@@ -128,7 +135,7 @@ impl Session<'_> {
             }
             if looked.elapsed() > Duration::from_millis(500) {
                 looked = Instant::now();
-                *stopped |= self.server.process.as_ref().is_some_and(|p| p.running.tree().is_stopped());
+                eyes.stopped |= self.server.process.as_ref().is_some_and(|p| p.running.tree().is_stopped());
             }
             let read = |c: &std::sync::atomic::AtomicU64| c.load(Ordering::Relaxed);
             if plan.give_up.is_some_and(|g| elapsed > g) {
@@ -151,8 +158,8 @@ impl Session<'_> {
                 return Err(self.server.failing.hung(Class::HangInRun, &what, self.last_line()));
             }
             if sampled.elapsed() > plan.pace {
-                if let Some(samples) = sampler.as_mut().and_then(Sampler::sample) {
-                    seen(&samples);
+                if let Some(samples) = eyes.sampler.as_mut().and_then(Sampler::sample) {
+                    (eyes.seen)(&samples);
                 }
                 sampled = Instant::now();
             }

@@ -1,7 +1,7 @@
 //! Which requests, of what lengths, arriving when: each workload is a pure function of its seed.
 //!
-//! [`parse`] reads the command-line form, [`shapes`] gives arrivals and lengths (all that the simulator and
-//! the cost model need), [`generate`] adds the prompts. Lengths, arrivals and prompt contents come from three
+//! [`parse()`] reads the command-line form, [`shapes`] gives arrivals and lengths (all that the simulator and
+//! the cost model need), [`generate()`] adds the prompts. Lengths, arrivals and prompt contents come from three
 //! independent streams of one seed, so that the lengths do not depend on the vocabulary, and the first k
 //! requests of a random workload do not depend on how many follow.
 

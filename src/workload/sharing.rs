@@ -1,7 +1,7 @@
 //! What requests have in common, without their prompts: shared prefixes, the history of a session, hashed blocks.
 //!
 //! The simulator needs no token ids, only which prompts begin alike. A prompt is a row of spans; equal spans in
-//! equal places are equal tokens. [`generate`](super::generate) makes the prompts that these spans describe.
+//! equal places are equal tokens. [`generate()`](fn@super::generate) makes the prompts that these spans describe.
 
 use super::draft::Draft;
 use super::generate::drafts;

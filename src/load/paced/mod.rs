@@ -40,7 +40,7 @@ pub struct Pace {
     pub separate_finish: bool,
     /// Most tokens of an answer, whatever was asked for.
     pub early_stop: Option<u32>,
-    /// Share of the streams that end half way, without finish reason, usage and [DONE].
+    /// Share of the streams that end half way, without finish reason, usage and `[DONE]`.
     pub truncate_share: f64,
     /// Share of the streams that hold an error object half way.
     pub in_band_error_share: f64,

@@ -241,6 +241,7 @@ fn layer_params(l: &Layer) -> u64 {
 }
 
 /// A model's headline: what most of its layers are.
+#[expect(clippy::too_many_lines, reason = "one value, field by field")]
 fn headline(f: &Facts<'_>, s: Sizes, stack: &[LayerRun], id: &str) -> Model {
     let mut counted: Vec<(u32, &super::Attention)> = Vec::new();
     for r in stack {

@@ -172,19 +172,21 @@ pub(in super::super) fn cards(s: &Subject<'_>) -> Vec<Card> {
     add("Output throughput", Key::OutputThroughput, &|v| v / gpus, &format!("tok/s{per_gpu}"));
     add("Speed one user sees", Key::MeanTpotMs, &|v| 1e3 / v, "tok/s");
     add("P99 time to first token", Key::P99TtftMs, &|v| v, "ms");
-    if let Some(usd) = s.analysis.and_then(|a| a.usd_per_gpu_hour) {
-        let cost = move |tokens: f64| usd * gpus / 3600.0 / tokens * 1e6;
-        if let Some(Figure { value, was }) = figure(Key::TotalTokenThroughput) {
-            let was = was.map_or(String::new(), |w| format!("was {}, ", number(cost(w.0))));
-            out.push(Card {
-                name: "Cost at this load".to_owned(),
-                value: format!("{} USD/M tok", number(cost(value))),
-                note: format!("{was}at {usd} USD a GPU and hour"),
-                tone: Tone::Plain,
-            });
-        }
-    }
+    out.extend(figure(Key::TotalTokenThroughput).and_then(|f| cost_card(s, &f)));
     out
+}
+
+/// What a million tokens cost at this load, where the price of a GPU is known.
+fn cost_card(s: &Subject<'_>, throughput: &Figure) -> Option<Card> {
+    let usd = s.analysis?.usd_per_gpu_hour?;
+    let cost = |tokens: f64| usd * f64::from(s.run.plan.num_gpus.max(1)) / 3600.0 / tokens * 1e6;
+    let was = throughput.was.map_or(String::new(), |w| format!("was {}, ", number(cost(w.0))));
+    Some(Card {
+        name: "Cost at this load".to_owned(),
+        value: format!("{} USD/M tok", number(cost(throughput.value))),
+        note: format!("{was}at {usd} USD a GPU and hour"),
+        tone: Tone::Plain,
+    })
 }
 
 /// What got worse beyond the noise.

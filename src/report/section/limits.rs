@@ -40,6 +40,27 @@ pub(in super::super) fn section(s: &Subject<'_>) -> Section {
             e.engine
         )]);
     }
+    items.extend(of_the_runs(s));
+    for n in &s.verdict.notes {
+        // What did not hold, or was not confirmed before a stop, is said on the first screen by the same figures; and no
+        // budget ended what was interrupted.
+        let said = n.contains("did not hold in the confirmation") || n.contains("was not confirmed");
+        if !said && (s.verdict.complete || !n.starts_with("The budget ended")) {
+            items.push(Text::marked(n));
+        }
+    }
+    items.push(text![
+        "What would change the answer: another version of the engine, other lengths or arrival rates, shared prefixes, another \
+         GPU. Each is one more campaign; ",
+        code("dyno compare"),
+        " holds two of them beside one another."
+    ]);
+    Section { id: "limits", title: "Risks and limits", blocks: vec![Block::List(items)] }
+}
+
+/// Scatter of launches, width of the confirmation, and runs that are doubtful or were not used.
+fn of_the_runs(s: &Subject<'_>) -> Vec<Text> {
+    let mut items = Vec::new();
     if let Some((sigma, df)) = s.verdict.noise {
         items.push(text![format!(
             "Two launches of the same command scatter by {:.2} % here (standard deviation, {} degrees of freedom). Averages over \
@@ -72,21 +93,7 @@ pub(in super::super) fn section(s: &Subject<'_>) -> Section {
             count(invalid, "run was", "runs were")
         )]);
     }
-    for n in &s.verdict.notes {
-        // What did not hold, or was not confirmed before a stop, is said on the first screen by the same figures; and no
-        // budget ended what was interrupted.
-        let said = n.contains("did not hold in the confirmation") || n.contains("was not confirmed");
-        if !said && (s.verdict.complete || !n.starts_with("The budget ended")) {
-            items.push(Text::marked(n));
-        }
-    }
-    items.push(text![
-        "What would change the answer: another version of the engine, other lengths or arrival rates, shared prefixes, another \
-         GPU. Each is one more campaign; ",
-        code("dyno compare"),
-        " holds two of them beside one another."
-    ]);
-    Section { id: "limits", title: "Risks and limits", blocks: vec![Block::List(items)] }
+    items
 }
 
 fn tried(s: &Subject<'_>) -> Text {

@@ -6,6 +6,34 @@ use super::super::words::{date, duration, key_words, workload_words};
 use crate::search::Stage;
 
 pub(in super::super) fn section(s: &Subject<'_>) -> Section {
+    let words: Vec<String> = s.run.invocation.iter().map(|w| crate::launch::quote(w)).collect();
+    let command = words.join(" ");
+    let blocks = vec![
+        Block::Table(table(s)),
+        Block::Para(text![
+            "Each repeat has its own seed; runs are compared only with runs of the same seed, which served the same requests. \
+             Every launch is a fresh process. To do it again:"
+        ]),
+        Block::Code { language: "sh", text: command },
+        Block::Para(text![
+            "The plan stands in ",
+            code("run.json"),
+            ", every launch in ",
+            code("trials.jsonl"),
+            ", logs and requests with their timing under ",
+            code("trials/"),
+            ". ",
+            code("dyno report DIR"),
+            " writes this page again from the record, ",
+            code("dyno export DIR"),
+            " writes the command as container, Kubernetes and systemd text."
+        ]),
+    ];
+    Section { id: "setup", title: "Set-up and reproduction", blocks }
+}
+
+/// What was served where, how often and by what.
+fn table(s: &Subject<'_>) -> Table {
     let plan = &s.run.plan;
     let mut t = Table::new("", &["What", "Value"]);
     let mut row = |k: &str, v: Text| t.row(vec![k.into(), v.into()]);
@@ -62,28 +90,5 @@ pub(in super::super) fn section(s: &Subject<'_>) -> Section {
             duration(s.verdict.wall_s)
         )],
     );
-    let words: Vec<String> = s.run.invocation.iter().map(|w| crate::launch::quote(w)).collect();
-    let command = words.join(" ");
-    let blocks = vec![
-        Block::Table(t),
-        Block::Para(text![
-            "Each repeat has its own seed; runs are compared only with runs of the same seed, which served the same requests. \
-             Every launch is a fresh process. To do it again:"
-        ]),
-        Block::Code { language: "sh", text: command },
-        Block::Para(text![
-            "The plan stands in ",
-            code("run.json"),
-            ", every launch in ",
-            code("trials.jsonl"),
-            ", logs and requests with their timing under ",
-            code("trials/"),
-            ". ",
-            code("dyno report DIR"),
-            " writes this page again from the record, ",
-            code("dyno export DIR"),
-            " writes the command as container, Kubernetes and systemd text."
-        ]),
-    ];
-    Section { id: "setup", title: "Set-up and reproduction", blocks }
+    t
 }

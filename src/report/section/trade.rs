@@ -6,38 +6,7 @@ use super::super::subject::Subject;
 use super::super::words::number;
 
 pub(in super::super) fn section(s: &Subject<'_>) -> Option<Section> {
-    let gpus = f64::from(s.run.plan.num_gpus.max(1));
-    let measured = s.measured();
-    let mut dots: Vec<Dot> = Vec::new();
-    for m in &measured {
-        let (Some(total), Some(tpot)) = (m.total_throughput, m.mean_tpot_ms.filter(|t| *t > 0.0)) else {
-            continue;
-        };
-        let is_base = Some(m.candidate) == s.baseline();
-        let (tone, shape) = if s.has_win() && Some(m.candidate) == s.winner() {
-            (Tone::Pick, Shape::Diamond)
-        } else if is_base {
-            (Tone::Base, Shape::Square)
-        } else {
-            (Tone::Flat, Shape::Circle)
-        };
-        let (x, y) = (1e3 / tpot, total / gpus);
-        dots.push(Dot {
-            x,
-            y,
-            tone,
-            shape,
-            tip: format!(
-                "{} {}: {} tok/s a GPU, {} tok/s a user, mean of {} runs",
-                m.candidate.engine,
-                m.candidate.label(),
-                number(y),
-                number(x),
-                m.runs
-            ),
-            engine: m.candidate.engine.to_string(),
-        });
-    }
+    let dots = dots(s);
     if dots.len() < 2 {
         return None;
     }
@@ -67,4 +36,40 @@ pub(in super::super) fn section(s: &Subject<'_>) -> Option<Section> {
         ]),
     ];
     Some(Section { id: "trade-offs", title: "Trade-offs", blocks })
+}
+
+/// One dot for each candidate that was measured.
+fn dots(s: &Subject<'_>) -> Vec<Dot> {
+    let gpus = f64::from(s.run.plan.num_gpus.max(1));
+    let mut dots: Vec<Dot> = Vec::new();
+    for m in s.measured() {
+        let (Some(total), Some(tpot)) = (m.total_throughput, m.mean_tpot_ms.filter(|t| *t > 0.0)) else {
+            continue;
+        };
+        let is_base = Some(m.candidate) == s.baseline();
+        let (tone, shape) = if s.has_win() && Some(m.candidate) == s.winner() {
+            (Tone::Pick, Shape::Diamond)
+        } else if is_base {
+            (Tone::Base, Shape::Square)
+        } else {
+            (Tone::Flat, Shape::Circle)
+        };
+        let (x, y) = (1e3 / tpot, total / gpus);
+        dots.push(Dot {
+            x,
+            y,
+            tone,
+            shape,
+            tip: format!(
+                "{} {}: {} tok/s a GPU, {} tok/s a user, mean of {} runs",
+                m.candidate.engine,
+                m.candidate.label(),
+                number(y),
+                number(x),
+                m.runs
+            ),
+            engine: m.candidate.engine.to_string(),
+        });
+    }
+    dots
 }

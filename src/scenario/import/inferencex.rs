@@ -12,6 +12,7 @@ pub(super) fn is(object: &Map<String, Value>) -> bool {
     has("hw") && has("tput_per_gpu") && (has("tp") || has("prefill_tp"))
 }
 
+#[expect(clippy::too_many_lines, reason = "one record, field by field")]
 pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
     let number = |key: &str| match object.get(key)? {
         Value::String(s) => s.parse().ok(),

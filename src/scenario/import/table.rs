@@ -1,7 +1,7 @@
 //! CSV tables of results: a row a run.
 //!
 //! A table whose columns are a tool's own keys (`vllm bench sweep`'s summary, InferenceX) is read as that tool's
-//! objects. Any other table needs a clear mapping: [`column`] says what a name means. A latency without a unit in its
+//! objects. Any other table needs a clear mapping: [`column()`] says what a name means. A latency without a unit in its
 //! name is not guessed.
 
 use super::content::Content;
@@ -94,6 +94,7 @@ enum Meaning {
     NoUnit,
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of names")]
 fn column(name: &str) -> Option<Meaning> {
     let n: String = name.to_lowercase().chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
     let words: Vec<&str> = n.split('_').filter(|w| !w.is_empty()).collect();

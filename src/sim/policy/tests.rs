@@ -60,6 +60,7 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 /// Drives a scheduler as the engine's loop does and checks every step.
+#[expect(clippy::too_many_lines, reason = "the loop of an engine with its checks")]
 fn drive(case: &Case, notable: bool) -> BTreeMap<u64, u32> {
     let c = &case.config;
     let mut scheduler = build(c, &case.layout, None);
