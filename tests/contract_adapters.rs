@@ -4,7 +4,7 @@
 mod contract;
 
 use contract::Bench;
-use llm_dyno::scenario::EngineKind::{self, Sglang, Trtllm, Vllm};
+use llm_dyno::launch::EngineKind::{self, Sglang, Trtllm, Vllm};
 use llm_dyno::scenario::Key;
 use llm_dyno::trial::Measured;
 use serde_json::json;

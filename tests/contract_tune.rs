@@ -4,7 +4,7 @@
 mod contract;
 
 use contract::Bench;
-use llm_dyno::scenario::EngineKind::{Sglang, Trtllm, Vllm};
+use llm_dyno::launch::EngineKind::{Sglang, Trtllm, Vllm};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::process::Output;

@@ -1,8 +1,8 @@
 //! What the search spaces say of an engine's defaults is what the simulator and the cost model assume.
 
 use llm_dyno::engine::resolve_launch;
-use llm_dyno::launch::{EngineKind, Launch};
-use llm_dyno::space::{Context, FlagValue, Space};
+use llm_dyno::launch::{EngineKind, FlagValue, Launch};
+use llm_dyno::space::{Context, Space};
 use llm_dyno::{hardware, model};
 
 #[test]

@@ -2,7 +2,7 @@
 
 use llm_dyno::engine::failure::Phase;
 use llm_dyno::engine::{Class, diagnose};
-use llm_dyno::scenario::EngineKind;
+use llm_dyno::launch::EngineKind;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

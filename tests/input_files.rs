@@ -3,7 +3,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
 
-use llm_dyno::scenario::{EngineKind, Key, Record, load};
+use llm_dyno::launch::EngineKind;
+use llm_dyno::scenario::{Key, Record, load};
 use llm_dyno::workload::{Dataset, RequestRate};
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -13,8 +13,9 @@ use llm_dyno::capacity::{
 };
 use llm_dyno::cost::{Catalogs, Coefficients, Predictor, Setup};
 use llm_dyno::emulate::{Asked, Log, Plan, plan, serve};
+use llm_dyno::launch::EngineKind;
 use llm_dyno::load::{Cancel, Target};
-use llm_dyno::scenario::{EngineKind, Record};
+use llm_dyno::scenario::Record;
 use llm_dyno::trial::{Session, Silent};
 use llm_dyno::workload::{WorkloadSpec, parse};
 use rand::{RngExt, SeedableRng};

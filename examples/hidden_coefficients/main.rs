@@ -22,11 +22,11 @@ mod served;
 
 use llm_dyno::cost::{Catalogs, Coefficients, Setup};
 use llm_dyno::error::Result;
-use llm_dyno::scenario::{EngineKind, Record};
+use llm_dyno::launch::{Candidate, EngineKind};
+use llm_dyno::scenario::Record;
 use llm_dyno::search::{
     Answer, Ask, Evaluator, FailedLaunch, Ledger, Runs, Sample, Scope, Search, Space, Stage, Stop,
 };
-use llm_dyno::space::Candidate;
 use llm_dyno::store::Plan;
 use llm_dyno::store::plan::Strategy;
 use llm_dyno::tune::forecaster::SimForecaster;

@@ -3,9 +3,8 @@
 use super::{Draw, Hidden, NOISE, VERSION, begin, calibrate, forecaster, plan, stopped};
 use llm_dyno::cost::Catalogs;
 use llm_dyno::error::Result;
-use llm_dyno::scenario::EngineKind;
+use llm_dyno::launch::{Candidate, EngineKind, FlagValue};
 use llm_dyno::search::{Forecaster, Knob, Objective, Screening, Search, Space, Swept};
-use llm_dyno::space::{Candidate, FlagValue};
 use llm_dyno::store::Plan;
 use llm_dyno::tune::forecaster::SimForecaster;
 use llm_dyno::tune::observed::Observed;

@@ -4,8 +4,7 @@ use super::{
     Catalogs, Coefficients, Hidden, NOISE, Observed, Plan, SimForecaster, VERSION, hidden_factors, plan,
 };
 use llm_dyno::error::{Error, Result};
-use llm_dyno::scenario::EngineKind;
-use llm_dyno::space::{Candidate, FlagValue};
+use llm_dyno::launch::{Candidate, EngineKind, FlagValue};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Stdio};

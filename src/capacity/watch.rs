@@ -87,7 +87,7 @@ impl Histograms {
 mod tests {
     use super::*;
     use crate::engine::adapter;
-    use crate::scenario::EngineKind;
+    use crate::launch::EngineKind;
 
     #[test]
     fn means_of_histograms_are_of_what_came_between() {

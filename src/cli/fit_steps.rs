@@ -4,7 +4,8 @@ use super::completion::Supplied;
 use crate::cost::steps::{StepLog, StepResidual};
 use crate::engine::steps;
 use crate::error::{Error, Result};
-use crate::scenario::{EngineKind, Record};
+use crate::launch::EngineKind;
+use crate::scenario::Record;
 use comfy_table::Table;
 use std::path::PathBuf;
 

@@ -4,8 +4,8 @@
 use super::pool::KvPool;
 use crate::engine::EngineConfig;
 use crate::hardware::Hardware;
+use crate::launch::EngineKind;
 use crate::model::{Division, Model, Precision, RankShare};
-use crate::scenario::EngineKind;
 
 /// Totals over all layers and all devices; every field is per model, not per device.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,8 +8,8 @@ use super::refusal::{RESERVE_ERROR, Refusal};
 use crate::engine::EngineConfig;
 use crate::engine::resolve::device_memory;
 use crate::hardware::{Hardware, Vendor};
+use crate::launch::EngineKind;
 use crate::model::{Model, Precision};
-use crate::scenario::EngineKind;
 use crate::units::Bytes;
 
 const GIB: f64 = 1073741824.0;

@@ -21,8 +21,8 @@ use super::kernels;
 use super::{StepCost, StepShape, StepTime};
 use crate::engine::EngineConfig;
 use crate::hardware::{Hardware, Vendor};
+use crate::launch::EngineKind;
 use crate::model::Model;
-use crate::scenario::EngineKind;
 
 /// Step times of one launch; everything that does not depend on the batch is computed once.
 #[derive(Debug, Clone)]

@@ -15,9 +15,9 @@ use super::{Coefficients, Physical, StepTime};
 use crate::engine::{EngineConfig, resolve};
 use crate::error::{Error, Result};
 use crate::hardware::{self, Hardware, Vendor};
-use crate::launch::GpuLayout;
+use crate::launch::{EngineKind, GpuLayout};
 use crate::model::{self, Model, Precision};
-use crate::scenario::{EngineKind, Key, Record};
+use crate::scenario::{Key, Record};
 use crate::sim::scheduler::SimRequest;
 use crate::sim::{
     Arrival, FollowUp, KvLayout, SimOptions, SimResult, block_hashes, policy, simulate, simulate_replicas,

@@ -1,7 +1,6 @@
 //! Reading an engine's own `--help`: the judge of which flags the installed version has.
 
-use crate::launch::canonical_flag;
-use crate::space::Candidate;
+use crate::launch::{Candidate, canonical_flag};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -79,7 +78,7 @@ impl HelpFlags {
                     return Some(format!("--{name} is not in this version"));
                 };
                 let text = value.to_string();
-                let negated = matches!(value, crate::space::FlagValue::Bool(false));
+                let negated = matches!(value, crate::launch::FlagValue::Bool(false));
                 if negated && !flag.negative && flag.switch {
                     return Some(format!("--no-{name} is not in this version"));
                 }
@@ -117,7 +116,7 @@ fn heads(text: &str) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::launch::EngineKind;
-    use crate::space::FlagValue;
+    use crate::launch::FlagValue;
 
     const HELP: &str = "\
 usage: vllm serve [model_tag] [options]

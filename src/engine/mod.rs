@@ -18,7 +18,6 @@ mod trtllm;
 mod vllm;
 mod vllm_like;
 
-pub use crate::launch::{LaunchPlan, LaunchRequest};
 pub use adapter::{Adapter, Endpoints};
 pub use config::EngineConfig;
 pub use failure::{Class, Remedy, Verdict, diagnose};

@@ -169,7 +169,7 @@ impl Adapter for Sglang {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::space::Candidate;
+    use crate::launch::Candidate;
     use std::collections::BTreeMap;
 
     #[test]

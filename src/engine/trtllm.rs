@@ -184,7 +184,7 @@ fn json(value: &FlagValue) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::space::Candidate;
+    use crate::launch::Candidate;
     use std::collections::BTreeMap;
 
     #[test]

@@ -1,8 +1,8 @@
 //! Every problem of a scenario or observation file, found in one pass.
 
-use super::EngineKind;
 use crate::data::schema::{self, Key, Shape, opt, req};
 use crate::error::Problem;
+use crate::launch::EngineKind;
 use serde_json::{Map, Value};
 
 const DATASETS: &[&str] = &["random", "sharegpt", "trace", "chat", "custom", "mix"];

@@ -9,7 +9,6 @@ pub mod metrics;
 pub mod record;
 mod sources;
 
-pub use crate::launch::EngineKind;
 pub use check::engine_of;
 pub use client_report::ClientReport;
 pub use files::{

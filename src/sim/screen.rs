@@ -11,7 +11,7 @@
 
 use super::kv::KvLayout;
 use crate::engine::EngineConfig;
-use crate::scenario::EngineKind;
+use crate::launch::EngineKind;
 use crate::sim::step::{StepShape, StepTime};
 use crate::workload::RequestShape;
 

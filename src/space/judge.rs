@@ -1,9 +1,10 @@
 //! Judging candidates: defaults, violations, axes to search, spelling in a release.
 
+use super::Space;
 use super::context::{Context, term};
 use super::expr::Term;
 use super::flag::{Constraint, Flag, OtherName, OutputChange, Phase, TuneRule};
-use super::{Space, Version};
+use crate::launch::Version;
 use crate::launch::{Candidate, FlagValue};
 use serde::Serialize;
 use std::collections::BTreeSet;

@@ -9,8 +9,7 @@ mod flag;
 mod judge;
 mod read;
 
-pub use crate::launch::Version;
-pub use crate::launch::{Candidate, FlagValue};
+use crate::launch::Version;
 pub use context::{Context, Load};
 pub use flag::{
     Choice, Constraint, DefaultRule, Flag, FlagType, OtherName, OutputChange, Phase, Role, Span, TuneRule,

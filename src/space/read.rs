@@ -1,15 +1,16 @@
 //! Reading a search space from TOML: shape, then meaning, with every problem named.
 
+use super::Space;
 use super::context::fact_kind;
 use super::expr::{Expr, Kind};
 use super::flag::{
     Choice, Constraint, DefaultRule, Flag, FlagType, OtherName, OutputChange, Phase, Role, Span, TuneRule,
 };
-use super::{FlagValue, Space, Version};
 use crate::data::schema::{self, Key, Shape, opt, req};
 use crate::data::{self, Document};
 use crate::error::Problem;
 use crate::launch::EngineKind;
+use crate::launch::{FlagValue, Version};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 use super::*;
 use crate::hardware;
 use crate::launch::EngineKind;
+use crate::launch::{Candidate, FlagValue};
 use crate::model::{self, Model};
 use std::collections::BTreeSet;
 

@@ -238,8 +238,8 @@ pub fn read_journal(dir: &Path) -> Result<Contents> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::launch::Candidate;
     use crate::launch::EngineKind;
-    use crate::space::Candidate;
     use crate::trial::{Failure, Outcome, TrialSpec};
     use crate::workload::WorkloadSpec;
     use proptest::prelude::*;

@@ -1,7 +1,7 @@
 //! The plan of a campaign: everything that decides what is measured, validated before anything runs and
 //! kept in `run.json`, so that a resumed campaign is the same campaign.
 
-use crate::scenario::EngineKind;
+use crate::launch::EngineKind;
 use crate::search::{Objective, Settings, Slo};
 use crate::space::OutputChange;
 use crate::trial::{HIDDEN, without_secrets};

@@ -3,9 +3,9 @@
 //! Effects and improvements here are relative and turned so that positive is better: +0.2 is 20 % more
 //! throughput, or 20 % less time.
 
-use crate::scenario::{EngineKind, Key};
+use crate::launch::{Candidate, EngineKind, FlagValue};
+use crate::scenario::Key;
 use crate::search::{FailedLaunch, Stage};
-use crate::space::{Candidate, FlagValue};
 use crate::stats::Interval;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -204,7 +204,7 @@ fn capture(argv: &[String], limit: Duration) -> Option<String> {
 mod tests {
     use super::*;
     use crate::engine::adapter;
-    use crate::scenario::EngineKind;
+    use crate::launch::EngineKind;
 
     #[test]
     fn a_missing_engine_says_what_to_install() {

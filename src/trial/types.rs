@@ -1,9 +1,8 @@
 //! What goes into a trial and what comes out; plain data, written to `trials.jsonl` line by line.
 
 use crate::engine::Class;
-use crate::launch::LaunchFile;
+use crate::launch::{Candidate, LaunchFile};
 use crate::scenario::Record;
-use crate::space::Candidate;
 use crate::workload::WorkloadSpec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -3,10 +3,10 @@
 use super::findings::Findings;
 use super::outcomes::{all_runs, answer, mean_value, runs_of, version_of};
 use super::spaces::Spaces;
+use crate::launch::Candidate;
 use crate::scenario::Key;
 use crate::search::ledger::Entry;
 use crate::search::{Comparison, Ending, Estimate, Foreseen, Stage, Swept};
-use crate::space::Candidate;
 use crate::stats::{holm, log_ratios, mean, paired_bootstrap, t_interval};
 use crate::store::{
     Compared, EngineRow, FlagEffect, Forecasted, Improvement, MetricRow, Plan, Ruled, TrialLine, Tried,
@@ -101,7 +101,7 @@ fn ending(swept: &Swept) -> String {
 }
 
 fn engine_rows(plan: &Plan, trials: &[TrialLine], chosen: Option<&Candidate>) -> Vec<EngineRow> {
-    let row = |&engine: &crate::scenario::EngineKind| {
+    let row = |&engine: &crate::launch::EngineKind| {
         let base = Candidate::baseline(engine);
         let mine: Vec<&TrialLine> =
             trials.iter().filter(|t| t.stage == Stage::Baseline && t.result.spec.candidate == base).collect();

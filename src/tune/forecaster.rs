@@ -7,12 +7,10 @@ use crate::cost::fit::fit_with_steps;
 use crate::cost::{Catalogs, Predictor, Profile, Setup};
 use crate::engine::{adapter, resolve_launch};
 use crate::error::Result;
-use crate::launch::Launch;
-use crate::launch::LaunchRequest;
-use crate::scenario::{EngineKind, Record, RequestRow};
+use crate::launch::{Candidate, EngineKind, Launch, LaunchRequest};
+use crate::scenario::{Record, RequestRow};
 use crate::search::{Forecaster, Objective, Screening, Slo};
 use crate::sim::Demand;
-use crate::space::Candidate;
 use crate::store::Plan;
 use crate::workload::{Lengths, WorkloadSpec};
 use std::collections::{BTreeMap, HashMap};
@@ -222,9 +220,9 @@ mod tests {
     use super::super::{PlannedSpaces, Spaces};
     use super::*;
     use crate::cost::Coefficients;
+    use crate::launch::FlagValue;
     use crate::search::cross_product;
     use crate::search::forecasts::Forecasts;
-    use crate::space::FlagValue;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 

@@ -3,8 +3,8 @@
 use crate::data::nearest::did_you_mean;
 use crate::error::{Error, Problem, Result};
 use crate::hardware;
+use crate::launch::EngineKind;
 use crate::model;
-use crate::scenario::EngineKind;
 use crate::search::{Objective, Settings, Slo};
 use crate::space::{OutputChange, Space};
 use crate::store::{NamedWorkload, Plan, plan::Strategy};

@@ -3,9 +3,9 @@
 use super::*;
 use crate::engine::Class;
 use crate::error::{Error, Result};
-use crate::scenario::{EngineKind, Key, Metrics, Record, RequestRow};
+use crate::launch::{Candidate, EngineKind, FlagValue};
+use crate::scenario::{Key, Metrics, Record, RequestRow};
 use crate::search::{Knob, Objective, Settings, Slo, Space, Stage};
-use crate::space::{Candidate, FlagValue};
 use crate::store::plan::Strategy;
 use crate::store::{Journal, NamedWorkload, Plan, read_journal};
 use crate::trial::{Failure, LaunchFacts, Measured, Outcome, TrialResult, TrialSpec};

@@ -4,7 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
 #![expect(dead_code, reason = "each test uses its part of this module")]
 
-use llm_dyno::scenario::EngineKind;
+use llm_dyno::launch::EngineKind;
 use llm_dyno::trial::{Failure, LaunchFacts, Measured, Outcome, TrialResult};
 use serde_json::{Value, json};
 use std::ffi::OsStr;

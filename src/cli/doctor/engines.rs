@@ -3,9 +3,9 @@
 use super::{Finding, Level};
 use crate::engine::adapter;
 use crate::error::Result;
+use crate::launch::{EngineKind, Version};
 use crate::process::find_program;
-use crate::scenario::EngineKind;
-use crate::space::{Space, Version};
+use crate::space::Space;
 use crate::trial;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 use super::*;
 use crate::cost::{Coefficients, Physical};
 use crate::engine::EngineConfig;
-use crate::scenario::EngineKind;
+use crate::launch::EngineKind;
 use crate::sim::StepCost;
 use crate::sim::scheduler::Step;
 use crate::sim::{Arrival, KvLayout, SimOptions, policy, simulate};

@@ -4,7 +4,7 @@ mod sglang;
 mod trtllm;
 mod vllm;
 
-use crate::scenario::EngineKind;
+use crate::launch::EngineKind;
 use serde::{Deserialize, Serialize};
 
 /// What a step's duration spans.

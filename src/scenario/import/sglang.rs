@@ -1,7 +1,8 @@
 //! `sglang.bench_serving --output-file`: one run a line, with its data set and the engine's name.
 
 use super::{parallel, rows, text, totals_workload};
-use crate::scenario::{EngineKind, Key, Metrics, Record};
+use crate::launch::EngineKind;
+use crate::scenario::{Key, Metrics, Record};
 use crate::workload::{Dataset, RequestRate, WorkloadSpec};
 use serde_json::{Map, Value};
 

@@ -7,7 +7,8 @@
 use super::content::Content;
 use super::parallel::{self, Shares, engine_named};
 use crate::error::Problem;
-use crate::scenario::{EngineKind, Key};
+use crate::launch::EngineKind;
+use crate::scenario::Key;
 use serde_json::{Map, Number, Value, json};
 
 /// The rows of a CSV text as objects.

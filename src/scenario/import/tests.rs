@@ -1,5 +1,6 @@
 use super::*;
-use crate::scenario::{EngineKind, parse_records};
+use crate::launch::EngineKind;
+use crate::scenario::parse_records;
 
 fn one(text: &str) -> Record {
     let mut records = parse_records("f.json", text).unwrap();

@@ -1,7 +1,8 @@
 //! `vllm bench serve --save-result`, with `--save-detailed` also request by request; read and written.
 
 use super::{fill, text, throughputs, totals_workload, workload_of};
-use crate::scenario::{EngineKind, Key, Metrics, Record, RequestRow};
+use crate::launch::EngineKind;
+use crate::scenario::{Key, Metrics, Record, RequestRow};
 use crate::workload::{Dataset, RequestRate, WorkloadSpec};
 use serde_json::{Map, Value, json};
 

@@ -3,7 +3,7 @@
 use super::tests::Affine;
 use super::*;
 use crate::engine::EngineConfig;
-use crate::scenario::EngineKind;
+use crate::launch::EngineKind;
 use crate::sim::{Account, KvLayout, policy};
 use crate::workload::RequestShape;
 use std::fmt::Write;

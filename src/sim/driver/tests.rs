@@ -1,6 +1,6 @@
 use super::*;
 use crate::engine::EngineConfig;
-use crate::scenario::EngineKind;
+use crate::launch::EngineKind;
 use crate::scenario::Key;
 use crate::sim::kv::KvLayout;
 use crate::sim::step::{StepCost, StepShape};

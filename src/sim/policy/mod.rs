@@ -8,7 +8,7 @@ pub mod vllm;
 use super::kv::KvLayout;
 use super::scheduler::Scheduler;
 use crate::engine::EngineConfig;
-use crate::scenario::EngineKind;
+use crate::launch::EngineKind;
 
 /// The scheduler of a launch. `window` is the one to which the step-time model's `*_ctx_window` sums are
 /// clipped ([`StepTime::window`](crate::sim::step::StepTime::window)).
