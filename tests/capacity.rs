@@ -59,7 +59,7 @@ fn a_tighter_slo_leaves_less_load_and_needs_more_replicas() {
         let load = v["slo_load"]["central"].as_f64().expect("a load keeps it");
         let pessimistic = v["slo_load"]["pessimistic"].as_f64();
         assert!(pessimistic.is_none_or(|p| p <= load));
-        // Where no load keeps the promise at the pessimistic end, there is no load to price and no plan that is safe.
+        // Where no load meets the SLO at the pessimistic end, there is no load to price and no plan that is safe.
         let safe = v["target"]["replicas_safe"].as_u64();
         let price = v["usd_per_million_tokens"].as_f64();
         assert_eq!(

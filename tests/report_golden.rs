@@ -89,7 +89,7 @@ fn what_did_not_hold_beside_an_engine_that_is_not_installed() {
 }
 
 #[test]
-fn promises_that_cannot_be_kept() {
+fn an_slo_that_cannot_be_met() {
     snapshot("slo-not-met");
 }
 

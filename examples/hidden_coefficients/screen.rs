@@ -4,7 +4,7 @@ use super::{Draw, Hidden, NOISE, VERSION, begin, calibrate, forecaster, plan, st
 use llm_dyno::cost::Catalogs;
 use llm_dyno::error::Result;
 use llm_dyno::launch::{Candidate, EngineKind, FlagValue};
-use llm_dyno::search::{Forecaster, Knob, Objective, Screening, Search, Space, Swept};
+use llm_dyno::search::{Forecaster, Knob, Objective, Screening, Search, Space, SpaceOutcome};
 use llm_dyno::store::Plan;
 use llm_dyno::tune::forecaster::SimForecaster;
 use llm_dyno::tune::observed::Observed;
@@ -85,7 +85,7 @@ struct Run {
     winner: Candidate,
     gain: f64,
     launches: usize,
-    swept: Swept,
+    swept: SpaceOutcome,
     forecasting: Duration,
 }
 

@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn waiting_for_the_step_under_way_is_no_queue() {
-        // Five tokens of 10 ms; whoever arrives waits for the rest of a step, which is half of the light-load
+        // Five tokens of 10 ms; an arriving request waits for the rest of a step, which is half of the light-load
         // end-to-end time. From 32 on requests wait for a place.
         let answers = |load: f64| {
             let step_s = 0.010 + 0.0005 * load;

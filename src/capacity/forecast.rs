@@ -15,7 +15,7 @@ pub struct Forecast {
 }
 
 impl Forecast {
-    /// The draws, for whoever chooses loads by them.
+    /// The draws, by which a caller chooses loads.
     pub fn simulated(&self) -> Simulated<'_> {
         Simulated { axis: self.study.axis, draws: &self.study.draws }
     }

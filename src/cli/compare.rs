@@ -46,7 +46,7 @@ pub(super) struct Args {
     github_summary: bool,
 }
 
-/// What a reader asks of a change first; each is a separate promise to a user.
+/// What a reader asks of a change first; each matters to a user by itself.
 const DEFAULT: [Key; 6] = [
     Key::TotalTokenThroughput,
     Key::MeanTtftMs,

@@ -1,4 +1,4 @@
-//! Faults on request (`--fault`), so that whoever drives an engine can be tested against its failures.
+//! Faults on request (`--fault`), so that a driver of engines can be tested against its failures.
 
 use std::fmt;
 use std::str::FromStr;

@@ -29,7 +29,7 @@ impl Given {
     pub fn number(&self, name: &str) -> Option<f64> {
         self.text(name)?.parse().ok()
     }
-    /// vLLM's part as words of a command, for whoever resolves defaults.
+    /// vLLM's part as words of a command, for the resolver of defaults.
     pub fn vllm_words(&self) -> Vec<String> {
         let mut words = vec!["vllm".to_owned(), "serve".to_owned()];
         words.extend(self.text("model").map(str::to_owned));

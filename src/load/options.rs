@@ -88,7 +88,7 @@ impl Target {
     }
 }
 
-/// Counters of a run in progress, for whoever shows them.
+/// Counters of a run in progress, for a display.
 #[derive(Debug, Default)]
 pub struct Progress {
     pub planned: AtomicU64,

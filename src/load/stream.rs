@@ -35,7 +35,7 @@ struct Marks {
 }
 
 impl StreamState {
-    /// Of an answer to a request for so many tokens.
+    /// Of an answer to a request for this number of tokens.
     pub(super) fn of(tokens: u32) -> StreamState {
         let most = Some(tokens as usize * 2 + 1000);
         StreamState { parser: SseParser::new(), marks: Marks { most, ..Marks::default() } }

@@ -49,7 +49,7 @@ fn yes() -> bool {
 }
 
 impl From<Description> for Model {
-    /// A description that makes no sense ([`catalog::meaning`]) gets no layers: whoever reads it checks it.
+    /// A description that makes no sense ([`catalog::meaning`]) gets no layers: its reader checks it.
     fn from(d: Description) -> Model {
         let mut m = Model {
             id: d.id,

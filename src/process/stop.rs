@@ -38,7 +38,7 @@ pub fn stop(mut running: Running, grace: Duration, port: Option<u16>) -> StopRep
     {
         leader.signal(Signal::TERM);
         wait_until(grace, || running.exit().is_some());
-        // The leader ends last in an orderly stop: whoever is still there will not go by itself.
+        // The leader ends last in an orderly stop: a process that is still there will not go by itself.
         wait_until(ORPHANS.min(grace), || tree.members().is_empty());
     } else {
         wait_until(ORPHANS.min(grace), || tree.members().is_empty());

@@ -25,7 +25,7 @@ pub fn opening(plan: &Plan, dir: &str) -> Vec<String> {
     let goal = if plan.objective.higher_is_better() { "most" } else { "least" };
     line("objective", format!("{goal} {} on {}", key_name(plan.objective.key().name()), plan.primary().name));
     if !plan.slo.0.is_empty() {
-        line("promises", plan.slo.to_string());
+        line("SLO", plan.slo.to_string());
     }
     for (i, w) in plan.workloads.iter().enumerate() {
         line(if i == 0 { "workloads" } else { "" }, format!("{}: {}", w.name, workload_words(&w.spec)));

@@ -226,7 +226,7 @@ impl Sampler {
                 let x = all(&|r| f64::from(u8::from(r.point[k] == v as u8)));
                 values.push((k, v as u8));
                 let mut prior = prior.clone();
-                // An objective with promises may jump by more than any prior foresees.
+                // An objective with an SLO may jump by more than any prior foresees.
                 if let Some(last) = prior.0.last_mut() {
                     last.1 = last.1.max(largest / 2.0);
                 }

@@ -23,7 +23,7 @@ pub struct Failed {
 const FAILS: f64 = 0.06;
 const MODELLED_FAILS: f64 = 0.02;
 const PAIR_FAILS: f64 = 0.003;
-/// A message that names a value of a failed launch makes its odds so many times larger.
+/// A message that names a value of a failed launch multiplies its odds by this factor.
 const NAMED: f64 = 40.0;
 
 /// Who is to blame in one draw.

@@ -35,7 +35,7 @@ const MOST_LAUNCHES: usize = 40;
 
 /// One launch with what was forecast of it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Foreseen {
+pub struct ForecastedLaunch {
     pub candidate: Candidate,
     /// Log gain with its central 90 % interval (the measurement's own noise included).
     pub predicted: Interval,
@@ -58,14 +58,14 @@ pub enum Ending {
 
 /// What became of the space.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Swept {
+pub struct SpaceOutcome {
     pub considered: usize,
     pub cut: bool,
     pub coverage: Coverage,
     /// Candidates that were dropped: refused by physics, or holding what fails.
     pub dropped: usize,
     pub left: usize,
-    pub launches: Vec<Foreseen>,
+    pub launches: Vec<ForecastedLaunch>,
     pub ending: Ending,
     /// Expected log gain that the search leaves on the table.
     pub regret: f64,
@@ -75,7 +75,7 @@ pub struct Swept {
 
 impl Search<'_> {
     /// Searches from the base, which the ledger already holds; returns the incumbent and what became of the space.
-    pub fn guided(&mut self, forecaster: &mut dyn Forecaster) -> Result<(Candidate, Swept), Stop> {
+    pub fn guided(&mut self, forecaster: &mut dyn Forecaster) -> Result<(Candidate, SpaceOutcome), Stop> {
         let knobs = usable_knobs(self.space, self.base);
         let modelled =
             Modelled { space: self.space, knobs: knobs.iter().filter(|k| k.modelled).cloned().collect() };
@@ -85,7 +85,7 @@ impl Search<'_> {
         let mut g = EncodedSpace { knobs, forecasts, base: base.clone(), neutral: Vec::new() };
         g.find_neutral();
         let considered = considered(&g.knobs);
-        let mut swept = Swept { considered, cut, ..Swept::default() };
+        let mut swept = SpaceOutcome { considered, cut, ..SpaceOutcome::default() };
         self.evaluator.covered(swept.considered, &g.forecasts.coverage());
         let winner = self.launches(&mut g, &mut swept)?;
         let (refused, all) = g.forecasts.counts();
@@ -96,7 +96,7 @@ impl Search<'_> {
         Ok((winner, swept))
     }
 
-    fn launches(&mut self, g: &mut EncodedSpace<'_>, swept: &mut Swept) -> Result<Candidate, Stop> {
+    fn launches(&mut self, g: &mut EncodedSpace<'_>, swept: &mut SpaceOutcome) -> Result<Candidate, Stop> {
         loop {
             let step = self.step(g, swept.launches.len() as u64, DRAWS);
             let worlds = step.worlds();
@@ -116,7 +116,7 @@ impl Search<'_> {
                 g.forecasts.learn();
                 g.find_neutral();
                 let measured = self.ledger.last_gain(self.base);
-                swept.launches.push(Foreseen { candidate, predicted, measured });
+                swept.launches.push(ForecastedLaunch { candidate, predicted, measured });
                 let now = worlds.contender(&best.point, best.forecast);
                 self.evaluator.incumbent(&g.candidate(&best.point), now.mean);
                 continue;
@@ -302,7 +302,7 @@ mod tests {
         space: &FakeSpace,
         forecaster: &mut dyn Forecaster,
         settings: &Settings,
-    ) -> (Candidate, Swept, Estimates) {
+    ) -> (Candidate, SpaceOutcome, Estimates) {
         let base = Candidate::baseline(EngineKind::Emulated);
         let mut ledger = Ledger::default();
         for launch in 0..2 {

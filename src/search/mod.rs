@@ -28,7 +28,7 @@ pub use confirm::{Comparison, confirm};
 pub use estimates::{Estimate, Estimates};
 pub use evaluator::{Answer, Ask, Evaluator, FailedLaunch, Runs, Sample, Scope, Stage, Stop};
 pub use forecasts::{Coverage, Forecaster, NoForecast, Screening};
-pub use guided::{Ending, Foreseen, Swept};
+pub use guided::{Ending, ForecastedLaunch, SpaceOutcome};
 pub use ledger::{Effect, Ledger, Noise};
 pub use objective::{Objective, Slo};
 pub use settings::Settings;

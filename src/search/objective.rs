@@ -1,4 +1,4 @@
-//! What is optimised, and under which promises: objective and service-level objectives, read from their
+//! What is optimised, and under which service-level objectives: objective and service-level objectives, read from their
 //! command-line form and applied to one observation.
 
 use crate::scenario::{Key, Record, RequestRow};
@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Weight of a broken promise in the score: one percent over a limit costs as much as 20 % throughput, so
-/// that a candidate that keeps its promises wins over any that does not, while among those that break
+/// Weight of a missed SLO clause in the score: one percent over a limit costs as much as 20 % throughput, so
+/// that a candidate that meets its SLO wins over any that does not, while among those that miss
 /// them the way towards keeping them still shows.
 const VIOLATION_WEIGHT: f64 = 20.0;
 
@@ -16,7 +16,7 @@ const VIOLATION_WEIGHT: f64 = 20.0;
 pub enum Objective {
     /// One of the result keys, throughput or latency.
     Metric(Key),
-    /// Completed requests that keep every promise of the SLO, per second.
+    /// Completed requests that meet every clause of the SLO, per second.
     Goodput,
 }
 
@@ -57,7 +57,7 @@ impl Objective {
         }
     }
 
-    /// The score a search works with: log of the value, larger is better, less what broken promises cost
+    /// The score a search works with: log of the value, larger is better, less what missed clauses of the SLO cost
     /// (not for goodput, which counts them already). A goodput of nothing counts as half a request.
     pub fn score(self, observation: &Record, slo: &Slo) -> Option<f64> {
         let value = self.value(observation, slo)?;
@@ -157,7 +157,7 @@ enum Latency {
     E2e,
 }
 
-/// One promise, such as `ttft.p99=500ms`.
+/// One clause of an SLO, such as `ttft.p99=500ms`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Clause {
     latency: Latency,
@@ -227,7 +227,7 @@ impl FromStr for Clause {
     fn from_str(s: &str) -> Result<Clause, String> {
         let form = || {
             format!(
-                "`{s}` is not a promise such as ttft.p99=500ms (ttft, tpot, itl, e2e; mean, p50, p90, p95, p99)"
+                "`{s}` is not a clause such as ttft.p99=500ms (ttft, tpot, itl, e2e; mean, p50, p90, p95, p99)"
             )
         };
         let (what, limit) = s.split_once('=').ok_or_else(form)?;
@@ -249,7 +249,7 @@ impl FromStr for Clause {
     }
 }
 
-/// All promises; an empty one is always kept.
+/// All clauses; an empty SLO is always met.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Slo(pub Vec<Clause>);
 
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn promises_parse_with_units() {
+    fn clauses_parse_with_units() {
         let slo: Slo = "ttft.p99=500ms,tpot.p99=50ms,e2e=2s".parse().unwrap();
         assert_eq!(slo.0[2].limit_ms, 2000.0);
         assert_eq!(slo.to_string().parse::<Slo>().unwrap(), slo);
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn scores_turn_latencies_round_and_punish_broken_promises() {
+    fn scores_turn_latencies_round_and_punish_missed_clauses() {
         let o: Objective = "tpot".parse().unwrap();
         let score = |ms| o.score(&observation(&[(Key::MeanTpotMs, ms)]), &Slo::default()).unwrap();
         assert!(score(10.0) > score(20.0));
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn goodput_counts_requests_that_keep_every_promise() {
+    fn goodput_counts_requests_that_meet_every_clause() {
         let row = |ttft, e2e| RequestRow {
             output_tokens: 11,
             ttft_s: Some(ttft),

@@ -13,5 +13,6 @@ pub use lock::DirLock;
 pub use plan::{NamedWorkload, Plan};
 pub use run::{RunFile, read_run, write_run};
 pub use verdict::{
-    Compared, EngineRow, FlagEffect, Forecasted, Improvement, MetricRow, Ruled, Tried, Verdict, WorkloadRow,
+    Compared, EngineRow, FlagEffect, ForecastRow, Improvement, MetricRow, SpaceSummary, Tried, Verdict,
+    WorkloadRow,
 };

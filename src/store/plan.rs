@@ -87,7 +87,7 @@ impl Plan {
         }
     }
 
-    /// A secret stood in the flags or in the engine's command and was not recorded: whoever resumes has to give it.
+    /// A secret stood in the flags or in the engine's command and was not recorded: a resumed campaign has to be given it again.
     pub fn lacks_secrets(&self) -> bool {
         let words = self.fixed_args.iter().chain(self.engine_command.iter().flatten());
         words.into_iter().any(|w| w.contains(HIDDEN))

@@ -94,7 +94,7 @@ pub struct WorkloadRow {
     /// Runs that failed or were invalid, on either side.
     #[serde(default)]
     pub notes: Vec<String>,
-    /// Whether the winner kept every promise of the SLO here; absent without an SLO.
+    /// Whether the winner met every clause of the SLO here; absent without an SLO.
     #[serde(default)]
     pub keeps_slo: Option<bool>,
 }
@@ -107,7 +107,7 @@ impl WorkloadRow {
 
 /// Predicted beside measured for one launch of a model-guided search.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Forecasted {
+pub struct ForecastRow {
     pub label: String,
     /// Effect against the baseline as forecast before the launch.
     pub predicted: Interval,
@@ -116,7 +116,7 @@ pub struct Forecasted {
 
 /// What a model-guided search did with the whole space.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Ruled {
+pub struct SpaceSummary {
     pub considered: u32,
     /// The product of all values was larger than the limit.
     pub cut: bool,
@@ -133,7 +133,7 @@ pub struct Ruled {
     pub dropped: u32,
     /// Neither launched nor dropped: the expected gain was not worth a launch, or the budget ended.
     pub left: u32,
-    pub forecasts: Vec<Forecasted>,
+    pub forecasts: Vec<ForecastRow>,
     /// Where the cost model came from and how good its fit is.
     pub model: String,
     /// Why the search stopped, in a sentence.
@@ -172,7 +172,7 @@ pub struct Verdict {
     pub flags: Vec<FlagEffect>,
     pub tried: Vec<Tried>,
     #[serde(default)]
-    pub ruled: Option<Ruled>,
+    pub ruled: Option<SpaceSummary>,
     /// Candidates of the space (with all combinations, where those were considered).
     pub considered: u32,
     /// What the reader should know: budget reached, candidates refused by constraints, …

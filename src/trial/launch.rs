@@ -55,7 +55,7 @@ pub(super) struct Started {
     pub(super) process: Option<Process>,
 }
 
-/// What is to be started, whoever asked for it.
+/// What is to be started, whichever command asked for it.
 struct Start<'s> {
     adapter: &'static dyn Adapter,
     failing: Failing,

@@ -1,4 +1,4 @@
-//! What a trial tells while it runs, for whoever shows it.
+//! What a trial tells while it runs, for a display.
 
 use super::Measured;
 use super::types::LaunchFacts;

@@ -6,11 +6,11 @@ use super::spaces::Spaces;
 use crate::launch::Candidate;
 use crate::scenario::Key;
 use crate::search::ledger::Entry;
-use crate::search::{Comparison, Ending, Estimate, Foreseen, Stage, Swept};
+use crate::search::{Comparison, Ending, Estimate, ForecastedLaunch, SpaceOutcome, Stage};
 use crate::stats::{holm, log_ratios, mean, paired_bootstrap, t_interval};
 use crate::store::{
-    Compared, EngineRow, FlagEffect, Forecasted, Improvement, MetricRow, Plan, Ruled, TrialLine, Tried,
-    Verdict, WorkloadRow,
+    Compared, EngineRow, FlagEffect, ForecastRow, Improvement, MetricRow, Plan, SpaceSummary, TrialLine,
+    Tried, Verdict, WorkloadRow,
 };
 use crate::trial::Measured;
 use std::collections::BTreeMap;
@@ -58,14 +58,14 @@ pub(super) fn conclude(plan: &Plan, trials: &[TrialLine], found: &Findings, spac
 }
 
 /// What became of the space, for the record.
-pub(super) fn ruled(plan: &Plan, swept: &Swept, model: String) -> Ruled {
+pub(super) fn ruled(plan: &Plan, swept: &SpaceOutcome, model: String) -> SpaceSummary {
     let turn = |g: f64| plan.objective.improvement(g);
-    let forecast = |f: &Foreseen| Forecasted {
+    let forecast = |f: &ForecastedLaunch| ForecastRow {
         label: f.candidate.label(),
         predicted: f.predicted.map(turn),
         measured: f.measured.map(turn),
     };
-    Ruled {
+    SpaceSummary {
         considered: swept.considered as u32,
         cut: swept.cut,
         simulated: swept.coverage.simulated as u32,
@@ -83,7 +83,7 @@ pub(super) fn ruled(plan: &Plan, swept: &Swept, model: String) -> Ruled {
 }
 
 /// Why the search stopped, in a sentence.
-fn ending(swept: &Swept) -> String {
+fn ending(swept: &SpaceOutcome) -> String {
     let left = 100.0 * swept.regret.max(0.0).exp_m1();
     match swept.ending {
         Ending::NothingToGain => format!(

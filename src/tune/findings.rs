@@ -4,7 +4,7 @@ use crate::cost::Profile;
 use crate::launch::Candidate;
 use crate::search::additive::NOISE_BEFORE;
 use crate::search::{Comparison, Estimates, Ledger};
-use crate::store::Ruled;
+use crate::store::SpaceSummary;
 
 /// State that the verdict is drawn from.
 #[derive(Default)]
@@ -13,7 +13,7 @@ pub(super) struct Findings {
     pub(super) baseline: Option<Candidate>,
     pub(super) winner: Option<Candidate>,
     pub(super) comparison: Option<Comparison>,
-    pub(super) ruled: Option<Ruled>,
+    pub(super) ruled: Option<SpaceSummary>,
     pub(super) profile: Option<Profile>,
     pub(super) considered: u32,
     pub(super) estimates: Estimates,

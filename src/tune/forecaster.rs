@@ -33,7 +33,7 @@ pub struct SimForecaster {
     first: Option<(Setup, Demand)>,
 }
 
-/// A simulated score, and the same if no promise were broken.
+/// A simulated score, and the same without the SLO's penalty.
 #[derive(Debug, Clone, Copy)]
 struct Scored {
     score: f64,
@@ -109,7 +109,7 @@ impl SimForecaster {
             engine_version: self.version.clone(),
             hardware: Some(self.plan.hardware.clone()),
             workload: Some(workload.clone()),
-            // Our own client asks for exactly so many tokens.
+            // Our own client asks for exactly the planned number of tokens.
             lengths: Some(Lengths::Exact),
             ..Record::default()
         };
@@ -152,7 +152,7 @@ impl SimForecaster {
         };
         let score = |slo: &Slo| self.plan.objective.score(&observation, slo);
         let kept = score(&self.plan.slo)?;
-        // Goodput counts broken promises, it is not punished for them.
+        // Goodput counts the requests that miss the SLO; it is not punished for them.
         Some(Scored { score: kept, without_slo: if goodput { kept } else { score(&Slo::default())? } })
     }
 
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_and_goodput_are_not_screened_and_promises_are_left_to_the_simulator() {
+    fn percentiles_and_goodput_are_not_screened_and_slos_are_left_to_the_simulator() {
         let base = Candidate::baseline(EngineKind::Emulated);
         let mut f = forecaster();
         let Screening::Value(rough) = f.screen(&base) else { panic!("a batch sent at once is covered") };

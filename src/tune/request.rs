@@ -31,7 +31,7 @@ pub struct TuneRequest {
     pub num_gpus: u32,
     /// none, lossless or approximate [default: lossless].
     pub allow_output_change: Option<String>,
-    /// latency, throughput or balanced: an objective and promises in one word.
+    /// latency, throughput or balanced: an objective and an SLO in one word.
     pub preset: Option<String>,
     pub data_dir: Option<String>,
     pub max_model_len: Option<u32>,
@@ -58,11 +58,11 @@ impl TuneRequest {
             Some(text) => p.take("--objective", text.parse::<Objective>()),
             None => Objective::Metric(crate::scenario::Key::TotalTokenThroughput),
         };
-        let (objective, promised) = self.preset(objective, &mut p);
+        let (objective, clauses) = self.preset(objective, &mut p);
         let slo =
-            Slo(promised.iter().chain(&self.slo).flat_map(|s| p.take("--slo", s.parse::<Slo>()).0).collect());
+            Slo(clauses.iter().chain(&self.slo).flat_map(|s| p.take("--slo", s.parse::<Slo>()).0).collect());
         if objective == Objective::Goodput && slo.0.is_empty() {
-            p.add("--objective", "goodput needs promises to keep", "add --slo ttft.p99=500ms,tpot.p99=50ms");
+            p.add("--objective", "goodput needs an SLO", "add --slo ttft.p99=500ms,tpot.p99=50ms");
         }
         let workloads = self.workloads(&mut p);
         let model = self.model(&mut p);
@@ -109,7 +109,7 @@ impl TuneRequest {
         if self.objective.is_some() {
             p.add("--preset", "chooses the objective, and --objective does too", "give one of them");
         }
-        let (text, promised) = match preset.as_str() {
+        let (text, clauses) = match preset.as_str() {
             "latency" => ("e2e.mean", None),
             "throughput" => ("total-throughput", None),
             "balanced" => ("output-throughput", Some("ttft.p99=2s,tpot.p99=50ms")),
@@ -118,7 +118,7 @@ impl TuneRequest {
                 return (objective, Vec::new());
             }
         };
-        (p.take("--preset", text.parse()), promised.map(str::to_owned).into_iter().collect())
+        (p.take("--preset", text.parse()), clauses.map(str::to_owned).into_iter().collect())
     }
 
     /// Names in `--flags` that no asked engine's table knows.

@@ -284,8 +284,8 @@ impl Evaluator for Runner<'_> {
     }
 }
 
-/// The figures on which the campaign decides: the objective and what was promised.
+/// The figures on which the campaign decides: the objective and the SLO's.
 fn figures(plan: &Plan) -> Vec<String> {
-    let promised = plan.slo.0.iter().map(|clause| clause.key);
-    std::iter::once(plan.objective.key()).chain(promised).map(|key| key.name().to_owned()).collect()
+    let clauses = plan.slo.0.iter().map(|clause| clause.key);
+    std::iter::once(plan.objective.key()).chain(clauses).map(|key| key.name().to_owned()).collect()
 }

@@ -28,7 +28,7 @@ pub struct Pace {
     pub burst: u32,
     /// Chat: a chunk with only the role, at once.
     pub role_chunk: bool,
-    /// Chat: the first so many tokens are reasoning deltas.
+    /// Chat: number of leading tokens that are reasoning deltas.
     pub reasoning: u32,
     /// Name of the reasoning field: `reasoning_content` until vLLM 0.15 and in SGLang, `reasoning` since.
     pub reasoning_key: String,

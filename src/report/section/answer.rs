@@ -33,7 +33,7 @@ pub(in super::super) fn lead(s: &Subject<'_>) -> Vec<Block> {
         out.push(Block::Cards(cards));
     }
     out.extend(costs(s).map(Block::Para));
-    out.extend(promises(s).map(Block::Para));
+    out.extend(slo_met(s).map(Block::Para));
     out.extend(dropped(s).map(Block::Para));
     out.extend(unconfirmed(s).map(Block::Para));
     out
@@ -223,8 +223,8 @@ fn costs(s: &Subject<'_>) -> Option<Text> {
     })
 }
 
-/// Whether the promises are kept, and when nothing keeps them, how far off the nearest is.
-fn promises(s: &Subject<'_>) -> Option<Text> {
+/// Whether the SLO is met, and when nothing meets it, how far off the nearest is.
+fn slo_met(s: &Subject<'_>) -> Option<Text> {
     let plan = &s.run.plan;
     let c = s.verdict.compared.as_ref()?;
     if plan.slo.0.is_empty() {
@@ -245,19 +245,19 @@ fn promises(s: &Subject<'_>) -> Option<Text> {
         let nearest = best
             .map_or(String::new(), |(v, label)| format!("; the best seen was {} ms with {label}", number(v)));
         broken.push(format!(
-            "{} is {} ms where {} ms were promised{nearest}",
+            "{} is {} ms where the SLO allows {} ms{nearest}",
             key_name(clause.key.name()),
             number(value),
             number(clause.limit_ms)
         ));
     }
     Some(if broken.is_empty() {
-        text!["The promises ", code(plan.slo.to_string()), " are kept on the first workload."]
+        text!["The SLO ", code(plan.slo.to_string()), " is met on the first workload."]
     } else {
         text![
-            strong("The promises are not kept:"),
+            strong("The SLO is not met:"),
             format!(" {}. ", broken.join("; ")),
-            "Less load, a smaller model or more GPUs can keep them; no flag that was tried does at this load.",
+            "Less load, a smaller model or more GPUs can meet it; no flag that was tried does at this load.",
         ]
     })
 }

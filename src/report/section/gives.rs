@@ -137,7 +137,7 @@ fn table(
                 t.row(note(n.clone()));
             }
             if let Some(keeps) = w.keeps_slo {
-                let words = if keeps { "promises kept in every run" } else { "promises broken in a run" };
+                let words = if keeps { "SLO met in every run" } else { "SLO missed in a run" };
                 t.row(note(words.to_owned()));
             }
         }

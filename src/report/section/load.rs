@@ -32,10 +32,10 @@ fn planned(s: &Subject<'_>, ramp: &Ramp, plan: f64) -> super::super::doc::Text {
         far(a).total_cmp(&far(b))
     });
     let why = if s.run.plan.slo.0.is_empty() {
-        "the lower end of the interval in which queueing begins or throughput stops growing; name promises with --slo for a \
+        "the lower end of the interval in which queueing begins or throughput stops growing; name an SLO with --slo for a \
          figure that follows from them"
     } else {
-        "the largest load that keeps the promises by the pessimistic end of the forecast"
+        "the largest load that meets the SLO by the pessimistic end of the forecast"
     };
     let mut t = text![
         "Plan ",

@@ -6,7 +6,7 @@ use super::super::subject::Subject;
 use super::super::words::{confidence, count, duration, number, percent, percent_interval, range};
 use super::answer::objective_words;
 use crate::search::Stage;
-use crate::store::{Ruled, TrialLine};
+use crate::store::{SpaceSummary, TrialLine};
 use crate::trial::Outcome;
 
 pub(in super::super) fn section(s: &Subject<'_>) -> Section {
@@ -120,7 +120,7 @@ fn engines(s: &Subject<'_>) -> Table {
 }
 
 /// What became of the space.
-fn funnel(r: &Ruled) -> String {
+fn funnel(r: &SpaceSummary) -> String {
     let mut out = format!("{} candidates considered, {} simulated", r.considered, r.simulated);
     if r.screened_out > 0 {
         out.push_str(&format!(
@@ -138,7 +138,7 @@ fn funnel(r: &Ruled) -> String {
     out
 }
 
-fn forecasts(r: &Ruled) -> Svg {
+fn forecasts(r: &SpaceSummary) -> Svg {
     let rows: Vec<ForestRow> = r
         .forecasts
         .iter()

@@ -47,7 +47,7 @@ fn table(s: &Subject<'_>) -> Table {
         ],
     );
     if !plan.slo.0.is_empty() {
-        row("Promises", text![code(plan.slo.to_string())]);
+        row("SLO", text![code(plan.slo.to_string())]);
     }
     row("Model", text![code(&plan.model)]);
     let how = if s.emulated() {

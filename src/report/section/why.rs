@@ -46,7 +46,7 @@ fn lone(s: &Subject<'_>) -> bool {
     }
 }
 
-/// The search's effect holds what broken promises cost, which is no share of throughput. Where promises are broken, the
+/// The search's effect holds what a missed SLO costs, which is no share of throughput. Where the SLO is missed, the
 /// objective itself is said, and the effect is not.
 fn broken(s: &Subject<'_>, f: &FlagEffect) -> Option<String> {
     let plan = &s.run.plan;
@@ -64,7 +64,7 @@ fn broken(s: &Subject<'_>, f: &FlagEffect) -> Option<String> {
             "{} {}, {}",
             percent(change),
             key_name(key.name()),
-            if over(&with) { "but the promises are broken" } else { "and the promises are kept" }
+            if over(&with) { "but the SLO is missed" } else { "and the SLO is met" }
         )
     })
 }

@@ -15,7 +15,7 @@ struct Model {
     /// Share by which the screen is off, and the scatter that no correction explains.
     off: f64,
     scatter: f64,
-    /// Log score lost by every candidate without the last flag: a broken promise.
+    /// Log score lost by every candidate without the last flag: a missed SLO clause.
     broken: f64,
     screens: bool,
     simulated: usize,
@@ -118,7 +118,7 @@ proptest! {
     }
 
     #[test]
-    fn nor_the_only_ones_that_keep_a_promise(seed in any::<u64>(), broken in 0.05..3.0f64) {
+    fn nor_the_only_ones_that_meet_the_slo(seed in any::<u64>(), broken in 0.05..3.0f64) {
         let screened = choice(&mut Model::new(seed, 0.1, 0.002, broken, true));
         let full = choice(&mut Model::new(seed, 0.1, 0.002, broken, false));
         prop_assert!(screened.1 >= full.1 - 0.002, "{:?} {:?}", screened, full);
