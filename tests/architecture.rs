@@ -165,6 +165,25 @@ fn no_files_import_each_other_around_a_circle() {
 }
 
 #[test]
+fn the_walks_pass_files_that_exist_and_none_twice() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let walks = text.split("\n## Walks\n").nth(1).and_then(|t| t.split("\n## ").next()).expect("the walks");
+    let mut named = 0;
+    for walk in walks.split("\n### ").skip(1) {
+        let title = walk.lines().next().unwrap_or_default();
+        let files: Vec<&str> =
+            walk.lines().filter_map(|l| Some(l.split_once(". `")?.1.split_once('`')?.0)).collect();
+        assert!(files.len() > 5, "{title}: {files:?}");
+        for (i, file) in files.iter().enumerate() {
+            assert!(root().join(file).is_file(), "{title}: {file} is not there");
+            assert!(!files[..i].contains(file), "{title}: {file} comes twice");
+        }
+        named += 1;
+    }
+    assert_eq!(named, 4, "a request, a candidate, a scenario, a flag");
+}
+
+#[test]
 fn every_room_of_the_table_exists() {
     let rooms: BTreeSet<String> = sources().into_iter().map(|(room, ..)| room).collect();
     for room in table().keys() {
