@@ -70,7 +70,7 @@ pub(super) struct BenchArgs {
     #[arg(long, value_parser = super::duration::seconds)]
     run_timeout: Option<f64>,
     /// Client threads; chosen by the number in flight when absent
-    #[arg(long)]
+    #[arg(long, value_parser = threads)]
     threads: Option<usize>,
     /// Run the client at the lowest real-time priority where the system permits: for a server that computes on this
     /// machine's CPU and keeps its cores busy while it waits. `dyno trial`, `dyno tune` and `dyno ramp` do so on
@@ -117,6 +117,12 @@ struct Plan {
     workload: WorkloadSpec,
     goodput: Option<Goodput>,
     extra_body: serde_json::Map<String, serde_json::Value>,
+}
+
+/// More threads than this only wait for each other.
+fn threads(text: &str) -> std::result::Result<usize, String> {
+    let range = 1..=1024;
+    text.parse().ok().filter(|n| range.contains(n)).ok_or_else(|| "must be a number from 1 to 1024".into())
 }
 
 pub(super) fn run(args: BenchArgs) -> Result<()> {

@@ -51,7 +51,7 @@ pub(super) struct CapacityArgs {
     #[arg(long, default_value_t = 600.0)]
     timeout: f64,
     /// Simulated draws of the coefficients behind each interval
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(..=10_000))]
     draws: u32,
     #[arg(long, default_value_t = 0)]
     seed: u64,

@@ -109,7 +109,7 @@ fn expand(path: &Path) -> Result<Vec<PathBuf>> {
 
 fn check_file(path: &Path, names: &Names, args: &Args) -> Finding {
     let file = path.display().to_string();
-    let (what, problems, notes) = match std::fs::read(path) {
+    let (what, problems, notes) = match crate::host::read_bounded(path, crate::host::RECORDS_LIMIT) {
         Err(e) => (
             "unreadable".to_owned(),
             vec![Problem::new(&file, "", format!("cannot be read: {e}"))],

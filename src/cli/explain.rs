@@ -44,7 +44,6 @@ struct Explained {
     throughput: f64,
 }
 
-#[expect(clippy::print_stderr, reason = "what the numbers rest on is said beside them")]
 pub(super) fn run(args: ExplainArgs) -> Result<()> {
     let (mut records, _) = args.one.scenarios(args.scenario.as_deref(), args.data_dir.as_deref())?;
     if records.is_empty() {
@@ -54,7 +53,7 @@ pub(super) fn run(args: ExplainArgs) -> Result<()> {
     let catalogs = Catalogs::load(args.data_dir.as_deref())?;
     let profile = read_profile(args.profile.as_deref())?;
     for note in crate::engine::told(&record, &catalogs.models) {
-        eprintln!("dyno: {note}");
+        super::out::note(format_args!("dyno: {note}"));
     }
     let predictor = Predictor { draws: 0, ..Predictor::new(&catalogs, profile.as_ref()) };
     let e = explain(&record, &predictor)?;

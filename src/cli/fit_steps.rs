@@ -28,7 +28,7 @@ impl StepArgs {
         }
         let launch = launch_of(engine, observations, of)?;
         let log = |path: &PathBuf| {
-            let text = std::fs::read(path).map_err(|e| {
+            let text = crate::host::read_bounded(path, crate::host::RECORDS_LIMIT).map_err(|e| {
                 Error::usage("the step telemetry cannot be read").at(path.display()).source(e)
             })?;
             let rows = steps::read(engine, &String::from_utf8_lossy(&text));

@@ -33,7 +33,7 @@ pub(super) struct PredictArgs {
     #[arg(long)]
     per_request: bool,
     /// Simulated draws of the coefficients behind each interval
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(..=10_000))]
     draws: u32,
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -158,7 +158,7 @@ impl Launch {
 /// The profile of a file.
 pub(super) fn read_profile(path: Option<&Path>) -> Result<Option<Profile>> {
     let Some(path) = path else { return Ok(None) };
-    let text = std::fs::read_to_string(path)
+    let text = crate::host::read_text(path, crate::host::SETTINGS_LIMIT)
         .map_err(|e| Error::usage("the profile cannot be read").at(path.display()).source(e))?;
     Profile::parse(&path.display().to_string(), &text).map(Some)
 }

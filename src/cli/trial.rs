@@ -57,9 +57,12 @@ fn unwritable(path: &Path, e: std::io::Error) -> Error {
 
 fn read_spec(path: &Path) -> Result<TrialSpec> {
     let name = path.display().to_string();
-    let text =
-        if name == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) }
-            .map_err(|e| Error::usage("the trial specification cannot be read").at(&name).source(e))?;
+    let text = if name == "-" {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        crate::host::read_text(path, crate::host::SETTINGS_LIMIT)
+    }
+    .map_err(|e| Error::usage("the trial specification cannot be read").at(&name).source(e))?;
     let mut json = serde_json::Deserializer::from_str(&text);
     let spec: TrialSpec = serde_path_to_error::deserialize(&mut json).map_err(|e| {
         let key = e.path().to_string();

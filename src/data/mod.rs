@@ -71,7 +71,7 @@ fn read_folder(folder: &Path) -> Result<Vec<Document>> {
     paths
         .into_iter()
         .map(|p| {
-            let text = std::fs::read_to_string(&p)
+            let text = crate::host::read_text(&p, crate::host::SETTINGS_LIMIT)
                 .map_err(|e| Error::usage("cannot read a data file").at(p.display()).source(e))?;
             Ok(Document { file: p.display().to_string(), text, embedded: false })
         })

@@ -8,7 +8,7 @@ use std::path::Path;
 /// Reads a table of `name = factor` and applies it to the prior. Errors: every bad line at once.
 pub(super) fn read(path: &Path) -> Result<Coefficients> {
     let file = path.display().to_string();
-    let text = std::fs::read_to_string(path)
+    let text = crate::host::read_text(path, crate::host::SETTINGS_LIMIT)
         .map_err(|e| Error::problems("cannot read", vec![Problem::new(&file, "", e.to_string())]))?;
     let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
         Error::problems("not TOML", vec![Problem::new(&file, "", e.to_string())])

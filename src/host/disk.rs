@@ -50,6 +50,19 @@ pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The whole file as UTF-8 text, under the same bound.
+pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
+    String::from_utf8(read_bounded(path, limit)?)
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("the file is not UTF-8: {e}")))
+}
+
+/// The most that is read of a file of settings: data files, profiles, specifications, a model's `config.json`.
+pub const SETTINGS_LIMIT: u64 = 64 << 20;
+/// The most that is read of a file of records or of a log.
+pub const RECORDS_LIMIT: u64 = 256 << 20;
+/// The most that is read of a workload's file: ShareGPT's own is 640 MiB.
+pub const WORKLOAD_LIMIT: u64 = 1 << 30;
+
 /// A new, empty file that only this user can read. A symbolic link in its place is an error: somebody else may have
 /// put it there.
 pub fn private_file(path: &Path) -> io::Result<File> {

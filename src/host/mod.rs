@@ -4,4 +4,6 @@ mod clock;
 mod disk;
 
 pub use clock::{since_epoch, unix_now};
-pub use disk::{private_file, read_bounded, write_whole};
+pub use disk::{
+    RECORDS_LIMIT, SETTINGS_LIMIT, WORKLOAD_LIMIT, private_file, read_bounded, read_text, write_whole,
+};

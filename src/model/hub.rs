@@ -13,13 +13,13 @@ pub(super) fn from_directory(dir: &Path, id: &str) -> Result<Model> {
         return Err(Error::usage("the model directory does not exist").at(dir.display()));
     }
     let file = dir.join("config.json");
-    let text = std::fs::read_to_string(&file).map_err(|e| {
+    let text = crate::host::read_text(&file, crate::host::SETTINGS_LIMIT).map_err(|e| {
         Error::usage("the model directory has no readable config.json").at(file.display()).source(e).hint(
             "give the directory that the hub's files were downloaded to: config.json beside the weights",
         )
     })?;
     let name = file.display().to_string();
-    let quant = std::fs::read_to_string(dir.join("hf_quant_config.json")).ok();
+    let quant = crate::host::read_text(&dir.join("hf_quant_config.json"), crate::host::SETTINGS_LIMIT).ok();
     let mut model = config::parse(&name, &text, quant.as_deref(), id)
         .map_err(|p| Error::problems("the model's config.json cannot be used", p).at(file.display()))?;
     model.weights_gb = checkpoint_gb(dir);
@@ -50,7 +50,8 @@ pub fn default_cache() -> Option<PathBuf> {
 
 /// Size of the checkpoint's safetensors, GB: the index's total, else the files' sizes.
 fn checkpoint_gb(dir: &Path) -> Option<f64> {
-    let index = std::fs::read_to_string(dir.join("model.safetensors.index.json")).ok();
+    let index =
+        crate::host::read_text(&dir.join("model.safetensors.index.json"), crate::host::SETTINGS_LIMIT).ok();
     let total = index
         .and_then(|t| serde_json::from_str::<Value>(&t).ok())
         .and_then(|v| v["metadata"]["total_size"].as_f64());

@@ -4,7 +4,6 @@ use super::import::content::Content;
 use super::{Record, check, import};
 use crate::error::{Error, Problem, Result};
 use serde_json::Value;
-use std::fs;
 use std::path::Path;
 
 /// What a file held.
@@ -34,7 +33,7 @@ pub fn read_records(path: &Path) -> Result<Vec<Record>> {
 /// As [`read_records`], with the tool that wrote the file.
 pub fn load(path: &Path) -> Result<Loaded> {
     let file = path.display().to_string();
-    let text = fs::read(path).map_err(|e| {
+    let text = crate::host::read_bounded(path, crate::host::RECORDS_LIMIT).map_err(|e| {
         Error::problems("cannot read the records", vec![Problem::new(&file, "", e.to_string())])
             .hint("a JSON file of scenarios or observations, or a result file of a load tool")
     })?;

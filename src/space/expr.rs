@@ -67,6 +67,9 @@ enum Node {
     Or(Box<Node>, Box<Node>),
 }
 
+/// Characters of a condition; the longest one shipped has 129.
+const LONGEST: usize = 2000;
+
 /// A parsed condition, with its text for messages.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expr {
@@ -85,6 +88,10 @@ impl Expr {
     ///
     /// Errors: what is wrong, in one line.
     pub fn parse(text: &str, kinds: &dyn Fn(&str) -> Option<Kind>) -> Result<Expr, String> {
+        // A condition is walked recursively: neither its nesting nor its chains may outgrow the stack.
+        if text.len() > LONGEST {
+            return Err(format!("is longer than the {LONGEST} characters that a condition may have"));
+        }
         let tokens = tokens(text)?;
         let mut p = Parser { tokens: &tokens, at: 0 };
         let node = p.or()?;

@@ -60,6 +60,9 @@ const SPACE: &[Key] = &[
     req("flag", Shape::List(&Shape::Table(FLAG))),
 ];
 
+/// Values of one flag that a space may hold: the work of a search grows with their product.
+const MOST_VALUES: usize = 1000;
+
 #[derive(Deserialize)]
 struct RawSpace {
     engine: EngineKind,
@@ -335,6 +338,10 @@ impl Builder<'_> {
             if rule.values.is_empty() && rule.times.is_empty() {
                 self.bad(format!("{key}.tune"), "has neither values nor times");
             }
+            if rule.values.len().max(rule.times.len()) > MOST_VALUES {
+                self.bad(format!("{key}.tune"), format!("has more than {MOST_VALUES} values to try"));
+                continue;
+            }
             if !rule.times.is_empty() && !matches!(f.kind, FlagType::Int | FlagType::Float) {
                 self.bad(format!("{key}.tune.times"), "needs a number");
             }
@@ -372,6 +379,10 @@ impl Builder<'_> {
 
     fn choices(&mut self, key: &str, raw: Vec<RawChoice>) -> Vec<Choice> {
         let mut out: Vec<Choice> = Vec::new();
+        if raw.len() > MOST_VALUES {
+            self.bad(format!("{key}.values"), format!("are more than {MOST_VALUES}"));
+            return out;
+        }
         for choice in raw {
             let (value, since, removed) = match choice {
                 RawChoice::Plain(v) => (v, None, None),

@@ -190,7 +190,7 @@ fn cannot(path: &Path, e: std::io::Error) -> Error {
 /// Errors: the record is of another schema, or holds lines and none of them can be read.
 pub fn read_journal(dir: &Path) -> Result<Contents> {
     let path = dir.join(Journal::NAME);
-    let bytes = std::fs::read(&path)
+    let bytes = crate::host::read_bounded(&path, crate::host::WORKLOAD_LIMIT)
         .map_err(|e| Error::usage("the record cannot be read").at(path.display()).source(e))?;
     let mut contents = Contents::default();
     let mut problems = Vec::new();

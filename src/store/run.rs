@@ -41,7 +41,7 @@ pub fn write_run(dir: &Path, run: &RunFile) -> Result<()> {
 
 pub fn read_run(dir: &Path) -> Result<RunFile> {
     let path = dir.join("run.json");
-    let text = std::fs::read_to_string(&path).map_err(|e| {
+    let text = crate::host::read_text(&path, crate::host::SETTINGS_LIMIT).map_err(|e| {
         Error::usage("no campaign is recorded here")
             .at(path.display())
             .source(e)

@@ -1,10 +1,11 @@
 //! Reading a workload's file, and estimating token counts of its texts.
 
 use crate::error::{Error, Problem, Result};
+use std::path::Path;
 
 /// The whole file as text.
 pub(super) fn text(path: &str) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|e| {
+    crate::host::read_text(Path::new(path), crate::host::WORKLOAD_LIMIT).map_err(|e| {
         Error::problems("the workload's file cannot be read", vec![Problem::new(path, "", e.to_string())])
     })
 }

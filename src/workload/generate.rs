@@ -1,5 +1,6 @@
 //! From a spec to its requests.
 
+use super::bounds::PROMPT_TOKENS;
 use super::draft::{ARRIVALS, Draft, HASHED_BLOCKS, HASHED_STRIDE, PROMPTS, SHARED_PREFIX, contents, rng};
 use super::trace::HASHED_BLOCK;
 use super::{
@@ -76,7 +77,14 @@ pub fn generate_run(spec: &WorkloadSpec, vocab: u32, run: u64) -> Result<Vec<Pla
     let mut contents = rng(seed, streams.wrapping_add(PROMPTS));
     let mut before: Vec<u32> = Vec::new();
     let mut requests = Vec::new();
-    for ((arrival, draft), id) in drafts(spec)?.into_iter().zip(0..) {
+    let drafts = drafts(spec)?;
+    let tokens: u64 =
+        drafts.iter().filter(|(_, d)| d.prompt.is_none()).map(|(_, d)| u64::from(d.input)).sum();
+    if tokens > PROMPT_TOKENS {
+        let message = format!("its prompts have {tokens} tokens; at most {PROMPT_TOKENS} are made");
+        return Err(Error::usage(message).hint("fewer or shorter requests"));
+    }
+    for ((arrival, draft), id) in drafts.into_iter().zip(0..) {
         let follows = draft.turn.filter(|t| t.1 > 0).map(|t| Follows { id: id - 1, think: t.2 });
         let prompt = draft.prompt.unwrap_or_else(|| {
             // A turn begins with the whole conversation before it, any other prompt with the shared prefix.
@@ -187,6 +195,7 @@ impl WorkloadSpec {
         if self.context_min.zip(self.context_max).is_some_and(|(low, high)| low > high) {
             bad("context_max", "must not be below context_min".into());
         }
+        problems.extend(super::bounds::problems(self, place));
         problems.extend(mix::problems(self, place));
         problems
     }

@@ -6,6 +6,7 @@
 //! requests of a random workload do not depend on how many follow.
 
 mod arrivals;
+mod bounds;
 mod chat;
 mod custom;
 mod draft;

@@ -33,7 +33,8 @@ pub(super) fn read(path: &Path) -> Result<(Record, Option<Published>)> {
     let file = path.display().to_string();
     let bad =
         |at: &str, what: String| Error::problems("bad scenario file", vec![Problem::new(&file, at, what)]);
-    let text = std::fs::read_to_string(path).map_err(|e| bad("", e.to_string()))?;
+    let text =
+        crate::host::read_text(path, crate::host::SETTINGS_LIMIT).map_err(|e| bad("", e.to_string()))?;
     let parsed: File = toml::from_str(&text).map_err(|e| bad("", e.to_string()))?;
     let json = serde_json::to_string(&parsed.scenario).map_err(|e| bad("scenario", e.to_string()))?;
     let record = parse_records(&file, &json)?.into_iter().next();
