@@ -42,6 +42,7 @@ files!(
     "v100-sxm-32gb.toml",
     "a30-24gb.toml",
     "a40-48gb.toml",
+    "rtx-a5000-24gb.toml",
     "rtx-a6000-48gb.toml",
     "rtx-3090-24gb.toml",
     "rtx-6000-ada-48gb.toml",
