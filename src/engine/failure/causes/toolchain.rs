@@ -120,10 +120,15 @@ pub(super) const CAUSES: &[Cause] = &[
         ],
     )
     .next("two Python packages do not go together (often transformers, tokenizers or huggingface_hub against the engine): install the library versions that the engine pins (pip install 'transformers<5' where the engine predates it; pip check), or use the engine's image"),
+    cause("libstdcxx", Class::MissingLibrary, &[r"GLIBCXX_[\d.]+' not found|CXXABI_[\d.]+' not found"]).next(
+        "the libstdc++ that is found first is older than the one the engine was built with: install a newer one (conda install \
+         -c conda-forge libstdcxx-ng, or the system's libstdc++6) and put its directory first in LD_LIBRARY_PATH, or use the \
+         engine's image",
+    ),
     cause(
         "missing-library",
         Class::MissingLibrary,
-        &[r"ModuleNotFoundError|No module named '|ImportError(?::|$)|PackageNotFoundError|cannot open shared object file|GLIBC(?:XX)?_[\d.]+' not found|requires the following packages|[Pp]lease (?:pip )?install |file too short"],
+        &[r"ModuleNotFoundError|No module named '|ImportError(?::|$)|PackageNotFoundError|cannot open shared object file|GLIBC_[\d.]+' not found|requires the following packages|[Pp]lease (?:pip )?install |file too short"],
     )
     .next("install the library named, or repair the engine's environment"),
 ];
