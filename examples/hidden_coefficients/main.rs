@@ -84,7 +84,8 @@ impl Evaluator for Hidden<'_> {
         }
         let Some(score) = self.truth(&ask.candidate) else {
             let text = "refused".to_owned();
-            let failure = FailedLaunch { class: text.clone(), root_cause: text.clone(), hint: text };
+            let failure =
+                FailedLaunch { class: text.clone(), root_cause: text.clone(), hint: text, memory: false };
             return Ok(Answer { samples: Vec::new(), failure: Some(failure) });
         };
         if let Some(r) = self.run(&ask.candidate, &self.plan.primary().spec) {
@@ -113,6 +114,8 @@ fn plan(workload: &str) -> Result<Plan> {
         hardware: Some("a100-sxm-80gb".into()),
         num_gpus: 1,
         allow_output_change: None,
+        variants: Vec::new(),
+        draft_model: None,
         preset: None,
         data_dir: None,
         max_model_len: None,

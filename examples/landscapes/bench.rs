@@ -52,7 +52,8 @@ impl Evaluator for Engine<'_> {
         let set = self.land.set(&ask.candidate);
         if let Some((class, root_cause)) = self.land.failure(&set) {
             self.failures += 1;
-            let failure = FailedLaunch { class: class.to_owned(), root_cause, hint: String::new() };
+            let memory = class == "out-of-memory";
+            let failure = FailedLaunch { class: class.to_owned(), root_cause, hint: String::new(), memory };
             return Ok(Answer { samples: Vec::new(), failure: Some(failure) });
         }
         let mut normal = |sd: f64| Normal::new(0.0, sd).unwrap().sample(&mut self.rng);

@@ -80,6 +80,12 @@ pub(super) struct TuneArgs {
     /// distribution) or approximate (weights or KV cache in fewer bits) [default: lossless]
     #[arg(long, value_name = "CLASS")]
     allow_output_change: Option<String>,
+    /// Other weights of the model to try as they are (FP8, AWQ, ...): a hub name or a local directory; repeatable
+    #[arg(long, value_name = "NAME=MODEL")]
+    variant: Vec<String>,
+    /// Draft model or EAGLE head for speculative decoding
+    #[arg(long, value_name = "MODEL")]
+    draft_model: Option<String>,
     /// latency (mean end-to-end), throughput (total), or balanced (output throughput within ttft.p99=2s,tpot.p99=50ms)
     #[arg(long)]
     preset: Option<String>,
@@ -141,6 +147,13 @@ impl TuneArgs {
                 .allow_output_change
                 .clone()
                 .or_else(|| old.map(|p| p.allow_output_change.to_string())),
+            variants: texts(
+                &self.variant,
+                old.map_or(Vec::new(), |p| {
+                    p.variants.iter().map(|v| format!("{}={}", v.name, v.model)).collect()
+                }),
+            ),
+            draft_model: self.draft_model.clone().or_else(|| old.and_then(|p| p.draft_model.clone())),
             preset: self.preset.clone(),
             data_dir: self.data_dir.clone().or_else(|| old.and_then(|p| p.data_dir.clone())),
             max_model_len: self.max_model_len.or_else(|| old.and_then(|p| p.max_model_len)),

@@ -28,6 +28,12 @@ impl fmt::Display for FlagValue {
     }
 }
 
+/// Name under which a candidate holds other weights than the plan's model.
+pub const VARIANT: &str = "model";
+
+/// Name under which a candidate holds flags that only go together.
+pub const TOGETHER: &str = "speculative";
+
 /// Flags by name without the dashes (`max-num-seqs`), sorted, so that equal candidates have equal ids.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Candidate {
@@ -82,6 +88,25 @@ impl Candidate {
             None => less.flags.remove(flag),
         };
         less
+    }
+
+    /// The other weights that this candidate serves (`--variant`), where it does.
+    pub fn variant(&self) -> Option<&str> {
+        match self.flags.get(VARIANT) {
+            Some(FlagValue::Text(model)) => Some(model),
+            _ => None,
+        }
+    }
+
+    /// The candidate as an engine is to be given it: without the choice of weights, which is the launch's model, and with
+    /// flags that only go together (SGLang's `speculative`, a JSON object of flags) one by one.
+    pub fn spelled_out(&self) -> Candidate {
+        let mut out = self.clone();
+        out.flags.remove(VARIANT);
+        let Some(FlagValue::Text(text)) = out.flags.remove(TOGETHER) else { return out };
+        let parts: BTreeMap<String, FlagValue> = serde_json::from_str(&text).unwrap_or_default();
+        out.flags.extend(parts);
+        out
     }
 
     /// Canonical id: engine and the first 10 hex digits of the SHA-256 of the canonical JSON.

@@ -90,7 +90,7 @@ impl Beliefs {
             let Some(point) = g.point(&l.candidate) else { continue };
             if let Some(f) = &l.failure {
                 failed.push(Failed {
-                    memory: f.class.contains("memory") || f.class.contains("kv"),
+                    memory: f.memory,
                     named: g.named_in(&point, &format!("{} {}", f.root_cause, f.hint)),
                     point,
                 });

@@ -109,6 +109,9 @@ pub struct FailedLaunch {
     pub class: String,
     pub root_cause: String,
     pub hint: String,
+    /// The engine ran out of memory: what asks for less of it may start.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub memory: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -59,6 +59,7 @@ impl Evaluator for FakeEvaluator {
                 class: "out-of-memory".into(),
                 root_cause: "no room".into(),
                 hint: "less".into(),
+                memory: false,
             };
             return Ok(Answer { samples: Vec::new(), failure: Some(failure) });
         };

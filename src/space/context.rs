@@ -33,6 +33,8 @@ pub struct Context<'a> {
     pub fixed: Option<&'a Candidate>,
     /// Flag names (no dashes) that the installed release's `--help` lists; it is the judge over the table.
     pub installed: Option<&'a BTreeSet<String>>,
+    /// The draft model that the user offers for speculative decoding.
+    pub draft_model: Option<&'a str>,
     /// The most that a flag's value may do to what the model answers.
     pub allowed_output_change: OutputChange,
 }
@@ -47,6 +49,7 @@ impl<'a> Context<'a> {
             load: Load::default(),
             fixed: None,
             installed: None,
+            draft_model: None,
             allowed_output_change: OutputChange::default(),
         }
     }
@@ -78,6 +81,8 @@ impl<'a> Context<'a> {
             "model.max_position" => number(f64::from(m.max_position)),
             "model.precision" => text(m.precision.id()),
             "model.weight_gib" => number(m.weight_bytes() as f64 / f64::from(1 << 30)),
+            "model.mtp" => Some(Term::Bool(m.mtp_params() > 0)),
+            "draft" => text(draft_kind(self.draft_model)),
             "load.input_tokens" => self.load.input_tokens.map(Term::Number),
             "load.output_tokens" => self.load.output_tokens.map(Term::Number),
             "load.in_flight" => self.load.in_flight.map(Term::Number),
@@ -88,14 +93,23 @@ impl<'a> Context<'a> {
     }
 }
 
+/// How a draft model proposes tokens, by its name: EAGLE heads carry it there on the hub.
+fn draft_kind(name: Option<&str>) -> &'static str {
+    match name.map(str::to_lowercase) {
+        None => "none",
+        Some(n) if n.contains("eagle3") || n.contains("eagle-3") => "eagle3",
+        Some(n) if n.contains("eagle") => "eagle",
+        Some(_) => "model",
+    }
+}
+
 /// Type of a fact's name; `None` for a name that is no fact.
 pub(super) fn fact_kind(name: &str) -> Option<Kind> {
     Some(match name {
         "version" => Kind::Version,
-        "vendor" | "hardware" | "model.precision" => Kind::Text,
-        "hardware.fp8" | "load.text" | "model.moe" | "model.mla" | "model.sinks" | "model.sliding" => {
-            Kind::Bool
-        }
+        "vendor" | "hardware" | "model.precision" | "draft" => Kind::Text,
+        "hardware.fp8" | "load.text" | "model.moe" | "model.mtp" | "model.mla" | "model.sinks"
+        | "model.sliding" => Kind::Bool,
         "sm" | "memory_gib" | "num_gpus" | "model.q_heads" | "model.kv_heads" | "model.experts"
         | "model.max_position" | "model.weight_gib" | "load.input_tokens" | "load.output_tokens"
         | "load.in_flight" | "load.requests" => Kind::Number,
@@ -130,7 +144,8 @@ mod tests {
         for name in
             "version sm vendor hardware hardware.fp8 memory_gib num_gpus model.moe model.mla model.sinks \
             model.sliding model.q_heads model.kv_heads model.experts model.max_position model.precision \
-            model.weight_gib load.input_tokens load.output_tokens load.in_flight load.requests load.text"
+            model.weight_gib load.input_tokens load.output_tokens load.in_flight load.requests load.text \
+            model.mtp draft"
                 .split_whitespace()
         {
             let kind = match c.fact(name).unwrap_or_else(|| panic!("{name} has no value")) {

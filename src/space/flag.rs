@@ -153,6 +153,8 @@ pub struct TuneRule {
     pub changes_output: bool,
     /// How, where that is not told by `changes_output` alone.
     pub output: Option<OutputChange>,
+    /// The values are added to those of the first rule that applies.
+    pub also: bool,
 }
 
 /// One flag of an engine.

@@ -5,7 +5,7 @@ use super::context::{Context, term};
 use super::expr::Term;
 use super::flag::{Constraint, Flag, OtherName, OutputChange, Phase, TuneRule};
 use crate::launch::Version;
-use crate::launch::{Candidate, FlagValue};
+use crate::launch::{Candidate, FlagValue, TOGETHER};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -133,6 +133,20 @@ impl Space {
         self.check(candidate, ctx).is_empty()
     }
 
+    /// The most that a candidate's flags may do to the model's answers, by the table.
+    pub fn output_change(&self, candidate: &Candidate) -> OutputChange {
+        let of = |(name, value): (&String, &FlagValue)| {
+            let Some(flag) = self.flag(name) else { return OutputChange::None };
+            let rule = flag.tune.iter().find(|r| r.values.contains(value));
+            let plain = if flag.changes_output { OutputChange::Approximate } else { OutputChange::None };
+            // A value with a draft model's name in it stands in no rule as it is.
+            let told = rule.or(flag.tune.first()).and_then(|r| r.output);
+            told.unwrap_or_else(|| rule.map_or(plain, |r| output_of(flag, r)))
+        };
+        let variant = candidate.variant().map(|_| OutputChange::Approximate);
+        candidate.flags.iter().map(of).chain(variant).max().unwrap_or(OutputChange::None)
+    }
+
     /// Flags of a candidate that the table does not know.
     pub fn unknown_flags<'c>(&self, candidate: &'c Candidate) -> Vec<&'c str> {
         candidate.flags.keys().map(String::as_str).filter(|n| self.flag(n).is_none()).collect()
@@ -151,20 +165,21 @@ impl Space {
         let scope = |name: &str| self.term_at(name, None, ctx, 0);
         // A rule whose condition cannot be decided is not one to act on.
         let holds = |r: &&TuneRule| r.when.as_ref().is_none_or(|w| w.holds(&scope) == Some(true));
-        let rule = flag.tune.iter().find(holds)?;
-        let plain = if flag.changes_output || rule.changes_output {
-            OutputChange::Approximate
-        } else {
-            OutputChange::None
-        };
-        let output = rule.output.unwrap_or(plain);
+        let first = flag.tune.iter().filter(|r| !r.also).find(holds);
+        let further = flag.tune.iter().filter(|r| r.also).filter(holds);
+        let rules: Vec<&TuneRule> = first
+            .into_iter()
+            .chain(further)
+            .filter(|r| output_of(flag, r) <= ctx.allowed_output_change)
+            .collect();
+        let output = rules.iter().map(|r| output_of(flag, r)).max()?;
         let changes_output = output == OutputChange::Approximate;
-        if output > ctx.allowed_output_change {
-            return None;
-        }
         let default = self.default_of(flag, ctx);
-        let mut values = rule.values.clone();
-        values.extend(rule.times.iter().filter_map(|t| multiple(default.as_ref()?, *t)));
+        let mut values = Vec::new();
+        for rule in &rules {
+            values.extend(rule.values.iter().map(|v| with_draft(v, ctx.draft_model)));
+            values.extend(rule.times.iter().filter_map(|t| multiple(default.as_ref()?, *t)));
+        }
         let base = Candidate::baseline(self.engine);
         values.retain(|v| {
             let c = base.with(&flag.name, v.clone());
@@ -200,8 +215,10 @@ impl Space {
         let version = self.version(ctx);
         let by_env = || of_release(&flag.env, version).map(|n| Spelling::Env(n.to_owned()));
         if let Some(names) = ctx.installed {
-            let has =
-                |n: &str| names.contains(n) || n.split_once('.').is_some_and(|(h, _)| names.contains(h));
+            let together = |n: &str| n == TOGETHER && names.contains("speculative-algorithm");
+            let has = |n: &str| {
+                names.contains(n) || together(n) || n.split_once('.').is_some_and(|(h, _)| names.contains(h))
+            };
             let own = std::iter::once(&flag.name).chain(flag.aliases.iter().map(|a| &a.name));
             return own.into_iter().find(|n| has(n)).map(|n| Spelling::Flag(n.clone())).or_else(by_env);
         }
@@ -238,7 +255,7 @@ impl Space {
     /// Where the installed release's own list of flags differs from what the table says of that release.
     pub fn mismatches(&self, version: Version, installed: &BTreeSet<String>) -> Vec<Mismatch> {
         let mut out = Vec::new();
-        for flag in self.flags.iter().filter(|f| !f.name.contains('.')) {
+        for flag in self.flags.iter().filter(|f| !f.name.contains('.') && f.name != TOGETHER) {
             let listed = installed.contains(&flag.name);
             let expected = flag.span.holds(version) || of_release(&flag.aliases, version) == Some(&flag.name);
             let message = match (expected, listed) {
@@ -251,6 +268,20 @@ impl Space {
             out.push(Mismatch { flag: flag.name.clone(), message });
         }
         out
+    }
+}
+
+/// What the values of a rule may do to the answers.
+fn output_of(flag: &Flag, rule: &TuneRule) -> OutputChange {
+    let changes = flag.changes_output || rule.changes_output;
+    rule.output.unwrap_or(if changes { OutputChange::Approximate } else { OutputChange::None })
+}
+
+/// A value with the name of the user's draft model where the table leaves room for it.
+fn with_draft(value: &FlagValue, draft: Option<&str>) -> FlagValue {
+    match (value, draft) {
+        (FlagValue::Text(t), Some(name)) => FlagValue::Text(t.replace("{draft}", name)),
+        _ => value.clone(),
     }
 }
 

@@ -23,6 +23,7 @@ const TUNE: &[Key] = &[
     opt("values", Shape::List(&Shape::Any)),
     opt("times", Shape::List(&Shape::Positive)),
     opt("changes_output", Shape::Bool),
+    opt("also", Shape::Bool),
     opt("output", Shape::OneOf(&["none", "lossless", "approximate"])),
 ];
 const FLAG: &[Key] = &[
@@ -151,6 +152,8 @@ struct RawTune {
     #[serde(default)]
     changes_output: bool,
     output: Option<OutputChange>,
+    #[serde(default)]
+    also: bool,
 }
 
 /// Reads one document; `all` are the documents in which a `base` is looked for.
@@ -284,6 +287,7 @@ impl Builder<'_> {
                 times: t.times,
                 changes_output: t.changes_output,
                 output: t.output,
+                also: t.also,
             })
             .collect();
         let constraints = self.constraints(&format!("{key}.constraints"), raw.constraints);

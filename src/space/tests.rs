@@ -228,3 +228,59 @@ removed = "0.4.0"
     assert!(shape.iter().any(|p| p.message.contains("--zz")), "{shape:?}");
     assert!(check_text("f", "engine = ").len() == 1);
 }
+
+#[test]
+fn speculation_has_the_values_that_model_draft_and_load_allow() {
+    let hardware = crate::hardware::Catalog::load(None).unwrap();
+    let models = crate::model::Catalog::load(None).unwrap();
+    let values = |engine: EngineKind, model: &str, draft: Option<&str>, text: bool| -> Vec<String> {
+        let space = Space::load(engine, None).unwrap();
+        let model = models.find(model).unwrap();
+        let mut ctx = Context::new(hardware.find("h100-sxm-80gb").unwrap(), &model);
+        ctx.draft_model = draft;
+        ctx.load.text = Some(text);
+        let axes = space.tunable(&ctx);
+        let axis = axes.into_iter().find(|a| a.flag.starts_with("specul"));
+        axis.map_or(Vec::new(), |a| {
+            assert_eq!(a.output, OutputChange::Lossless);
+            a.values.iter().map(ToString::to_string).collect()
+        })
+    };
+    for engine in [EngineKind::Vllm, EngineKind::Sglang, EngineKind::Trtllm] {
+        assert!(values(engine, "Qwen/Qwen3-8B", None, false).is_empty(), "random tokens say nothing");
+        let plain = values(engine, "Qwen/Qwen3-8B", None, true);
+        assert!(
+            plain.len() >= 2
+                && plain.iter().all(|v| v.to_lowercase().contains("ngram") || v.contains("suffix"))
+        );
+        let drafted = values(engine, "Qwen/Qwen3-8B", Some("org/Qwen3-8B-EAGLE3"), true);
+        assert!(drafted.len() > plain.len() && drafted.last().unwrap().contains("org/Qwen3-8B-EAGLE3"));
+        // The checkpoint's own layers for multi-token prediction.
+        let space = Space::load(engine, None).unwrap();
+        let mut model = models.find("Qwen/Qwen3-8B").unwrap();
+        model.rest.mtp = 1;
+        let mut ctx = Context::new(hardware.find("h100-sxm-80gb").unwrap(), &model);
+        ctx.load.text = Some(true);
+        let axes = space.tunable(&ctx);
+        let axis = axes.iter().find(|a| a.flag.starts_with("specul")).unwrap();
+        let own = axis.values.iter().map(ToString::to_string);
+        assert!(own.into_iter().any(|v| v.to_lowercase().contains("mtp") || v.contains("NEXTN")), "{axis:?}");
+    }
+}
+
+#[test]
+fn flags_that_only_go_together_are_launched_one_by_one_and_a_variant_is_the_model() {
+    let text = r#"{"speculative-algorithm":"NGRAM","speculative-num-draft-tokens":4}"#;
+    let c = Candidate::baseline(EngineKind::Sglang)
+        .with("speculative", FlagValue::Text(text.into()))
+        .with("model", FlagValue::Text("org/M-FP8".into()));
+    assert_eq!(c.variant(), Some("org/M-FP8"));
+    let label = c.spelled_out().label();
+    assert_eq!(label, "--speculative-algorithm NGRAM --speculative-num-draft-tokens 4");
+    let space = Space::load(EngineKind::Sglang, None).unwrap();
+    assert_eq!(space.output_change(&c), OutputChange::Approximate);
+    assert_eq!(
+        space.output_change(&c.without("model", &Candidate::baseline(EngineKind::Sglang))),
+        OutputChange::Lossless
+    );
+}

@@ -10,7 +10,7 @@ pub mod verdict;
 
 pub use journal::{Contents, Journal, Line, TrialLine, read_journal};
 pub use lock::DirLock;
-pub use plan::{NamedWorkload, Plan};
+pub use plan::{NamedWorkload, Plan, Variant};
 pub use run::{RunFile, read_run, write_run};
 pub use verdict::{
     Compared, EngineRow, FlagEffect, ForecastRow, Improvement, MetricRow, SpaceSummary, Tried, Verdict,

@@ -16,6 +16,14 @@ pub struct NamedWorkload {
     pub spec: WorkloadSpec,
 }
 
+/// Other weights of the model that the user offers (`--variant NAME=MODEL`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Variant {
+    pub name: String,
+    /// Hub name, or a local directory.
+    pub model: String,
+}
+
 /// How candidates are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -63,6 +71,11 @@ pub struct Plan {
     /// The most that a flag's value may do to what the model answers.
     #[serde(default)]
     pub allow_output_change: OutputChange,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<Variant>,
+    /// Draft model or EAGLE head for speculative decoding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft_model: Option<String>,
     #[serde(default)]
     pub data_dir: Option<String>,
     pub ready_timeout_s: f64,

@@ -7,7 +7,7 @@ use super::secrets::{Secrets, api_key};
 use super::{Event, Failure, Observer, TrialSpec};
 use crate::engine::{Adapter, Class, adapter};
 use crate::error::Error;
-use crate::launch::{EngineKind, LaunchFile, LaunchRequest, conflicts, fixed_value};
+use crate::launch::{Candidate, EngineKind, LaunchFile, LaunchRequest, conflicts, fixed_value};
 use crate::process::{Launch, Lease, Running, free_port, port_free};
 use crate::telemetry::{EngineClient, LogTail};
 use std::collections::BTreeMap;
@@ -82,7 +82,8 @@ impl Started {
         let _ = std::fs::remove_file(&log);
         let program = checked(spec, adapter, &failing)?;
         let port = port(fixed_value(&spec.fixed_args, "port"), &failing)?;
-        let plan = adapter.plan(&request(spec, port));
+        let candidate = spec.candidate.spelled_out();
+        let plan = adapter.plan(&request(spec, &candidate, port));
         let start = Start {
             adapter,
             failing,
@@ -143,9 +144,9 @@ fn port(given: Option<&str>, failing: &Failing) -> Result<u16, Box<Failure>> {
     Err(failing.of(Class::PortInUse, "start", &format!("port {port} is in use by another process"), ""))
 }
 
-fn request(spec: &TrialSpec, port: u16) -> LaunchRequest<'_> {
+fn request<'a>(spec: &'a TrialSpec, candidate: &'a Candidate, port: u16) -> LaunchRequest<'a> {
     LaunchRequest {
-        candidate: &spec.candidate,
+        candidate,
         model: &spec.model,
         served_model_name: spec.served_model_name.as_deref(),
         hardware: &spec.hardware,
@@ -159,7 +160,8 @@ fn request(spec: &TrialSpec, port: u16) -> LaunchRequest<'_> {
 
 /// The program, once flags and version were found to fit.
 fn checked(spec: &TrialSpec, adapter: &dyn Adapter, failing: &Failing) -> Result<Vec<String>, Box<Failure>> {
-    let twice = conflicts(&spec.candidate, &spec.fixed_args);
+    let candidate = spec.candidate.spelled_out();
+    let twice = conflicts(&candidate, &spec.fixed_args);
     if !twice.is_empty() {
         let cause = format!("given both by the candidate and after `--`: --{}", twice.join(", --"));
         return Err(failing.of(Class::FlagConflict, "start", &cause, ""));
@@ -167,9 +169,9 @@ fn checked(spec: &TrialSpec, adapter: &dyn Adapter, failing: &Failing) -> Result
     let not_there =
         |e: Error| failing.of(Class::NotInstalled, "start", &e.what, e.hint.as_deref().unwrap_or_default());
     let mut engine = installed(adapter, spec.program.as_deref()).map_err(not_there)?;
-    if !spec.candidate.flags.is_empty() {
+    if !candidate.flags.is_empty() {
         engine.ask(adapter);
-        let objections = engine.help.as_ref().map_or_else(Vec::new, |h| h.objections(&spec.candidate));
+        let objections = engine.help.as_ref().map_or_else(Vec::new, |h| h.objections(&candidate));
         if !objections.is_empty() {
             return Err(failing.of(Class::FlagNotInVersion, "start", &objections.join("; "), ""));
         }

@@ -78,7 +78,7 @@ impl Campaign<'_> {
         found.considered = u32::try_from(combinations).unwrap_or(u32::MAX);
         let left_out = self.runner.plan.allow_output_change != OutputChange::None
             && !super::spaces::is_text(&self.runner.plan.primary().spec);
-        if left_out && base.engine == EngineKind::Vllm {
+        if left_out && base.engine != EngineKind::Emulated {
             found.notes.push(
                 "Speculative decoding is left out: this workload sends random token ids, on which the acceptance of \
                  proposed tokens means nothing. Give text (--workload custom:FILE or sharegpt:FILE) to have it judged."
@@ -201,7 +201,7 @@ impl Campaign<'_> {
             let mut tries: Vec<Candidate> = advised(base, &failure).into_iter().collect();
             let mut alone = singles(space.as_ref(), base);
             // Smaller numbers ask for less; a sort keeps the order of the flags otherwise.
-            if failure.class.contains("memory") {
+            if failure.memory {
                 alone.sort_by_key(|c| !asks_for_less(c));
             }
             tries.extend(alone);
@@ -290,6 +290,7 @@ mod tests {
             class: "context-too-long".into(),
             root_cause: String::new(),
             hint: "give `--max-model-len 36000`, or more memory".into(),
+            memory: false,
         };
         assert_eq!(advised(&base, &failure).unwrap().label(), "--max-model-len 36000");
         assert_eq!(advised(&base, &FailedLaunch { hint: "use --other-thing now".into(), ..failure }), None);

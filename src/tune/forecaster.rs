@@ -89,8 +89,8 @@ impl SimForecaster {
     fn launch(&self, candidate: &Candidate) -> Launch {
         let fixed = fixed_args(&self.plan, self.engine);
         let request = LaunchRequest {
-            candidate,
-            model: &self.plan.model,
+            candidate: &candidate.spelled_out(),
+            model: candidate.variant().unwrap_or(&self.plan.model),
             served_model_name: None,
             hardware: &self.plan.hardware,
             num_gpus: self.plan.num_gpus,
@@ -119,7 +119,8 @@ impl SimForecaster {
 
     /// The candidate on the first workload, made ready.
     fn setup(&mut self, candidate: &Candidate) -> Option<Setup> {
-        if let Some((first, _)) = &self.first {
+        // Other weights are another model: nothing of the first launch is taken over.
+        if let (Some((first, _)), None) = (&self.first, candidate.variant()) {
             let config = resolve_launch(&self.launch(candidate), None, &first.hardware, &first.model).ok()?;
             if let Some(setup) = first.with_config(config) {
                 return Some(setup);
@@ -127,7 +128,7 @@ impl SimForecaster {
         }
         let record = self.scenario(candidate, &self.plan.primary().spec);
         let setup = Setup::new(&record, &self.catalogs).ok()?;
-        if self.first.is_none() {
+        if self.first.is_none() && candidate.variant().is_none() {
             self.first = Some((setup.clone(), Demand::of(&setup.requests)));
         }
         Some(setup)
@@ -158,7 +159,7 @@ impl SimForecaster {
 
     fn scored(&mut self, candidate: &Candidate) -> Option<Scored> {
         let setup = self.setup(candidate)?;
-        let key = format!("{:?}", setup.config);
+        let key = format!("{:?} {:?}", candidate.variant(), setup.config);
         if let Some(scored) = self.known.get(&key) {
             return *scored;
         }

@@ -40,6 +40,7 @@ pub fn answer(result: &TrialResult, plan: &Plan) -> Answer {
             class: failure.class.id().to_owned(),
             root_cause: failure.root_cause.clone(),
             hint: failure.hint.clone(),
+            memory: failure.class.out_of_memory(),
         }),
         Outcome::Measured { .. } => None,
     };
@@ -64,6 +65,7 @@ pub fn unusable(result: &TrialResult) -> Option<FailedLaunch> {
         class: Class::NoValidRun.id().to_owned(),
         root_cause: spoilt.invalid.join("; "),
         hint: "leave the machine to the engine and to dyno, then try again".into(),
+        memory: false,
     })
 }
 

@@ -7,7 +7,7 @@ use crate::launch::EngineKind;
 use crate::model;
 use crate::search::{Objective, Settings, Slo};
 use crate::space::{OutputChange, Space};
-use crate::store::{NamedWorkload, Plan, plan::Strategy};
+use crate::store::{NamedWorkload, Plan, Variant, plan::Strategy};
 use crate::workload;
 use std::path::Path;
 
@@ -31,6 +31,9 @@ pub struct TuneRequest {
     pub num_gpus: u32,
     /// none, lossless or approximate [default: lossless].
     pub allow_output_change: Option<String>,
+    /// Other weights, each as `NAME=MODEL`.
+    pub variants: Vec<String>,
+    pub draft_model: Option<String>,
     /// latency, throughput or balanced: an objective and an SLO in one word.
     pub preset: Option<String>,
     pub data_dir: Option<String>,
@@ -95,6 +98,8 @@ impl TuneRequest {
                 .allow_output_change
                 .as_deref()
                 .map_or(OutputChange::Lossless, |t| p.take("--allow-output-change", t.parse())),
+            variants: self.variants(&mut p),
+            draft_model: self.draft_model.clone(),
             data_dir: self.data_dir.clone(),
             ready_timeout_s: p.duration("--ready-timeout", &self.ready_timeout),
             run_timeout_s: p.duration("--run-timeout", &self.run_timeout),
@@ -196,6 +201,32 @@ impl TuneRequest {
             Err(e) => p.error("--model", &e),
         }
         name.clone()
+    }
+
+    /// Other weights: names that stand once, models that are known.
+    fn variants(&self, p: &mut Problems) -> Vec<Variant> {
+        let dir = self.data_dir.as_deref().map(Path::new);
+        let catalog = model::Catalog::load(dir).ok();
+        let mut out: Vec<Variant> = Vec::new();
+        for text in &self.variants {
+            let Some((name, model)) = text.split_once('=').filter(|(n, m)| !n.is_empty() && !m.is_empty())
+            else {
+                p.add(
+                    "--variant",
+                    &format!("`{text}` is not NAME=MODEL"),
+                    "such as --variant fp8=org/Model-FP8",
+                );
+                continue;
+            };
+            if out.iter().any(|v| v.name == name) || Some(model) == self.model.as_deref() {
+                p.add("--variant", &format!("`{text}`: name and model must differ from the others"), "");
+            }
+            if let Some(Err(e)) = catalog.as_ref().map(|c| c.find(model)) {
+                p.error("--variant", &e);
+            }
+            out.push(Variant { name: name.to_owned(), model: model.to_owned() });
+        }
+        out
     }
 
     fn hardware(
@@ -330,6 +361,8 @@ mod tests {
             hardware: Some("a100-sxm-80gb".into()),
             num_gpus: 1,
             allow_output_change: None,
+            variants: Vec::new(),
+            draft_model: None,
             preset: None,
             data_dir: None,
             max_model_len: None,

@@ -112,7 +112,7 @@ impl<'a> Runner<'a> {
             dir: self.dir.join("trials").join(&id).display().to_string(),
             id,
             candidate: ask.candidate.clone(),
-            model: plan.model.clone(),
+            model: ask.candidate.variant().unwrap_or(&plan.model).to_owned(),
             served_model_name: None,
             hardware: plan.hardware.clone(),
             num_gpus: plan.num_gpus,

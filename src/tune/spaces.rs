@@ -5,7 +5,7 @@ use crate::engine::adapter;
 use crate::engine::resolve::role;
 use crate::error::Result;
 use crate::hardware::{self, Hardware};
-use crate::launch::{Candidate, EngineKind, Version, fixed_candidate};
+use crate::launch::{Candidate, EngineKind, FlagValue, VARIANT, Version, fixed_candidate};
 use crate::model::{self, Model};
 use crate::search::{self, Knob};
 use crate::space::{Context, Load, OutputChange, Role, Space};
@@ -71,6 +71,7 @@ impl Spaces for PlannedSpaces {
             allowed: self.plan.allow_output_change,
             fixed: fixed_candidate(engine, &fixed_args(&self.plan, engine)),
             installed: installed_flags(engine, self.plan.engine_command.as_deref()),
+            draft_model: self.plan.draft_model.clone(),
             knobs: Vec::new(),
         };
         let axes = space.table.tunable(&space.context());
@@ -85,10 +86,18 @@ impl Spaces for PlannedSpaces {
                 values: a.values,
             })
             .collect();
+        if !self.plan.variants.is_empty() {
+            // What other weights cost and bring, the cost model knows from their configuration.
+            let values = self.plan.variants.iter().map(|v| FlagValue::Text(v.model.clone())).collect();
+            space.knobs.push(Knob { flag: VARIANT.to_owned(), values, modelled: true });
+        }
         Ok(Box::new(space))
     }
 
     fn mechanism(&self, engine: EngineKind, flag: &str) -> String {
+        if flag == VARIANT {
+            return "Other weights of the same model, offered by --variant. Changes outputs.".to_owned();
+        }
         let row = self.table(engine).and_then(|t| t.flag(flag));
         row.map(|f| if f.mechanism.is_empty() { f.doc.clone() } else { f.mechanism.clone() })
             .unwrap_or_default()
@@ -142,6 +151,7 @@ struct EngineSpace {
     fixed: Candidate,
     /// Flags that the installed release lists; it is the judge over the table.
     installed: Option<BTreeSet<String>>,
+    draft_model: Option<String>,
     knobs: Vec<Knob>,
 }
 
@@ -154,6 +164,7 @@ impl EngineSpace {
             allowed_output_change: self.allowed,
             fixed: Some(&self.fixed),
             installed: self.installed.as_ref(),
+            draft_model: self.draft_model.as_deref(),
             ..Context::new(&self.hardware, &self.model)
         }
     }
@@ -164,7 +175,9 @@ impl search::Space for EngineSpace {
         &self.knobs
     }
     fn admits(&self, candidate: &Candidate) -> bool {
-        self.table.admits(candidate, &self.context())
+        // A checkpoint that is quantised already is not quantised again.
+        let twice = candidate.variant().is_some() && candidate.flags.contains_key("quantization");
+        !twice && self.table.admits(candidate, &self.context())
     }
 }
 

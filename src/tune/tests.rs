@@ -180,6 +180,8 @@ pub(crate) fn plan() -> Plan {
         engine_command: None,
         only_flags: Vec::new(),
         allow_output_change: crate::space::OutputChange::Lossless,
+        variants: Vec::new(),
+        draft_model: None,
         data_dir: None,
         ready_timeout_s: 10.0,
         run_timeout_s: 10.0,

@@ -1,6 +1,6 @@
 //! Named workloads: the five of the published engine comparisons (seed 42, all sent at once).
 
-use super::{Dataset, WorkloadSpec};
+use super::{Arrivals, Dataset, RequestRate, WorkloadSpec};
 
 /// A named workload and what it stands for.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +12,27 @@ pub struct Preset {
     /// Ranges of input and output, where they are no fixed lengths.
     ranges: Option<((u32, u32), (u32, u32))>,
     num_prompts: u32,
+    /// Most requests in flight, and requests a second, where the scenario says them.
+    load: (Option<u32>, Option<f64>),
+}
+
+/// A scenario of InferenceBench (repository of aisa-group at commit 24cdf88): lengths uniform in [0.8 L, L].
+const fn inference_bench(
+    name: &'static str,
+    doc: &'static str,
+    (input, output): (u32, u32),
+    num_prompts: u32,
+    load: (Option<u32>, Option<f64>),
+) -> Preset {
+    Preset {
+        name,
+        doc,
+        dataset: Dataset::Random,
+        lengths: Some((input, output)),
+        ranges: Some(((input * 4 / 5, input), (output * 4 / 5, output))),
+        num_prompts,
+        load,
+    }
 }
 
 /// A bucket of the FIB client: prompts uniform in a range of lengths, 5 or 100 tokens out. (That tool's `uniform 5 6`
@@ -24,6 +45,7 @@ const fn bucket(name: &'static str, doc: &'static str, input: (u32, u32), output
         lengths: Some((input.0.midpoint(input.1), output)),
         ranges: Some((input, (output, output))),
         num_prompts: 1000,
+        load: (None, None),
     }
 }
 
@@ -38,6 +60,7 @@ pub const PRESETS: &[Preset] = &[
         lengths: None,
         ranges: None,
         num_prompts: 1000,
+        load: (None, None),
     },
     Preset {
         name: "short",
@@ -46,6 +69,7 @@ pub const PRESETS: &[Preset] = &[
         lengths: Some((128, 4)),
         ranges: None,
         num_prompts: 1000,
+        load: (None, None),
     },
     Preset {
         name: "medium",
@@ -54,6 +78,7 @@ pub const PRESETS: &[Preset] = &[
         lengths: Some((2000, 100)),
         ranges: None,
         num_prompts: 500,
+        load: (None, None),
     },
     Preset {
         name: "long",
@@ -62,6 +87,7 @@ pub const PRESETS: &[Preset] = &[
         lengths: Some((4000, 200)),
         ranges: None,
         num_prompts: 500,
+        load: (None, None),
     },
     Preset {
         name: "very-long",
@@ -70,6 +96,7 @@ pub const PRESETS: &[Preset] = &[
         lengths: Some((32000, 100)),
         ranges: None,
         num_prompts: 100,
+        load: (None, None),
     },
     bucket("fib-63", "1 to 63 in, 100 out", (1, 63), 100),
     bucket("fib-255", "64 to 255 in, 100 out", (64, 255), 100),
@@ -79,6 +106,48 @@ pub const PRESETS: &[Preset] = &[
     bucket("fib-255-short", "64 to 255 in, 5 out", (64, 255), 5),
     bucket("fib-511-short", "256 to 511 in, 5 out", (256, 511), 5),
     bucket("fib-1024-short", "512 to 1024 in, 5 out", (512, 1024), 5),
+    inference_bench(
+        "inferencebench-a",
+        "8192 in, 1024 out, 1 in flight: TTFT",
+        (8192, 1024),
+        128,
+        (Some(1), None),
+    ),
+    inference_bench(
+        "inferencebench-b",
+        "1024 in, 8192 out, 1 in flight: TPOT",
+        (1024, 8192),
+        64,
+        (Some(1), None),
+    ),
+    inference_bench(
+        "inferencebench-c-burst",
+        "1024 in, 1024 out, 64 in flight: requests/s",
+        (1024, 1024),
+        256,
+        (Some(64), None),
+    ),
+    inference_bench(
+        "inferencebench-c-poisson",
+        "1024 in, 1024 out, 32 requests/s, 32 in flight",
+        (1024, 1024),
+        256,
+        (Some(32), Some(32.0)),
+    ),
+    inference_bench(
+        "inferencebench-c-constant",
+        "1024 in, 1024 out, 16 requests/s evenly, 16 in flight",
+        (1024, 1024),
+        256,
+        (Some(16), Some(16.0)),
+    ),
+    inference_bench(
+        "inferencebench-d",
+        "4096 in, 2048 out, 4 in flight: TTFT, TPOT, requests/s",
+        (4096, 2048),
+        96,
+        (Some(4), None),
+    ),
 ];
 
 impl Preset {
@@ -92,8 +161,24 @@ impl Preset {
             (spec.input_range, spec.output_range) = (Some(input), Some(output));
         }
         spec.num_prompts = Some(self.num_prompts);
+        spec.max_concurrency = self.load.0;
+        if let Some(rate) = self.load.1 {
+            spec.request_rate = RequestRate::PerSecond(rate);
+            if self.name.ends_with("-constant") {
+                spec.arrivals = Some(Arrivals::Constant);
+            }
+        }
         spec.seed = Some(SEED);
         spec
+    }
+}
+
+impl Preset {
+    fn same_load(&self, spec: &WorkloadSpec) -> bool {
+        let own = self.spec();
+        own.max_concurrency == spec.max_concurrency
+            && own.request_rate == spec.request_rate
+            && own.arrivals == spec.arrivals
     }
 }
 
@@ -116,6 +201,7 @@ impl WorkloadSpec {
         let named = PRESETS.iter().find(|p| {
             p.dataset == self.dataset
                 && self.path.is_none()
+                && (p.load == (None, None) || p.same_load(self))
                 && (p.dataset != Dataset::Random || (p.lengths == lengths && plain && ranges == p.ranges))
         });
         if let Some(p) = named {
@@ -153,6 +239,9 @@ mod tests {
         assert_eq!(preset("fib-63").unwrap().spec().label(), "fib-63");
         let text = crate::workload::parse("random:3-9/5").unwrap().label();
         assert_eq!(text, "random:3-9/5");
+        let c = preset("inferencebench-c-constant").unwrap().spec();
+        assert_eq!((c.label().as_str(), c.max_concurrency), ("inferencebench-c-constant", Some(16)));
+        assert_eq!(c.input_range, Some((819, 1024)), "each length is uniform in [0.8 L, L]");
         assert!(preset("huge").is_none());
     }
 }

@@ -74,6 +74,11 @@ classes! {
 }
 
 impl Class {
+    /// Whether the engine ran out of device memory, so that what asks for less of it may start.
+    pub fn out_of_memory(self) -> bool {
+        matches!(self, Class::OutOfMemory | Class::NoKvRoom)
+    }
+
     /// Whether another flag of the candidate may cure it.
     ///
     /// Memory that somebody else holds, `/dev/shm`, drivers and files are outside of the candidate: no flag helps.
