@@ -153,3 +153,19 @@ fn a_reader_that_stops_early_is_no_failure() {
     assert!(status.status.success());
     assert_eq!(fs::read_to_string(dir.path().join("code")).unwrap().trim(), "0");
 }
+
+#[test]
+fn the_report_on_flags_is_what_the_search_spaces_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = Command::cargo_bin("dyno")
+        .unwrap()
+        .args(["list", "flags", "--markdown"])
+        .current_dir(dir.path())
+        .output();
+    let fresh = String::from_utf8(out.unwrap().stdout).unwrap();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("reports/flags.md");
+    if std::env::var_os("DYNO_UPDATE").is_some() {
+        fs::write(&file, &fresh).unwrap();
+    }
+    assert_eq!(fs::read_to_string(file).unwrap_or_default(), fresh, "DYNO_UPDATE=1 writes it again");
+}

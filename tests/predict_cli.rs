@@ -107,6 +107,7 @@ fn a_mixture_is_predicted_as_a_whole_and_by_its_parts() {
         "binding",
         "standing",
         "kv_pool_tokens",
+        "max_concurrency_at_max_model_len",
         "gpus",
         "basis",
         "notes",

@@ -6,7 +6,7 @@ use super::predict::{Launch, read_profile};
 use crate::capacity::simulated::{Options, Plan, Study, plan, ramp};
 use crate::capacity::{Axis, Breakpoint, ZoneSpan};
 use crate::cost::setup::Setup;
-use crate::cost::{Catalogs, Predictor};
+use crate::cost::{Catalogs, KvRoom, Predictor};
 use crate::error::{Error, Result};
 use crate::scenario::{Key, Record};
 use crate::search::Slo;
@@ -83,13 +83,17 @@ pub(super) fn run(args: CapacityArgs) -> Result<()> {
     for note in crate::engine::told(&record, &catalogs.models) {
         super::out::note(format_args!("dyno: {note}"));
     }
-    let gpus = Setup::new(&record, &catalogs)?.config.gpus();
+    let setup = Setup::new(&record, &catalogs)?;
+    let gpus = setup.config.gpus();
+    let kv_room = KvRoom::of(&setup, &predictor.coefficients(&setup).0);
     record.num_gpus = Some(gpus);
     let price = price(&args, &record, &catalogs, gpus);
     let target = args.target_rate.map(|r| plan(&study, r, price));
     let cost =
         study.planning_load().and_then(|_| plan(&study, 1.0, price)).and_then(|p| p.usd_per_million_tokens);
-    let value = to_json(&record, &study, target.as_ref(), cost);
+    let mut value = to_json(&record, &study, target.as_ref(), cost);
+    value["kv_pool_tokens"] = json!(kv_room.tokens);
+    value["max_concurrency_at_max_model_len"] = json!(kv_room.max_concurrency);
     if let Some(path) = &args.out {
         crate::scenario::write_whole(path, &serde_json::to_string_pretty(&value).unwrap_or_default())?;
     }
@@ -100,6 +104,7 @@ pub(super) fn run(args: CapacityArgs) -> Result<()> {
         super::out::line(format!("{}{beside}", text(&study, target.as_ref(), cost, gpus)));
     }
     super::out::note(format_args!("dyno: rests on {}", study.basis));
+    super::out::note(format_args!("dyno: {kv_room} a replica"));
     for n in &study.notes {
         super::out::note(format_args!("dyno: {n}"));
     }

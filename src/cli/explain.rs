@@ -36,6 +36,7 @@ type Rows = Vec<(&'static str, f64)>;
 struct Explained {
     label: String,
     basis: String,
+    kv_room: crate::cost::KvRoom,
     shares: Rows,
     /// Name, shape, how many, milliseconds by component, period.
     steps: Vec<(&'static str, StepShape, u64, Rows, f64)>,
@@ -85,6 +86,7 @@ fn explain(record: &Record, predictor: &Predictor<'_>) -> Result<Explained> {
     Ok(Explained {
         label: crate::cost::fit::label(record),
         basis: p.basis.clone(),
+        kv_room: p.kv_room,
         shares: resource_shares(&setup, &c, &p.simulated),
         steps,
         request: stages(&p.simulated.requests),
@@ -146,12 +148,15 @@ fn to_json(record: &Record, e: &Explained) -> Value {
         .collect();
     json!({
         "scenario": record, "basis": e.basis, "share_of_time_percent": rows(&e.shares), "steps": steps,
-        "request_ms": rows(&e.request), "of_physical_limit": e.limit, "total_token_throughput": e.throughput,
+        "request_ms": rows(&e.request), "of_physical_limit": e.limit,
+        "kv_pool_tokens": e.kv_room.tokens, "max_concurrency_at_max_model_len": e.kv_room.max_concurrency,
+        "total_token_throughput": e.throughput,
     })
 }
 
 fn text(e: &Explained) -> String {
-    let mut out = format!("{}\nrests on {}\n\nThe run by resource (% of its time)\n", e.label, e.basis);
+    let mut out =
+        format!("{}\nrests on {}\n{}\n\nThe run by resource (% of its time)\n", e.label, e.basis, e.kv_room);
     out.push_str(&bars(&e.shares, "%"));
     for (name, s, n, parts, period) in &e.steps {
         out.push_str(&format!(

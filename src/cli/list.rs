@@ -1,5 +1,6 @@
-//! `dyno list hardware|models|engines|spaces`: what is known.
+//! `dyno list hardware|models|engines|spaces|flags`: what is known.
 
+use super::flag_table::{self, Form};
 use super::out;
 use crate::engine::adapter;
 use crate::error::{Error, Result};
@@ -21,7 +22,10 @@ pub(super) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// With `spaces`: the flags of this engine only
+    /// With `flags`: print a Markdown table
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// With `spaces` and `flags`: the flags of this engine only
     #[arg(long)]
     engine: Option<EngineKind>,
     /// With `spaces`: only the flags worth searching for this model (needs --hardware)
@@ -44,6 +48,8 @@ enum What {
     Models,
     Engines,
     Spaces,
+    /// What a prediction makes of each flag: modelled, told, or without effect
+    Flags,
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
@@ -53,6 +59,14 @@ pub(super) fn run(args: Args) -> Result<()> {
         What::Models => model_list(dir, args.json),
         What::Engines => engine_list(dir, args.json),
         What::Spaces => space_list(&args),
+        What::Flags => {
+            let form = match (args.json, args.markdown) {
+                (true, _) => Form::Json,
+                (_, true) => Form::Markdown,
+                _ => Form::Text,
+            };
+            flag_table::run(dir, args.engine, form)
+        }
     }
 }
 

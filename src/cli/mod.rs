@@ -16,6 +16,7 @@ mod explain;
 mod export;
 mod fit;
 mod fit_steps;
+mod flag_table;
 mod interrupt;
 mod list;
 mod live;

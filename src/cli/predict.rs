@@ -199,6 +199,9 @@ pub(super) fn run(args: PredictArgs) -> Result<()> {
         if profile.is_none() || !p.basis.starts_with("a fit") {
             super::out::note(format_args!("dyno: {}: rests on {}", crate::cost::fit::label(r), p.basis));
         }
+        if !args.json {
+            super::out::note(format_args!("dyno: {}: {}", crate::cost::fit::label(r), p.kv_room));
+        }
         for n in &p.notes {
             super::out::note(format_args!("dyno: {}: {n}", crate::cost::fit::label(r)));
         }
@@ -249,6 +252,8 @@ fn to_json(record: &Record, outcome: &Result<Prediction>, per_request: bool, cat
         o.insert("binding".into(), json!(p.binding));
         o.insert("standing".into(), json!(p.standing.id()));
         o.insert("kv_pool_tokens".into(), json!(p.kv_pool_tokens));
+        let concurrency = (p.kv_room.max_concurrency * 100.0).round() / 100.0;
+        o.insert("max_concurrency_at_max_model_len".into(), json!(concurrency));
         o.insert("gpus".into(), json!(p.devices));
         o.insert("basis".into(), json!(p.basis));
         let said: Vec<String> =

@@ -140,7 +140,7 @@ impl Footprint {
 }
 
 /// Kernels for MXFP4 experts take widths in multiples of 256: 2880 becomes 3072 in memory. The share that this adds.
-fn padding(m: &Model) -> f64 {
+pub(super) fn padding(m: &Model) -> f64 {
     if m.precision != Precision::Mxfp4 || m.hidden == 0 {
         return 0.0;
     }

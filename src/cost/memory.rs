@@ -36,6 +36,17 @@ pub struct MemoryEstimate {
     pub refusals: Vec<Refusal>,
 }
 
+impl MemoryEstimate {
+    /// Requests of `length` tokens (the launch's `max_model_len`) that fit at once. vLLM divides its blocks by those that one
+    /// such request takes over all groups of layers.
+    pub fn max_concurrency(&self, length: u32) -> f64 {
+        match self.least_blocks {
+            0 => self.kv_tokens as f64 / f64::from(length.max(1)),
+            n => self.blocks as f64 / n as f64,
+        }
+    }
+}
+
 /// KV groups of a hybrid model: (layers a group, groups of full layers, groups of local layers). vLLM lets
 /// layers of one kind share block ids within a group of equal size.
 pub fn kv_groups(f: &Footprint) -> (f64, f64, f64) {
@@ -46,10 +57,17 @@ pub fn kv_groups(f: &Footprint) -> (f64, f64, f64) {
 pub fn estimate(config: &EngineConfig, hw: &Hardware, model: &Model) -> MemoryEstimate {
     let f = Footprint::new(model, config);
     let device = device_memory(hw).0 as f64;
-    let held = f.rank.weight_bytes;
+    let held = held_bytes(config, hw, model, &f);
     // What lies in host memory is read over the link each step; the device holds the rest.
     let weights = (held - config.cpu_offload_bytes).max(0.0);
-    let activations = activation_bytes(config, &f) + swizzle_bytes(config, hw, &f);
+    let vllm = matches!(config.engine, EngineKind::Vllm | EngineKind::Emulated);
+    // Before 0.8 the older engine was the default, whose profiling run samples no full batch.
+    let activations = if vllm && config.version >= (0, 8, 0) {
+        let reserve = super::reserves::vllm(config, hw, model, &f);
+        reserve.activations + reserve.runtime
+    } else {
+        activation_bytes(config, &f)
+    };
     let graphs = graph_bytes(config, &f);
     let (budget, kv) = match config.engine {
         EngineKind::Trtllm => {
@@ -62,7 +80,7 @@ pub fn estimate(config: &EngineConfig, hw: &Hardware, model: &Model) -> MemoryEs
         }
         EngineKind::Vllm | EngineKind::Emulated => {
             let budget = device * config.gpu_memory_utilization;
-            let counted = if config.version >= (0, 21, 0) { graphs } else { 0.0 };
+            let counted = if config.version >= (0, 20, 0) { graphs } else { 0.0 };
             (budget, budget - weights - activations - counted)
         }
     };
@@ -100,16 +118,16 @@ pub fn estimate(config: &EngineConfig, hw: &Hardware, model: &Model) -> MemoryEs
     e
 }
 
-/// Until 0.12 vLLM laid the MXFP4 experts out anew for Hopper's Triton kernels and counted what that left behind: a
-/// ninth of the experts (gpt-oss-120b on an H100: 64.4 to 66.0 GiB loaded, and 1.7 GiB left for KV of 75.2; issues
-/// 23278, 27508 of vllm-project/vllm).
-fn swizzle_bytes(config: &EngineConfig, hw: &Hardware, f: &Footprint) -> f64 {
+/// Bytes of a rank's weights as this release holds them: later vLLM pads no MXFP4 experts on Hopper (gpt-oss-120b on an H100:
+/// 64.4 GiB in 0.11, 61.3 GiB in 0.25; gpt-oss-20b is still padded in 0.19).
+fn held_bytes(config: &EngineConfig, hw: &Hardware, model: &Model, f: &Footprint) -> f64 {
     let vllm = matches!(config.engine, EngineKind::Vllm | EngineKind::Emulated);
     let hopper = hw.sm.is_some_and(|s| (90..100).contains(&s));
-    if vllm && hopper && config.version < (0, 12, 0) && f.precision == Precision::Mxfp4 {
-        f.rank.expert_bytes / 9.0
+    let padded = super::footprint::padding(model);
+    if vllm && hopper && config.version >= (0, 20, 0) && f.precision == Precision::Mxfp4 {
+        f.rank.weight_bytes - f.rank.expert_bytes * padded / (1.0 + padded)
     } else {
-        0.0
+        f.rank.weight_bytes
     }
 }
 
@@ -127,7 +145,7 @@ fn activation_bytes(config: &EngineConfig, f: &Footprint) -> f64 {
 }
 
 fn graph_bytes(config: &EngineConfig, f: &Footprint) -> f64 {
-    if config.max_graph_size == 0 { 0.0 } else { (0.2 + 0.012 * f.layers) * GIB }
+    if config.max_graph_size == 0 { 0.0 } else { (0.1 + 0.011 * f.layers) * GIB }
 }
 
 /// The KV cache is too small for what the engine asks of it; `certain`: with the reserves at their smallest too.

@@ -112,13 +112,13 @@ impl KvPool {
         full + local + self.state_groups
     }
 
-    /// Tokens that `pages` pages hold, in the engine's own words: vLLM since 0.20 says how many requests of full
+    /// Tokens that `pages` pages hold, in the engine's own words: vLLM since 0.21 says how many requests of full
     /// length fit times that length, before it divided the pages by the number of groups.
     pub fn tokens(&self, pages: f64, config: &EngineConfig) -> f64 {
         let length = f64::from(config.max_model_len.max(1));
         let hybrid = self.local_groups + self.state_groups > 0.0;
         let vllm = matches!(config.engine, EngineKind::Vllm | EngineKind::Emulated);
-        if hybrid && (!vllm || config.version >= (0, 20, 0)) {
+        if hybrid && (!vllm || config.version >= (0, 21, 0)) {
             let each = self.pages(length, f64::from(config.max_num_batched_tokens));
             return pages / each.max(1.0) * length;
         }

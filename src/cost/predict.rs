@@ -46,6 +46,8 @@ pub struct Prediction {
     pub standing: Standing,
     /// Tokens of context that the KV room holds.
     pub kv_pool_tokens: u64,
+    /// The same as the engine tells of it.
+    pub kv_room: super::KvRoom,
     /// Devices that the launch takes.
     pub devices: u32,
     pub notes: Vec<String>,
@@ -156,6 +158,7 @@ impl<'a> Predictor<'a> {
             basis: belief.from,
             standing,
             kv_pool_tokens: setup.kv_pool_tokens(&belief.coefficients),
+            kv_room: super::KvRoom::of(setup, &belief.coefficients),
             devices: setup.devices(),
             notes: notes(setup, &simulated, standing, &likely),
             values,

@@ -22,9 +22,9 @@ pub enum Refusal {
     ContextTooLong { max_model_len: u32, kv_tokens: u64, certain: bool },
 }
 
-/// Share of a device's memory by which the reserves for activations, graphs and the runtime may be over-estimated: vLLM
-/// 0.11 ran Qwen3-32B with its whole context on an 80 GB H100, for which the estimate was 2.6 GiB (3.3 %) short.
-pub const RESERVE_ERROR: f64 = 0.05;
+/// Share of a device's memory by which the reserves for activations, graphs and the runtime may be over-estimated: of
+/// the launches in `tests/kv-pool-launches.csv` 98 of 100 have at most 1.3 % more room than estimated.
+pub const RESERVE_ERROR: f64 = 0.03;
 
 impl Refusal {
     /// True when the launch will not start; false when the estimate is too near to tell, so that it may.

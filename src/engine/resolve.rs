@@ -83,8 +83,14 @@ pub fn resolve_launch(
         .text(&["quantization", "q"])
         .and_then(precision_named)
         .filter(|p| *p != model.precision && model.precision <= Precision::Fp16);
+    // Weights and cache in four bytes, where the checkpoint is not quantised.
+    let single = matches!(command.text(&["dtype"]), Some("float32" | "float"));
+    if single && c.weights.is_none() && model.precision <= Precision::Fp16 {
+        c.weights = (model.precision != Precision::Fp32).then_some(Precision::Fp32);
+        c.kv_elem_bytes = 4.0;
+    }
     if let Some(t) = command.text(&["kv-cache-dtype", "kv-cache-config.dtype"]) {
-        c.kv_elem_bytes = kv_elem_bytes(t).unwrap_or(2.0);
+        c.kv_elem_bytes = kv_elem_bytes(t).unwrap_or(c.kv_elem_bytes);
     }
     c.stream_interval = command.integer(&["stream-interval"]).unwrap_or(1).max(1);
     c.frontends = command.integer(&["api-server-count", "asc", "tokenizer-worker-num"]).unwrap_or(1).max(1);

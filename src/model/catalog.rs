@@ -142,7 +142,11 @@ impl Catalog {
             return Ok(hub::from_directory(&dir, name)?.at_precision(precision));
         }
         let family = self.family(name).ok_or_else(|| self.unknown(name))?;
-        Ok(family.variant(name, precision))
+        // A name without a format is not in the format of a packager's copy: `google/gemma-4-31B-it` is bf16, though
+        // `nvidia/Gemma-4-31B-IT-NVFP4` is the one that is described.
+        let asked = precision.or(names::parse(name).precision);
+        let copy = names::parse(&family.id).precision.is_some_and(|p| p == family.precision);
+        Ok(family.variant(name, asked.or(copy.then_some(Precision::Bf16))))
     }
 
     /// By id or another name: the files first, then what is embedded by hub name.

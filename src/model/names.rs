@@ -46,6 +46,14 @@ pub(super) fn parse(hub_name: &str) -> Name {
     let tail = lower.rsplit('/').next().unwrap_or(&lower);
     let mut family = tail.strip_prefix("meta-").unwrap_or(tail).to_owned();
     let mut precision = None;
+    // A second edition of a packager's quantisation: `DeepSeek-R1-0528-FP4-V2`.
+    if let Some(cut) = family.rfind("-v") {
+        let edition = family[cut + 2..].bytes().all(|b| b.is_ascii_digit());
+        let of = family[..cut].rsplit('-').next().unwrap_or_default();
+        if edition && suffix_precision(of).is_some() {
+            family.truncate(cut);
+        }
+    }
     while let Some(cut) = family.rfind(['-', '.', '_']) {
         let suffix = &family[cut + 1..];
         let found = suffix_precision(suffix);
@@ -94,6 +102,7 @@ mod tests {
             ("unsloth/gpt-oss-20b-BF16", "gpt-oss-20b", Some(Precision::Bf16)),
             ("google/gemma-3-27b-it", "gemma-3-27b", None),
             ("deepseek-ai/DeepSeek-R1-0528", "deepseek-r1", None),
+            ("nvidia/DeepSeek-R1-0528-FP4-V2", "deepseek-r1", Some(Precision::Fp4)),
         ] {
             assert_eq!(parse(name), Name { family: family.into(), precision }, "{name}");
         }
@@ -103,5 +112,6 @@ mod tests {
     fn other_models_stay_other() {
         assert_eq!(parse("deepseek-ai/DeepSeek-R1-Distill-Qwen-32B").family, "deepseek-r1-distill-qwen-32b");
         assert_eq!(parse("Qwen/Qwen2.5-7B").family, "qwen2.5-7b");
+        assert_eq!(parse("deepseek-ai/DeepSeek-V2").family, "deepseek-v2");
     }
 }

@@ -74,9 +74,15 @@ fn room(
         let tokens = e.kv_tokens;
         let length = max_model_len.unwrap_or(model.max_position);
         let text = format!(
-            "{kind}: fits (estimate): {} for KV on each GPU, {tokens} tokens of context, {:.1} requests of {length}",
+            "{kind}: fits (estimate): {} for KV on each GPU, {tokens} tokens of context, {:.1} requests of {length}{}",
             e.kv,
-            tokens as f64 / f64::from(length.max(1))
+            e.max_concurrency(length),
+            match kind {
+                EngineKind::Vllm => "; its log calls these \"GPU KV cache size\" and \"Maximum concurrency\"",
+                EngineKind::Sglang => "; its log calls the tokens \"max_total_num_tokens\"",
+                EngineKind::Trtllm => "; its log calls the tokens \"max tokens in paged KV cache\"",
+                EngineKind::Emulated => "",
+            }
         );
         return Finding::new("model", Level::Good, text);
     }
