@@ -175,8 +175,7 @@ impl WorkloadSpec {
             bad("prefix_groups", "must be at least 1".into());
         }
         for stage in self.stages.as_deref().unwrap_or_default() {
-            let fine = (0.0..1e9).contains(&stage.rate) && (1e-3..1e9).contains(&stage.seconds);
-            if !fine {
+            if !((0.0..1e9).contains(&stage.rate) && (1e-3..1e9).contains(&stage.seconds)) {
                 bad("stages", "each needs a rate from 0 and a positive number of seconds".into());
             }
         }
