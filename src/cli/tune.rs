@@ -8,7 +8,9 @@ use crate::scenario::write_whole;
 use crate::store::plan::Strategy;
 use crate::store::{DirLock, Journal, Plan, RunFile, TrialLine, Verdict, read_run, run::SCHEMA, write_run};
 use crate::tune::outcomes::failures_by_class;
-use crate::tune::{Campaign, Cancel, Ended, PlannedSpaces, Runner, Spaces, TrialLauncher, TuneRequest};
+use crate::tune::{
+    Campaign, Cancel, Ended, PlannedSpaces, Runner, Spaces, TrialLauncher, TuneRequest, standing,
+};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 
@@ -52,6 +54,10 @@ pub(super) struct TuneArgs {
     /// Go on although the plan asked for differs from the recorded one; trials that still fit are kept
     #[arg(long, requires = "resume")]
     change_plan: bool,
+    /// Launch again what failed: for causes that were mended since. Failures of the machine (a full disk, a limit on open
+    /// files) and of a time limit that is longer now are launched again without it
+    #[arg(long, requires = "resume")]
+    retry_failed: bool,
     /// Hardware id (`dyno list hardware`) [default: what the driver says]
     #[arg(long)]
     hardware: Option<String>,
@@ -235,11 +241,16 @@ pub(super) fn run(args: &TuneArgs) -> Result<()> {
     for problem in &record.1.passed_over {
         progress.say(&format!("passed over: {problem}"));
     }
+    let (journal, contents) = record;
+    let standing = standing(contents.trials, &run.plan, args.retry_failed);
+    if standing.again > 0 {
+        progress.say(&format!("{} failed launches of the record are made again", standing.again));
+    }
     let cancel = Cancel::default();
     stop_on_interrupt(&cancel, &dir, &progress)?;
     let mut launcher = TrialLauncher { cancel: cancel.clone(), observer: &progress.observer() };
     let runner =
-        Runner::new(&run.plan, &dir, (record.0, record.1.trials), &mut launcher, &mut progress, cancel);
+        Runner::new(&run.plan, &dir, (journal, standing.trials), &mut launcher, &mut progress, cancel);
     let outcome = Campaign { runner, spaces: &spaces }.run()?;
     progress.finish();
     drop(lock);

@@ -1,5 +1,6 @@
 //! Files that are whole or not there, and reads that end.
 
+use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -54,6 +55,20 @@ pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
     String::from_utf8(read_bounded(path, limit)?)
         .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("the file is not UTF-8: {e}")))
+}
+
+/// A checksum of a file's contents: the first 16 hexadecimal digits of their SHA-256.
+pub fn fingerprint(path: &Path) -> io::Result<String> {
+    let mut digest = Sha256::new();
+    let mut file = File::open(path)?;
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut piece)? {
+            0 => break,
+            n => digest.update(&piece[..n]),
+        }
+    }
+    Ok(digest.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect())
 }
 
 /// The most that is read of a file of settings: data files, profiles, specifications, a model's `config.json`.

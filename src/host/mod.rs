@@ -5,5 +5,6 @@ mod disk;
 
 pub use clock::{since_epoch, unix_now};
 pub use disk::{
-    RECORDS_LIMIT, SETTINGS_LIMIT, WORKLOAD_LIMIT, private_file, read_bounded, read_text, write_whole,
+    RECORDS_LIMIT, SETTINGS_LIMIT, WORKLOAD_LIMIT, fingerprint, private_file, read_bounded, read_text,
+    write_whole,
 };

@@ -235,7 +235,8 @@ impl FromStr for Clause {
         let (name, stat) = what.split_once('.').unwrap_or((what, "p99"));
         let (latency, key) = Clause::latency_of(name).zip(Clause::key_of((name, stat))).ok_or_else(form)?;
         let limit = limit.trim();
-        let limit_ms = match limit.parse::<f64>() {
+        // Fractions of a millisecond are written so, and are no duration to the crate that reads durations.
+        let limit_ms = match limit.strip_suffix("ms").unwrap_or(limit).trim().parse::<f64>() {
             Ok(ms) => ms,
             Err(_) => {
                 humantime::parse_duration(limit).map_err(|e| format!("{}: {e}", form()))?.as_secs_f64() * 1e3
@@ -314,6 +315,14 @@ mod tests {
             m.set(k, v);
         }
         Record { result: Some(m), ..Record::default() }
+    }
+
+    #[test]
+    fn limits_below_a_millisecond_survive_the_record() {
+        for text in ["itl.p99=500us", "ttft.p99=1500us", "tpot.mean=0.3ms", "e2e.p50=2s"] {
+            let slo: Slo = text.parse().unwrap();
+            assert_eq!(slo.to_string().parse::<Slo>(), Ok(slo), "{text}");
+        }
     }
 
     #[test]

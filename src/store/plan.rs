@@ -8,6 +8,7 @@ use crate::trial::{HIDDEN, without_secrets};
 use crate::workload::WorkloadSpec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A workload with the text it was asked for by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -80,6 +81,9 @@ pub struct Plan {
     pub data_dir: Option<String>,
     pub ready_timeout_s: f64,
     pub run_timeout_s: f64,
+    /// Checksums of the files that the workloads read: with other contents it is another campaign.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, String>,
 }
 
 impl Plan {
@@ -106,13 +110,16 @@ impl Plan {
         words.into_iter().any(|w| w.contains(HIDDEN))
     }
 
-    /// What differs between two plans in ways that change what is measured; budgets may be extended.
+    /// What differs between two plans in ways that change what is measured; budgets and time limits may be extended.
     pub fn differences(&self, other: &Plan) -> Vec<String> {
         let json = |p: &Plan| serde_json::to_value(p).unwrap_or_default();
         let (a, b) = (json(self), json(other));
         let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else { return Vec::new() };
         a.keys()
-            .filter(|k| !matches!(k.as_str(), "budget_s" | "max_trials") && a.get(*k) != b.get(*k))
+            .filter(|k| {
+                !matches!(k.as_str(), "budget_s" | "max_trials" | "ready_timeout_s" | "run_timeout_s")
+                    && a.get(*k) != b.get(*k)
+            })
             .map(|k| {
                 let text = |v: Option<&serde_json::Value>| v.map(ToString::to_string).unwrap_or_default();
                 format!("{k}: {} in the record, {} asked for", text(a.get(k)), text(b.get(k)))

@@ -24,11 +24,7 @@ impl Secrets {
 
     fn found(words: &[String], vars: &[&BTreeMap<String, String>], key: Option<&str>) -> Secrets {
         let mut values: Vec<String> = key.map(str::to_owned).into_iter().collect();
-        for (plain, shown) in words.iter().zip(&redact::argv(words)) {
-            if plain != shown {
-                values.push(plain.split_once('=').map_or(plain.as_str(), |(_, v)| v).to_owned());
-            }
-        }
+        values.extend(redact::values(words));
         let inherited: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
             .collect();

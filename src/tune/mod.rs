@@ -12,6 +12,7 @@ pub mod observed;
 pub mod outcomes;
 mod race;
 pub mod request;
+mod resumed;
 pub mod runner;
 pub mod spaces;
 
@@ -23,5 +24,6 @@ pub use cancel::Cancel;
 pub use events::{Event, Progress, Silent, Watcher};
 pub use launcher::TrialLauncher;
 pub use request::TuneRequest;
+pub use resumed::{Standing, standing};
 pub use runner::{Launcher, Runner};
 pub use spaces::{PlannedSpaces, Spaces};

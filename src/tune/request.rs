@@ -72,6 +72,7 @@ impl TuneRequest {
         let (hardware, hardware_detected) = self.hardware(&engines, &mut p, detect);
         self.counts(&mut p);
         self.flag_names(&engines, &mut p);
+        let inputs = workloads.iter().flat_map(|w| workload::fingerprints(&w.spec)).collect();
         let plan = Plan {
             model,
             engines,
@@ -103,6 +104,7 @@ impl TuneRequest {
             data_dir: self.data_dir.clone(),
             ready_timeout_s: p.duration("--ready-timeout", &self.ready_timeout),
             run_timeout_s: p.duration("--run-timeout", &self.run_timeout),
+            inputs,
         };
         if p.0.is_empty() { Ok(plan) } else { Err(Error::problems("this cannot be tuned as asked", p.0)) }
     }

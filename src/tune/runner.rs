@@ -8,11 +8,11 @@ use super::observed::{Observed, probes};
 use super::outcomes::{all_runs, answer, mean_value, unusable, version_of};
 use crate::cost::steps::StepLog;
 use crate::engine::steps;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::launch::Candidate;
 use crate::search::{Answer, Ask, Coverage, Evaluator, Scope, Stage, Stop};
 use crate::store::{Journal, Line, Plan, TrialLine, Verdict};
-use crate::trial::{TrialResult, TrialSpec};
+use crate::trial::{Outcome, TrialResult, TrialSpec};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -195,6 +195,7 @@ impl<'a> Runner<'a> {
             return Err(Stop::Interrupted);
         }
         let line = TrialLine { seq, stage: ask.stage, launch: ask.launch, result: result? };
+        self.same_engine(&line)?;
         self.journal.append(&Line::Trial(Box::new(line.clone())))?;
         self.next_seq += 1;
         self.expected = self.expected.saturating_sub(1);
@@ -206,6 +207,34 @@ impl<'a> Runner<'a> {
             self.watcher.event(&Event::Finished { line, value, progress });
         }
         Ok(answer)
+    }
+}
+
+impl Runner<'_> {
+    /// Errors: the engine is of another version than in the trials of the record; its runs must not be compared with them.
+    fn same_engine(&self, line: &TrialLine) -> Result<()> {
+        let now = version(line);
+        let engine = line.result.spec.candidate.engine;
+        let earlier = self.trials.iter().chain(&self.recorded);
+        let mut earlier = earlier.filter(|t| t.result.spec.candidate.engine == engine).filter_map(version);
+        match now.zip(earlier.find(|v| now.is_some_and(|now| now != *v))) {
+            None => Ok(()),
+            Some((now, before)) => Err(Error::failed(format!(
+                "{engine} is {now} now, and the record's trials are of {before}: they are not comparable"
+            ))
+            .at(self.dir.display())
+            .hint(
+                "begin anew with another --out, or install the version of the record and go on with --resume",
+            )),
+        }
+    }
+}
+
+/// The version that the engine of a launch reported.
+fn version(line: &TrialLine) -> Option<&str> {
+    match &line.result.outcome {
+        Outcome::Measured { facts, .. } => facts.version.as_deref(),
+        Outcome::Failed { facts, .. } => facts.as_ref()?.version.as_deref(),
     }
 }
 

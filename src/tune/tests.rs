@@ -21,6 +21,7 @@ struct Fake {
     launches: Vec<String>,
     cancel: Cancel,
     broken: bool,
+    version: &'static str,
     /// Whether the client of this launch (its number, from 0) of a candidate is starved.
     starved: fn(usize, &Candidate) -> bool,
 }
@@ -32,6 +33,7 @@ impl Fake {
             launches: Vec::new(),
             cancel: Cancel::default(),
             broken: false,
+            version: "0.11.0",
             starved: |_, _| false,
         }
     }
@@ -84,7 +86,7 @@ impl Launcher for Fake {
                     run.observation.result.as_mut().unwrap().set(Key::TotalTokenThroughput, 1e9);
                 }
             }
-            let facts = LaunchFacts { version: Some("0.11.0".into()), ..LaunchFacts::default() };
+            let facts = LaunchFacts { version: Some(self.version.into()), ..LaunchFacts::default() };
             Outcome::Measured { facts, runs }
         };
         Ok(TrialResult {
@@ -185,6 +187,7 @@ pub(crate) fn plan() -> Plan {
         data_dir: None,
         ready_timeout_s: 10.0,
         run_timeout_s: 10.0,
+        inputs: std::collections::BTreeMap::new(),
     }
 }
 
@@ -240,6 +243,39 @@ fn an_interruption_at_any_trial_loses_that_trial_alone() {
         assert_eq!(all, whole.launches, "stopped after {stop_after}: none repeated, none left out");
         assert_eq!(v, expected);
     }
+}
+
+#[test]
+fn an_engine_that_was_upgraded_in_between_is_told_and_not_mixed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = Fake { stop_after: 4, ..Fake::new() };
+    campaign(dir.path(), &plan(), &mut first);
+    let mut second = Fake { version: "0.12.0", ..Fake::new() };
+    let (journal, contents) = Journal::resume(dir.path(), "run").unwrap();
+    let (cancel, mut silent, plan) = (second.cancel.clone(), Silent, plan());
+    let runner = Runner::new(&plan, dir.path(), (journal, contents.trials), &mut second, &mut silent, cancel);
+    let error = Campaign { runner, spaces: &FakeSpaces }.run().unwrap_err().to_string();
+    assert!(error.contains("0.12.0 now") && error.contains("0.11.0"), "{error}");
+    assert_eq!(read_journal(dir.path()).unwrap().trials.len(), 4, "nothing of the new one is in the record");
+}
+
+#[test]
+fn what_failed_is_launched_again_when_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    campaign(dir.path(), &plan(), &mut Fake { broken: true, ..Fake::new() });
+    let mut idle = Fake::new();
+    assert!(matches!(campaign(dir.path(), &plan(), &mut idle), Ended::Infeasible(_)));
+    assert!(idle.launches.is_empty(), "a failure of the candidate stands");
+    let (journal, contents) = Journal::resume(dir.path(), "run").unwrap();
+    let again = standing(contents.trials, &plan(), true);
+    let (mut fake, mut silent, plan) = (Fake::new(), Silent, plan());
+    let cancel = fake.cancel.clone();
+    let runner = Runner::new(&plan, dir.path(), (journal, again.trials), &mut fake, &mut silent, cancel);
+    let v = finished(Campaign { runner, spaces: &FakeSpaces }.run().unwrap().ended);
+    assert_eq!(v.compared.unwrap().winner.label(), "--async-scheduling --max-num-seqs 512");
+    // The next plain resume believes the later launches.
+    let contents = read_journal(dir.path()).unwrap();
+    assert_eq!(standing(contents.trials, &plan, false).again, 0);
 }
 
 #[test]

@@ -4,7 +4,8 @@ use super::bounds::PROMPT_TOKENS;
 use super::draft::{ARRIVALS, Draft, HASHED_BLOCKS, HASHED_STRIDE, PROMPTS, SHARED_PREFIX, contents, rng};
 use super::trace::HASHED_BLOCK;
 use super::{
-    Dataset, Follows, PlannedRequest, Prompt, RequestRate, RequestShape, WorkloadSpec, arrivals, mix, prompts,
+    Dataset, Follows, PlannedRequest, Prompt, RequestRate, RequestShape, WorkloadSpec, arrivals, bounds, mix,
+    prompts,
 };
 use crate::error::{Error, Problem, Result};
 use crate::units::Nanos;
@@ -194,8 +195,7 @@ impl WorkloadSpec {
         if self.context_min.zip(self.context_max).is_some_and(|(low, high)| low > high) {
             bad("context_max", "must not be below context_min".into());
         }
-        problems.extend(super::bounds::problems(self, place));
-        problems.extend(mix::problems(self, place));
+        problems.extend(bounds::problems(self, place).into_iter().chain(mix::problems(self, place)));
         problems
     }
 }

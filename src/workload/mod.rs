@@ -39,6 +39,13 @@ pub fn notes(spec: &WorkloadSpec) -> Vec<String> {
     own.into_iter().chain(spec.parts().iter().flat_map(|c| notes(&c.workload))).collect()
 }
 
+/// The files that a workload reads, each with a checksum of its contents; one that cannot be read has none, and is told
+/// where it is used.
+pub fn fingerprints(spec: &WorkloadSpec) -> Vec<(String, String)> {
+    let own = spec.path.iter().filter_map(|p| Some((p.clone(), crate::host::fingerprint(p.as_ref()).ok()?)));
+    own.chain(spec.parts().iter().flat_map(|c| fingerprints(&c.workload))).collect()
+}
+
 /// What is sent as the prompt of one request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Prompt {

@@ -1,0 +1,165 @@
+//! `kill -9` of a campaign at seeded moments, again and again: every resume goes on where the record ends, no trial is lost or
+//! made twice, nothing is left running, and the campaign comes to its verdict.
+
+#![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
+
+use llm_dyno::store::read_journal;
+use procfs::process::all_processes;
+use rand::{RngExt, SeedableRng};
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const MARK: &str = "DYNO_TEST_KILLED";
+
+fn dyno(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("dyno"));
+    command
+        .args(args)
+        .env(MARK, dir)
+        .env("HOME", dir)
+        .env("TMPDIR", dir.join("tmp"))
+        .env_remove("XDG_STATE_HOME");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+fn living(dir: &Path) -> usize {
+    let ours = |p: &procfs::process::Process| {
+        p.stat().is_ok_and(|s| !matches!(s.state, 'Z' | 'X'))
+            && p.environ().is_ok_and(|e| e.get(OsStr::new(MARK)).is_some_and(|v| v == dir))
+    };
+    all_processes().unwrap().filter_map(Result::ok).filter(ours).count()
+}
+
+fn nothing_left(dir: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let temporary = || std::fs::read_dir(dir.join("tmp")).unwrap().count();
+    while living(dir) > 0 || temporary() > 0 {
+        assert!(Instant::now() < deadline, "{} processes, {} temporary files", living(dir), temporary());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Trials of the record as far as it stands: who was measured, in which order.
+fn trials(out: &Path) -> Vec<(u32, String)> {
+    let Ok(contents) = read_journal(out) else { return Vec::new() };
+    assert!(contents.passed_over.is_empty(), "{:?}", contents.passed_over);
+    contents.trials.iter().map(|t| (t.seq, t.result.spec.id.clone())).collect()
+}
+
+/// Moments that are tried: 20, or as many as the variable says.
+fn moments() -> u32 {
+    std::env::var("DYNO_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(20)
+}
+
+/// The record holds a verdict, and no trial for the same purpose twice.
+fn concluded(out: &Path) {
+    let contents = read_journal(out).unwrap();
+    let verdict = contents.verdict.expect("a verdict");
+    assert!(verdict.complete && out.join("report.md").exists());
+    // No trial stands for the same purpose twice: none was made again that the record held.
+    let purposes = contents.trials.iter().map(|t| (t.stage, t.launch, t.result.spec.candidate.id()));
+    let mut purposes: Vec<_> = purposes.map(|p| format!("{p:?}")).collect();
+    let all = purposes.len();
+    purposes.sort();
+    purposes.dedup();
+    assert_eq!(purposes.len(), all, "{purposes:?}");
+}
+
+#[test]
+fn a_campaign_survives_every_kill() {
+    let world = tempfile::tempdir().unwrap();
+    std::fs::create_dir(world.path().join("tmp")).unwrap();
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(16);
+    let (mut kills, mut campaign) = (0, 0);
+    while kills < moments() {
+        let out = world.path().join(format!("run-{campaign}"));
+        campaign += 1;
+        let name = out.to_str().unwrap().to_owned();
+        let begin = [
+            "tune",
+            "--model",
+            "Qwen/Qwen3-8B",
+            "--engine",
+            "emulated",
+            "--hardware",
+            "h100-sxm-80gb",
+            "--workload",
+            "random:32/4,n=8",
+            "--repeats",
+            "2",
+            "--search",
+            "one-factor",
+            "--flags",
+            "max-num-seqs",
+            "--out",
+            &name,
+        ];
+        let mut before = Vec::new();
+        loop {
+            let resume = ["tune", "--resume", &name];
+            let args: &[&str] = if out.join("run.json").exists() { &resume } else { &begin };
+            let mut child = dyno(world.path(), args).spawn().unwrap();
+            let moment = Instant::now() + Duration::from_millis(rng.random_range(20..3500));
+            while Instant::now() < moment && child.try_wait().unwrap().is_none() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let ended = child.try_wait().unwrap();
+            let _ = child.kill();
+            let output = child.wait_with_output().unwrap();
+            nothing_left(world.path());
+            let now = trials(&out);
+            assert!(now.starts_with(&before), "a trial was lost: {before:?}, then {now:?}");
+            let mut ids: Vec<_> = now.iter().map(|t| &t.0).collect();
+            ids.dedup();
+            assert_eq!(ids.len(), now.len(), "a trial stands twice: {now:?}");
+            before = now;
+            if let Some(status) = ended {
+                assert!(status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+                break;
+            }
+            kills += 1;
+        }
+        concluded(&out);
+    }
+}
+
+#[test]
+fn a_workloads_file_that_changed_is_told() {
+    let world = tempfile::tempdir().unwrap();
+    std::fs::create_dir(world.path().join("tmp")).unwrap();
+    let (out, file) = (world.path().join("run"), world.path().join("w.jsonl"));
+    let request = |text: &str| format!("{{\"prompt\":\"{text}\",\"output_tokens\":4}}\n").repeat(4);
+    std::fs::write(&file, request("one two")).unwrap();
+    let workload = format!("custom:{}", file.display());
+    let begin = [
+        "tune",
+        "--model",
+        "Qwen/Qwen3-8B",
+        "--engine",
+        "emulated",
+        "--hardware",
+        "h100-sxm-80gb",
+        "--workload",
+        &workload,
+        "--repeats",
+        "2",
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    let mut child = dyno(world.path(), &begin).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !out.join("trials.jsonl").exists() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::fs::write(&file, request("one two three")).unwrap();
+    let output = dyno(world.path(), &["tune", "--resume", out.to_str().unwrap()]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("inputs") && said.contains("another plan"), "{said}");
+    nothing_left(world.path());
+}
