@@ -19,6 +19,9 @@ pub fn told(record: &Record, models: &Catalog) -> Vec<String> {
     out.extend(values(&launch));
     out.extend(unmodelled(&launch));
     out.extend(other_model(record, &launch, models));
+    if let Some(model) = record.model.as_deref().and_then(|name| models.find(name).ok()) {
+        out.extend(model.caveats);
+    }
     let layout = GpuLayout::of(&launch);
     if layout.attention > 1 {
         out.push(format!(

@@ -133,7 +133,11 @@ pub(super) fn caveats(f: &Facts<'_>) -> Vec<String> {
         ));
     }
     if f.starts(&["deepseek_v4"]) {
-        out.push("the window of recent tokens beside each compressed cache is not counted".to_owned());
+        out.push(
+            "the window of recent tokens beside each compressed cache is not counted, and how engines cut its cache into \
+             pages is not known: vLLM 0.20 printed a hundredth of the tokens that are estimated"
+                .to_owned(),
+        );
     }
     if f.starts(&["gemma3n"]) {
         out.push("the alternating updates of Gemma-3n cost time that is not modelled".to_owned());
