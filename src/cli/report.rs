@@ -91,6 +91,8 @@ pub(super) fn write_all(
     trials: &[TrialLine],
     verdict: &Verdict,
 ) -> Result<Written> {
+    // The campaign itself knows the secrets of its flags; its report must not.
+    let run = &run.without_secrets();
     let found = analysis_of(dir, run, trials, verdict)?;
     let subject = Subject { run, trials, verdict, analysis: found.as_ref() };
     let forms = report(&subject);

@@ -53,8 +53,10 @@ fn hidden(args: &[String], found: &mut Vec<String>) -> Vec<String> {
 }
 
 fn secret(value: &str, found: &mut Vec<String>) -> String {
-    if !value.is_empty() {
-        found.push(value.to_owned());
+    // Inside a shell's words the value may carry quotes and the end of a command.
+    let bare = value.trim_matches(['"', '\'', ',', ';']);
+    if !bare.is_empty() {
+        found.push(bare.to_owned());
     }
     HIDDEN.to_owned()
 }

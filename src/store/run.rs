@@ -24,15 +24,21 @@ pub struct RunFile {
     pub machine: Vec<(String, String)>,
 }
 
+impl RunFile {
+    /// As it may be recorded and reported.
+    pub fn without_secrets(&self) -> RunFile {
+        RunFile {
+            plan: self.plan.without_secrets(),
+            invocation: crate::trial::without_secrets(&self.invocation),
+            ..self.clone()
+        }
+    }
+}
+
 /// Writes `run.json` whole, without the secrets of the command line.
 pub fn write_run(dir: &Path, run: &RunFile) -> Result<()> {
     let path = dir.join("run.json");
-    let shown = RunFile {
-        plan: run.plan.without_secrets(),
-        invocation: crate::trial::without_secrets(&run.invocation),
-        ..run.clone()
-    };
-    let mut text = serde_json::to_string_pretty(&shown)
+    let mut text = serde_json::to_string_pretty(&run.without_secrets())
         .map_err(|e| Error::failed("the plan cannot be written").source(e))?;
     text.push('\n');
     crate::host::write_whole(&path, text.as_bytes())
