@@ -92,7 +92,7 @@ fn main() {
         text += &table::transfers(&rows);
     }
     text += "\n### Standing by kind of launch\n\n";
-    text += &table::standings(&base);
+    text += &table::standings(&conformal::seen(&rows));
     println!("{text}");
     if let Some(file) = &a.report {
         std::fs::write(file, text).expect("the report can be written");

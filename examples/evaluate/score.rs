@@ -1,7 +1,7 @@
 //! Predictions of left-out runs, one row a key.
 
 use crate::data::{Run, by_launch, small_fit};
-use llm_dyno::cost::calibration::Calibration;
+use llm_dyno::cost::calibration::{Calibration, Load};
 use llm_dyno::cost::fit::{fit_over, label};
 use llm_dyno::cost::setup::scenario_of;
 use llm_dyno::cost::{Catalogs, Predictor, Profile, Standing};
@@ -45,6 +45,9 @@ pub(crate) struct Row {
     pub(crate) set: &'static str,
     pub(crate) seen: bool,
     pub(crate) blind: bool,
+    /// Of the third that was blind until it was opened.
+    pub(crate) opened: bool,
+    pub(crate) load: Load,
     pub(crate) group: String,
     pub(crate) devices: u32,
     pub(crate) kind: &'static str,
@@ -117,6 +120,8 @@ impl Scorer<'_> {
                 set: run.set,
                 seen: run.seen,
                 blind: run.blind,
+                opened: run.opened,
+                load: run.load,
                 group: run.group.clone(),
                 devices: run.devices,
                 kind: run.kind,

@@ -1,6 +1,8 @@
 //! Tables of the scored rows.
 
 use crate::score::{Basis, Row, SCORED};
+use llm_dyno::cost::Standing;
+use llm_dyno::cost::seen::SeenKind;
 use llm_dyno::stats::quantile_sorted;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,14 +10,16 @@ use std::fmt::Write;
 /// Every row as CSV.
 pub(crate) fn csv(rows: &[Row]) -> String {
     let mut out =
-        "set,seen,blind,group,devices,kind,basis,standing,from,key,measured,value,p05,p95,label\n".to_owned();
+        "set,seen,blind,opened,group,devices,kind,basis,standing,from,key,measured,value,p05,p95,label\n"
+            .to_owned();
     for r in rows {
         let _ = writeln!(
             out,
-            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},\"{}\"",
+            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},\"{}\"",
             r.set,
             r.seen,
             r.blind,
+            r.opened,
             r.group,
             r.devices,
             r.kind,
@@ -82,7 +86,11 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
                 continue;
             }
             let which = if blind { ", blind third" } else { "" };
-            let mark = |r: &Row| if r.seen { " (seen by constants)" } else { "" };
+            let mark = |r: &Row| match (r.seen, r.opened) {
+                (true, _) => " (seen by constants)",
+                (_, true) => " (blind until opened)",
+                _ => "",
+            };
             section(&mut out, &format!("{}{which}: by set", basis.id()), &of, |r| {
                 format!("{}{}", r.set, mark(r))
             });
@@ -127,18 +135,16 @@ pub(crate) fn transfers(rows: &[Row]) -> String {
 }
 
 /// What stands behind each kind of launch.
-pub(crate) fn standings(base: &llm_dyno::cost::Profile) -> String {
-    let mut kinds: BTreeMap<(String, String, String), (usize, Vec<&str>)> = BTreeMap::new();
-    for g in &base.groups {
-        let kind = g.kind.map_or("", |k| k.id()).to_owned();
-        let entry = kinds.entry((kind, g.hardware.clone(), g.engine.clone())).or_default();
-        entry.0 += g.observations;
-        entry.1.push(&g.model);
+pub(crate) fn standings(seen: &[SeenKind]) -> String {
+    let mut out =
+        "| model kind | GPU | engine | standing without a fit | groups | runs |\n|---|---|---|---|---:|---:|\n".to_owned();
+    for k in seen {
+        let (kind, standing) = (k.kind.id(), Standing::PriorSeen.words());
+        let _ = writeln!(
+            out,
+            "| {kind} | {} | {} | {standing} | {} | {} |",
+            k.hardware, k.engine, k.groups, k.runs
+        );
     }
-    let mut out = "| model kind | GPU | engine | standing without a fit | runs behind it | models |\n|---|---|---|---|---:|---|\n"
-        .to_owned();
-    for ((kind, gpu, engine), (runs, models)) in kinds {
-        let _ = writeln!(out, "| {kind} | {gpu} | {engine} | prior-seen | {runs} | {} |", models.join(", "));
-    }
-    out + "| any other | | | prior-unseen | 0 | |\n"
+    out + &format!("| any other | | | {} | 0 | 0 |\n", Standing::PriorUnseen.words())
 }

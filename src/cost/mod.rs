@@ -22,6 +22,7 @@ pub mod prior;
 pub mod profile;
 pub mod refusal;
 mod reserves;
+pub mod seen;
 pub mod setup;
 pub mod solve;
 pub mod standing;

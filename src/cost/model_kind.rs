@@ -17,6 +17,8 @@ pub enum ModelKind {
 }
 
 impl ModelKind {
+    pub const ALL: [ModelKind; 4] = [ModelKind::Dense, ModelKind::Moe, ModelKind::Mla, ModelKind::Hybrid];
+
     pub fn of(model: &Model) -> ModelKind {
         if model.state_layers() > 0 {
             ModelKind::Hybrid

@@ -6,7 +6,7 @@
 //! knee moving.
 
 use super::Footprint;
-use super::calibration::{self, Calibration};
+use super::calibration::{self, Calibration, Load};
 use super::coefficients::Coefficients;
 use super::discrepancy::{self, Family, Place};
 use super::habits::{self, Likely};
@@ -126,7 +126,7 @@ impl<'a> Predictor<'a> {
         let spread = self.spread(setup, &belief, &simulated.metrics);
         let place = Place::of(setup);
         let residuals = exact.map_or(&[][..], |g| &g.residuals);
-        let standing = Standing::of(setup, self.profile, self.base);
+        let standing = self.standing(setup);
         let mut values = BTreeMap::new();
         for (&key, &value) in &simulated.metrics.known {
             let Some(family) = Family::of(key) else {
@@ -155,7 +155,7 @@ impl<'a> Predictor<'a> {
         reconcile(&mut values);
         Ok(Prediction {
             binding: super::binding::describe(setup, &belief.coefficients, &simulated),
-            basis: belief.from,
+            basis: format!("{} (standing: {})", belief.from, standing.words()),
             standing,
             kv_pool_tokens: setup.kv_pool_tokens(&belief.coefficients),
             kv_room: super::KvRoom::of(setup, &belief.coefficients),
@@ -166,12 +166,17 @@ impl<'a> Predictor<'a> {
         })
     }
 
+    fn standing(&self, setup: &Setup) -> Standing {
+        let seen = self.calibration.map_or(&[][..], |c| c.seen.as_slice());
+        Standing::of(setup, self.profile, self.base, seen)
+    }
+
     /// The standard deviation with the factor that makes intervals of this standing hold. The embedded engine is what the
     /// model says, and hosts' cores are not among the public runs.
     fn calibrated(&self, setup: &Setup, standing: Standing, family: Family, raw: f64) -> f64 {
         match self.calibration {
             Some(c) if pooling::public_speaks_for(setup) => {
-                raw.hypot(calibration::LEAST_SD) * c.factor(standing, family)
+                raw.hypot(calibration::LEAST_SD) * c.factor(standing, family, Load::of(setup.concurrency))
             }
             _ => raw,
         }

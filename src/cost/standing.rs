@@ -2,6 +2,7 @@
 
 use super::discrepancy::Place;
 use super::profile::{GroupFit, GroupKey, Profile};
+use super::seen::SeenKind;
 use super::setup::Setup;
 use crate::launch::EngineKind;
 use serde::{Deserialize, Serialize};
@@ -31,8 +32,8 @@ impl Standing {
         Standing::PriorUnseen,
     ];
 
-    /// What stands behind a prediction of this launch.
-    pub fn of(s: &Setup, profile: Option<&Profile>, base: &Profile) -> Standing {
+    /// What stands behind a prediction of this launch; `checked` are the kinds of launches that physics alone was held against.
+    pub fn of(s: &Setup, profile: Option<&Profile>, base: &Profile, checked: &[SeenKind]) -> Standing {
         let key = GroupKey::of(s);
         if let Some(g) = profile.and_then(|p| p.exact(&key)) {
             let here = Place::of(s);
@@ -47,7 +48,13 @@ impl Standing {
         let seen = |g: &GroupFit| {
             g.hardware == key.hardware && g.engine == key.engine && g.kind == Some(s.model_kind())
         };
-        if emulated || base.groups.iter().any(seen) { Standing::PriorSeen } else { Standing::PriorUnseen }
+        let held =
+            |k: &SeenKind| k.kind == s.model_kind() && k.hardware == key.hardware && k.engine == key.engine;
+        if emulated || base.groups.iter().any(seen) || checked.iter().any(held) {
+            Standing::PriorSeen
+        } else {
+            Standing::PriorUnseen
+        }
     }
 
     pub fn id(self) -> &'static str {
@@ -57,6 +64,17 @@ impl Standing {
             Standing::SameGpu => "same-gpu",
             Standing::PriorSeen => "prior-seen",
             Standing::PriorUnseen => "prior-unseen",
+        }
+    }
+
+    /// For a sentence.
+    pub fn words(self) -> &'static str {
+        match self {
+            Standing::Measured => "measured here",
+            Standing::SameLaunch => "same launch, other load",
+            Standing::SameGpu => "same GPU, other model",
+            Standing::PriorSeen => "prior, kind seen",
+            Standing::PriorUnseen => "prior, kind never seen",
         }
     }
 }
