@@ -158,11 +158,10 @@ impl WorkloadSpec {
                 bad(key, "is missing; a random workload needs it".into());
             }
         }
-        if !positive(self.burstiness) {
-            bad("burstiness", "must be a positive number".into());
-        }
-        if !positive(self.time_scale) {
-            bad("time_scale", "must be a positive number".into());
+        for (key, value) in [("burstiness", self.burstiness), ("time_scale", self.time_scale)] {
+            if !positive(value) {
+                bad(key, "must be a positive number".into());
+            }
         }
         for (key, range) in [("input_range", self.input_range), ("output_range", self.output_range)] {
             if range.is_some_and(|(low, high)| low == 0 || high < low) {
