@@ -2,7 +2,7 @@
 
 use super::predict::{Launch, read_profile};
 use crate::cost::binding::{mean_steps, of_physical_limit, shares};
-use crate::cost::{Breakdown, Catalogs, Coefficients, Predictor, Setup, StepShape};
+use crate::cost::{Breakdown, Catalogs, Coefficients, Payoff, Predictor, Setup, StepShape};
 use crate::error::{Error, Result};
 use crate::scenario::{Key, Record};
 use crate::sim::{RequestOutcome, SimResult};
@@ -43,6 +43,7 @@ struct Explained {
     request: Rows,
     limit: f64,
     throughput: f64,
+    payoff: Option<Payoff>,
 }
 
 pub(super) fn run(args: ExplainArgs) -> Result<()> {
@@ -91,6 +92,7 @@ fn explain(record: &Record, predictor: &Predictor<'_>) -> Result<Explained> {
         steps,
         request: stages(&p.simulated.requests),
         limit: of_physical_limit(&setup, &c, &p.simulated),
+        payoff: setup.payoff(&c),
         throughput: p.get(Key::TotalTokenThroughput).map_or(f64::NAN, |v| v.value),
     })
 }
@@ -110,6 +112,7 @@ fn components(b: &Breakdown, overlap: bool) -> Rows {
         ("decode attention: KV reads", b.kv_read),
         ("activations", b.activations),
         ("communication", b.communication),
+        ("proposing tokens", b.drafting),
         ("layers' fixed overhead", b.overhead),
         ("rows: sampling and metadata", b.rows),
         ("launch without a graph", b.eager_launch),
@@ -149,6 +152,9 @@ fn to_json(record: &Record, e: &Explained) -> Value {
     json!({
         "scenario": record, "basis": e.basis, "share_of_time_percent": rows(&e.shares), "steps": steps,
         "request_ms": rows(&e.request), "of_physical_limit": e.limit,
+        "speculation": e.payoff.as_ref().map(|p| json!({
+            "gain_by_rows": p.gains, "stops_to_pay_at_rows": p.stops_at,
+        })),
         "kv_pool_tokens": e.kv_room.tokens, "max_concurrency_at_max_model_len": e.kv_room.max_concurrency,
         "total_token_throughput": e.throughput,
     })
@@ -169,6 +175,9 @@ fn text(e: &Explained) -> String {
         out.push('\n');
         out.push_str(&bars(parts, "ms"));
     }
+    if let Some(p) = &e.payoff {
+        out.push_str(&speculation(p));
+    }
     out.push_str("\nThe mean request by stage\n");
     out.push_str(&bars(&e.request, "ms"));
     out.push_str(&format!(
@@ -177,6 +186,18 @@ fn text(e: &Explained) -> String {
         e.limit * 100.0
     ));
     out
+}
+
+/// What speculation brings, by rows that decode at once.
+fn speculation(p: &Payoff) -> String {
+    let gains: Vec<String> =
+        p.gains.iter().map(|(n, g)| format!("{n}: {:+.0} %", (g - 1.0) * 100.0)).collect();
+    let end = match p.stops_at {
+        Some(1) => "it pays at no batch".to_owned(),
+        Some(n) => format!("it stops to pay at {n} rows"),
+        None => "it pays at every batch that runs".to_owned(),
+    };
+    format!("\nSpeculation: tokens a second of a decode step, by rows ({end})\n  {}\n", gains.join("  "))
 }
 
 /// Width of the longest bar, characters.

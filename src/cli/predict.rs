@@ -5,7 +5,7 @@ use crate::cost::{Catalogs, Interval, Prediction, Predictor, Profile};
 use crate::engine::told;
 use crate::error::{Error, Kind, Result};
 use crate::launch::{EngineKind, GpuLayout};
-use crate::scenario::{Key, Record, RequestRow, load};
+use crate::scenario::{AcceptanceInput, Key, Record, RequestRow, load};
 use crate::workload::WorkloadSpec;
 use comfy_table::{Cell, CellAlignment, Table};
 use serde_json::{Map, Value, json};
@@ -64,6 +64,9 @@ pub(super) struct Launch {
     /// Workload such as sharegpt or random:2000/100,n=500; repeatable
     #[arg(long)]
     pub(super) workload: Vec<WorkloadSpec>,
+    /// How many speculated tokens hold, where the launch speculates: a rate a token (0.7), or by position (0.8,0.6,0.4)
+    #[arg(long)]
+    pub(super) acceptance: Option<AcceptanceInput>,
     /// The engine's own flags
     #[arg(last = true)]
     pub(super) flags: Vec<String>,
@@ -79,6 +82,9 @@ impl Launch {
     ) -> Result<(Vec<Record>, Vec<String>)> {
         let Some(path) = path else { return Ok((self.records()?, Vec::new())) };
         let mut loaded = load(path)?;
+        for r in &mut loaded.records {
+            r.acceptance = self.acceptance.clone().or(r.acceptance.take());
+        }
         let supplied = Supplied {
             model: self.model.as_deref(),
             hardware: self.hardware.as_deref(),
@@ -148,6 +154,7 @@ impl Launch {
                 model: self.model.clone(),
                 hardware: self.hardware.clone(),
                 num_gpus: self.num_gpus,
+                acceptance: self.acceptance.clone(),
                 workload: Some(w),
                 ..Record::default()
             })

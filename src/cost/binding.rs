@@ -17,6 +17,7 @@ pub fn mean_steps(setup: &Setup, c: &Coefficients, run: &SimResult) -> [(StepSha
     let (decodes, context) = (mean(a.decode_rows, a.steps), mean(a.decode_ctx, a.steps));
     let decode = StepShape {
         decode_rows: decodes as u32,
+        speculative_tokens: mean(a.speculative_tokens, a.steps) as u32,
         decode_ctx: context,
         decode_ctx_window: context.min(decodes.saturating_mul(window)),
         ..StepShape::default()
@@ -73,6 +74,7 @@ pub fn shares(setup: &Setup, c: &Coefficients, run: &SimResult) -> Vec<(&'static
         ("prefill attention", b.prefill_attention),
         ("KV bandwidth", b.kv_read),
         ("communication", b.communication),
+        ("proposing tokens", b.drafting),
         ("launch and small kernels", b.overhead + b.rows + b.activations + b.eager_launch),
     ];
     let sum: f64 = parts.iter().map(|p| p.1).sum::<f64>().max(1e-9);

@@ -3,6 +3,7 @@
 //! vLLM and SGLang keep a share of the whole device for weights, activations and KV; TensorRT-LLM a share
 //! of what weights and activations leave. What the engine itself reports always wins over this estimate.
 
+use super::drafting;
 use super::footprint::Footprint;
 use super::refusal::{RESERVE_ERROR, Refusal};
 use crate::engine::EngineConfig;
@@ -57,7 +58,9 @@ pub fn kv_groups(f: &Footprint) -> (f64, f64, f64) {
 pub fn estimate(config: &EngineConfig, hw: &Hardware, model: &Model) -> MemoryEstimate {
     let f = Footprint::new(model, config);
     let device = device_memory(hw).0 as f64;
-    let held = held_bytes(config, hw, model, &f);
+    let (drafter, drafter_kv) =
+        config.speculative.as_ref().map_or((0.0, 0.0), |s| drafting::memory(s, config, &f));
+    let held = held_bytes(config, hw, model, &f) + drafter;
     // What lies in host memory is read over the link each step; the device holds the rest.
     let weights = (held - config.cpu_offload_bytes).max(0.0);
     let vllm = matches!(config.engine, EngineKind::Vllm | EngineKind::Emulated);
@@ -89,6 +92,8 @@ pub fn estimate(config: &EngineConfig, hw: &Hardware, model: &Model) -> MemoryEs
         Some(bytes) => (device, (bytes as f64).min(device - weights - activations)),
         None => (budget, kv),
     };
+    // The drafter's cache has a block for each of the model's.
+    let kv = kv / (1.0 + drafter_kv);
     let block_bytes = f.pool.token_bytes * f64::from(config.block_size.max(1));
     let estimated = (kv.max(0.0) / block_bytes) as u64;
     let blocks = config.num_kv_blocks.unwrap_or(estimated);

@@ -5,6 +5,7 @@ pub mod calibration;
 pub mod case;
 pub mod coefficients;
 pub mod discrepancy;
+mod drafting;
 pub mod fit;
 pub mod footprint;
 pub mod habits;
@@ -31,6 +32,7 @@ pub mod steps;
 pub(crate) mod testing;
 
 pub use coefficients::Coefficients;
+pub use drafting::Payoff;
 pub use footprint::Footprint;
 pub use kv_room::KvRoom;
 pub use model_kind::ModelKind;

@@ -16,6 +16,7 @@
 //! are non-negative and grow with each count in the shape.
 
 use super::coefficients::Coefficients;
+use super::drafting::{Drafting, Rates};
 use super::footprint::Footprint;
 use super::kernels;
 use super::{StepCost, StepShape, StepTime};
@@ -86,6 +87,7 @@ pub struct Physical {
     window: Option<u32>,
     /// Batches in flight over pipeline stages: each sees this share of the rows.
     micro: f64,
+    drafting: Option<Box<Drafting>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -108,6 +110,8 @@ pub struct Breakdown {
     pub kv_read: f64,
     pub activations: f64,
     pub communication: f64,
+    /// Proposing the tokens that the next step verifies.
+    pub drafting: f64,
     /// Launch time above the device's own when the step has no graph.
     pub eager_launch: f64,
     pub host: f64,
@@ -174,12 +178,21 @@ impl Physical {
             shared_frontend: config.shared_frontend,
             on_cpu: hw.vendor == Vendor::Cpu,
             graph: Graph {
-                max: config.max_graph_size,
+                max: largest_graph(config),
                 covers_prefill: config.graph_prefill,
                 padding: config.graph_padding,
             },
             window: f.window,
             micro: 1.0 / pp,
+            drafting: config.speculative.as_ref().map(|s| {
+                let rates = Rates {
+                    weights: weight_rate,
+                    kv: kv_rate,
+                    dense: dense_peak * c.dense_compute,
+                    head: bf16_peak * c.dense_compute,
+                };
+                Box::new(Drafting::new(s, config, &f, c, &rates))
+            }),
         }
     }
 
@@ -228,7 +241,9 @@ impl Physical {
         let full = self.attended(s.decode_ctx, s.decode_rows);
         let local = s.decode_ctx_window as f64;
         let read = self.kv_full * full + self.kv_local * local;
-        let computed = self.decode_pair_full * full + self.decode_pair_local * local;
+        // Every verified token attends by itself; the cache is read once a row.
+        let queries = 1.0 + f64::from(s.speculative_tokens) / f64::from(s.decode_rows.max(1));
+        let computed = (self.decode_pair_full * full + self.decode_pair_local * local) * queries;
         read.max(computed) + self.state_row * f64::from(s.decode_rows)
     }
 
@@ -258,13 +273,15 @@ impl Physical {
             overhead: self.fixed + if s.prefill_rows > 0 { self.prompt_step } else { 0.0 },
             rows: self.row * rows,
             weight_stream: self.weights + self.head_weights * stages,
-            dense_compute: self.dense_token * tokens + self.head_row * rows,
+            dense_compute: self.dense_token * tokens
+                + self.head_row * (rows + f64::from(s.speculative_tokens)),
             expert_stream: self.expert * touched,
             expert_compute: self.expert_token * (tokens + self.tile_waste(tokens, touched)),
             prefill_attention: self.prefill_attention(s) * self.micro,
             kv_read: self.decode_attention(s) * self.micro,
             activations: self.token * tokens,
             communication: self.comm_step + self.comm_token * tokens,
+            drafting: self.drafting.as_ref().map_or(0.0, |d| d.device(s)),
             eager_launch: 0.0,
             host: self.host(s),
         }
@@ -272,7 +289,8 @@ impl Physical {
 
     /// Host time of a step besides its launch, nanoseconds.
     fn host(&self, s: &StepShape) -> f64 {
-        self.host_step + self.host_row * f64::from(s.rows())
+        let proposing = self.drafting.as_ref().map_or(0.0, |d| d.host(s));
+        self.host_step + self.host_row * f64::from(s.rows()) + proposing
     }
 
     /// Host time of launching a step without a graph, nanoseconds.
@@ -304,6 +322,7 @@ impl Breakdown {
         self.kv_read += n * other.kv_read;
         self.activations += n * other.activations;
         self.communication += n * other.communication;
+        self.drafting += n * other.drafting;
         self.eager_launch += n * other.eager_launch;
         self.host += n * other.host;
     }
@@ -318,6 +337,7 @@ impl Breakdown {
             + self.kv_read
             + self.activations
             + self.communication
+            + self.drafting
             + self.eager_launch
     }
 }
@@ -357,6 +377,13 @@ const CPU_UPDATE: f64 = 0.75;
 /// busiest of eight ranks a fifth to a third more than the mean.
 fn imbalance(config: &EngineConfig) -> f64 {
     if config.expert_parallel && config.tensor_parallel > 1 { 1.25 } else { 1.0 }
+}
+
+/// Tokens of the largest captured batch. vLLM counts tokens; the others count sequences, each with what it verifies.
+fn largest_graph(config: &EngineConfig) -> u32 {
+    let by_sequence = matches!(config.engine, EngineKind::Sglang | EngineKind::Trtllm);
+    let verified = config.speculative.as_ref().filter(|_| by_sequence).map_or(0, |s| s.verified);
+    config.max_graph_size.saturating_mul(1 + verified)
 }
 
 /// Captured sizes: 1, 2, 4, then every 8 to 256, then every 16.

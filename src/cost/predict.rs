@@ -16,6 +16,7 @@ use super::profile::{GroupKey, Profile, Warm};
 use super::setup::{Catalogs, Setup};
 use super::solve::cholesky;
 use super::standing::Standing;
+use crate::engine::Speculation;
 use crate::error::{Error, Result};
 use crate::scenario::{Key, Metrics, Record};
 use crate::sim::{Demand, SimResult};
@@ -123,6 +124,9 @@ impl<'a> Predictor<'a> {
             .filter(|l| l.weight > NEGLIGIBLE)
             .map(|l| (l.weight, setup.with_habits(l.habits).simulate(&belief.coefficients, false).metrics))
             .collect();
+        let bounds = setup
+            .acceptance_bounds()
+            .map(|both| both.map(|s| s.simulate(&belief.coefficients, false).metrics));
         let spread = self.spread(setup, &belief, &simulated.metrics);
         let place = Place::of(setup);
         let residuals = exact.map_or(&[][..], |g| &g.residuals);
@@ -143,6 +147,9 @@ impl<'a> Predictor<'a> {
                     .iter()
                     .filter_map(|(w, m)| m.get(key).filter(|v| *v > 0.0).map(|v| (*w, v.ln() + shift))),
             );
+            if let Some(both) = &bounds {
+                mixture = over_acceptance(&mixture, both.each_ref().map(|m| m.get(key)), value);
+            }
             values.insert(
                 key,
                 Interval {
@@ -242,6 +249,14 @@ impl<'a> Predictor<'a> {
     }
 }
 
+/// Each reading at the lower bound, the middle and the upper bound of the acceptance, with the weights that three such
+/// points of a law have (Pearson and Tukey: its 5, 50 and 95 % points).
+fn over_acceptance(mixture: &[(f64, f64)], bounds: [Option<f64>; 2], value: f64) -> Vec<(f64, f64)> {
+    let at = |bound: Option<f64>| bound.filter(|b| *b > 0.0).map_or(0.0, |b| (b / value).ln());
+    let points = [(0.185, at(bounds[0])), (0.63, 0.0), (0.185, at(bounds[1]))];
+    mixture.iter().flat_map(|(w, mean)| points.map(|(p, d)| (w * p, mean + d))).collect()
+}
+
 /// Readings less likely than this are not simulated.
 const NEGLIGIBLE: f64 = 0.03;
 
@@ -307,6 +322,7 @@ fn notes(setup: &Setup, run: &SimResult, standing: Standing, likely: &[Likely]) 
     if !setup.config.unmodelled.is_empty() {
         out.push(format!("flags without a model, taken as neutral: {}", setup.config.unmodelled.join(" ")));
     }
+    out.extend(setup.config.speculative.iter().flat_map(|s| speculation_notes(s, setup)));
     if setup.config.data_parallel > 1
         && Footprint::new(&setup.model, &setup.config).expert_ranks(&setup.config) > 1.0
     {
@@ -323,6 +339,34 @@ fn notes(setup: &Setup, run: &SimResult, standing: Standing, likely: &[Likely]) 
             "the load is above what this launch sustains: sent over {sent_over:.0} s, served over {took:.0} s; \
              waiting times grow as long as it lasts and hold for this many requests only"
         ));
+    }
+    out
+}
+
+/// What is assumed of a launch's speculation.
+fn speculation_notes(s: &Speculation, setup: &Setup) -> Vec<String> {
+    let a = &s.acceptance;
+    let tokens = |shares: &[f64]| 1.0 + a.proposed * shares.iter().sum::<f64>();
+    let mut out = vec![format!(
+        "speculation by {} of {} tokens: {:.2} tokens a step ({:.2} to {:.2}){}",
+        s.method.name(),
+        s.num_speculative_tokens,
+        a.tokens_per_step(),
+        tokens(&a.low),
+        tokens(&a.high),
+        if a.assumed {
+            ", assumed from published runs of the method; the engine's counters tell it for a workload: say `acceptance` in \
+             the scenario, or --acceptance"
+        } else {
+            ""
+        }
+    )];
+    if setup.text == Some(false) {
+        out.push(
+            "this workload is sent as random token ids, on which the acceptance of speculated tokens means nothing: the \
+             answer is that of text with such lengths"
+                .to_owned(),
+        );
     }
     out
 }

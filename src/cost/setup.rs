@@ -7,12 +7,13 @@ mod screened;
 use self::load::Load;
 use self::room::Room;
 use self::screened::Prepared;
+use super::drafting;
 use super::footprint::Footprint;
 use super::habits::{Habits, Intake};
 use super::memory::{self, MemoryEstimate};
 use super::model_kind::ModelKind;
 use super::{Coefficients, Physical, StepTime};
-use crate::engine::{EngineConfig, resolve};
+use crate::engine::{Drafter, EngineConfig, resolve};
 use crate::error::{Error, Result};
 use crate::hardware::{self, Hardware, Vendor};
 use crate::launch::{EngineKind, GpuLayout};
@@ -55,6 +56,18 @@ fn same_gpus(record: &Record, hardware: &Hardware, config: &EngineConfig) -> Res
     }
 }
 
+/// Looks up how large the draft model of a launch is.
+pub(super) fn size_drafter(config: &mut EngineConfig, catalogs: &Catalogs) {
+    let Some(s) = config.speculative.as_mut().filter(|s| s.method == Drafter::DraftModel) else { return };
+    let name = s.draft_model.clone().unwrap_or_default();
+    match catalogs.models.find(&name) {
+        Ok(model) => s.draft_size = Some(drafting::draft_size(&model)),
+        Err(_) => config
+            .unmodelled
+            .push(format!("draft model {name} (not known here: taken as a twentieth of the model)")),
+    }
+}
+
 /// A record made ready to simulate.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -78,6 +91,8 @@ pub struct Setup {
     pub habits: Habits,
     /// Both readings of a load whose lengths are not known to be exact: (exact, scattered).
     readings: Option<Arc<(Vec<RequestShape>, Vec<RequestShape>)>>,
+    /// The prompts are text that a model could have written; `None`: the scenario does not say what they are.
+    pub(super) text: Option<bool>,
     /// The engine itself said how many KV blocks it has.
     kv_known: bool,
     /// Fewest blocks with which the longest request runs.
@@ -98,7 +113,8 @@ impl Setup {
             .ok_or_else(|| Error::usage("the scenario names no hardware").hint("set `hardware`"))?;
         let hardware = catalogs.hardware.find(hw)?.clone();
         let model = catalogs.models.find(&name)?;
-        let config = resolve(record, &hardware, &model)?;
+        let mut config = resolve(record, &hardware, &model)?;
+        size_drafter(&mut config, catalogs);
         same_gpus(record, &hardware, &config)?;
         Setup::from_parts(record, hardware, model, config)
     }
@@ -131,6 +147,7 @@ impl Setup {
             warm: 0.0,
             habits: Habits { lengths: load.lengths, intake: Intake::AtOnce },
             readings: load.readings,
+            text: record.workload.as_ref().map(WorkloadSpec::is_text),
             kv_known,
             least_blocks,
         })
@@ -203,6 +220,37 @@ impl Setup {
     /// The step-time model of this launch with these coefficients.
     pub fn physical(&self, c: &Coefficients) -> Physical {
         Physical::new(&self.hardware, &self.model, &self.config, c)
+    }
+
+    /// This launch with its acceptance of speculated tokens at the lower and the upper bound; `None` without speculation.
+    pub(super) fn acceptance_bounds(&self) -> Option<[Setup; 2]> {
+        let s = self.config.speculative.as_ref()?;
+        Some([false, true].map(|high| {
+            let config = EngineConfig { speculative: Some(s.bound(high)), ..self.config.clone() };
+            Setup { config, ..self.clone() }
+        }))
+    }
+
+    /// Where speculation stops to pay, at the context of the mean request; `None` without speculation.
+    pub fn payoff(&self, c: &Coefficients) -> Option<drafting::Payoff> {
+        let s = self.config.speculative.as_ref()?;
+        let plain = self.unspeculated();
+        let n = self.requests.len().max(1) as u64;
+        let tokens = |r: &RequestShape| u64::from(r.input_tokens) + u64::from(r.output_tokens) / 2;
+        let context = (self.requests.iter().map(tokens).sum::<u64>() / n) as u32;
+        let overlap = (self.config.overlap, plain.config.overlap);
+        let most = self.config.max_num_seqs.max(plain.config.max_num_seqs);
+        Some(drafting::payoff(s, &self.physical(c), &plain.physical(c), overlap, context, most))
+    }
+
+    /// The same launch without speculation; whether its host would work ahead then is the engine's default.
+    fn unspeculated(&self) -> Setup {
+        let config = EngineConfig {
+            speculative: None,
+            overlap: self.config.overlap || self.config.speculative.as_ref().is_some_and(|s| s.held_up_host),
+            ..self.config.clone()
+        };
+        Setup { config, ..self.clone() }
     }
 
     /// A simulated run with these coefficients; `per_request` keeps every outcome.

@@ -162,7 +162,7 @@ impl Sink for Book {
                 stats.itl.observe(at.saturating_sub(entry.last).secs());
             }
             entry.last = at;
-            stats.generation_tokens += 1;
+            stats.generation_tokens += u64::from(e.tokens);
             if e.finished {
                 finish(&mut stats, entry, e.index);
                 if let Some(entry) = self.entries.remove(&e.id) {

@@ -1,5 +1,6 @@
 //! The resolved scheduling and memory configuration of one launch, whatever engine it is.
 
+use super::Speculation;
 use crate::launch::{EngineKind, Version};
 use crate::model::Precision;
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,9 @@ pub struct EngineConfig {
     /// HTTP/tokenizer processes in front of the engine.
     #[serde(default = "one")]
     pub frontends: u32,
+    /// Speculative decoding, where it is on.
+    #[serde(default)]
+    pub speculative: Option<Speculation>,
 }
 
 fn yes() -> bool {
@@ -135,6 +139,7 @@ impl Default for EngineConfig {
             stream_interval: 1,
             shared_frontend: false,
             frontends: 1,
+            speculative: None,
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod metrics;
 pub mod redact;
 pub mod registry;
 pub mod resolve;
+pub mod speculation;
 pub mod steps;
 mod told;
 
@@ -25,5 +26,6 @@ pub use help::HelpFlags;
 pub use metrics::{MetricNames, Samples, config_facts};
 pub use registry::adapter;
 pub use resolve::{resolve, resolve_launch};
+pub use speculation::{Drafter, Speculation};
 pub use steps::{Span, StepRow};
 pub use told::told;

@@ -5,6 +5,7 @@
 //! `arg_groups/` of SGLang 0.5.3 to 0.5.23, `llmapi/llm_args.py` of TensorRT-LLM 1.0 to 1.4.
 
 mod sglang;
+mod speculative;
 mod trtllm;
 mod vllm;
 
@@ -43,6 +44,9 @@ pub fn resolve(record: &Record, hw: &Hardware, model: &Model) -> Result<EngineCo
             p == Precision::Fp4 && matches!(model.precision, Precision::Mxfp4 | Precision::Nvfp4);
         c.weights = (!same_format && p != model.precision).then_some(p);
     }
+    if let Some(told) = &record.acceptance {
+        c.speculative = c.speculative.map(|s| s.told(told));
+    }
     Ok(c)
 }
 
@@ -80,7 +84,7 @@ pub fn resolve_launch(
             .unwrap_or(1)
             > 1;
     c.weights = command
-        .text(&["quantization", "q"])
+        .text(&["quantization", "q", "quant-config.quant-algo"])
         .and_then(precision_named)
         .filter(|p| *p != model.precision && model.precision <= Precision::Fp16);
     // Weights and cache in four bytes, where the checkpoint is not quantised.
@@ -89,7 +93,9 @@ pub fn resolve_launch(
         c.weights = (model.precision != Precision::Fp32).then_some(Precision::Fp32);
         c.kv_elem_bytes = 4.0;
     }
-    if let Some(t) = command.text(&["kv-cache-dtype", "kv-cache-config.dtype"]) {
+    if let Some(t) =
+        command.text(&["kv-cache-dtype", "kv-cache-config.dtype", "quant-config.kv-cache-quant-algo"])
+    {
         c.kv_elem_bytes = kv_elem_bytes(t).unwrap_or(c.kv_elem_bytes);
     }
     c.stream_interval = command.integer(&["stream-interval"]).unwrap_or(1).max(1);
@@ -99,6 +105,7 @@ pub fn resolve_launch(
         EngineKind::Sglang => sglang::apply(&mut c, command, hw),
         EngineKind::Trtllm => trtllm::apply(&mut c, command),
     }
+    let unread = speculative::apply(&mut c, command, model);
     if let Some(facts) = resolved {
         apply_facts(&mut c, facts);
     }
@@ -108,6 +115,7 @@ pub fn resolve_launch(
         .map(|(n, _)| n)
         .filter(|n| role(engine, n) == Role::Told)
         .map(|n| format!("--{n}"))
+        .chain(unread)
         .collect();
     Ok(c)
 }
@@ -176,7 +184,7 @@ fn resolved_u32(facts: Option<&Map<String, Value>>, name: &str) -> Option<u32> {
 }
 
 fn kv_elem_bytes(name: &str) -> Option<f64> {
-    match name {
+    match name.to_ascii_lowercase().as_str() {
         "auto" => None,
         n if n.starts_with("fp8") || n == "int8" => Some(1.0),
         n if n.starts_with("fp4") || n.starts_with("nvfp4") => Some(0.5625),

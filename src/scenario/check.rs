@@ -88,6 +88,7 @@ const RECORD: &[Key] = &[
     opt("num_gpus", Shape::Count),
     opt("workload", Shape::Table(WORKLOAD)),
     opt("lengths", Shape::OneOf(&["exact", "scattered"])),
+    opt("acceptance", Shape::Any),
     opt("resolved", Shape::Any),
     opt("requests", Shape::List(&Shape::Table(REQUEST))),
     opt("result", Shape::Any),

@@ -1,5 +1,6 @@
 //! The shared nouns: Scenario, Observation, Prediction, and the result keys (contract).
 
+mod acceptance;
 mod check;
 pub mod client_report;
 mod files;
@@ -9,6 +10,7 @@ pub mod metrics;
 pub mod record;
 mod sources;
 
+pub use acceptance::AcceptanceInput;
 pub use check::engine_of;
 pub use client_report::ClientReport;
 pub use files::{

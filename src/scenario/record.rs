@@ -1,6 +1,6 @@
 //! A record of the interchange format: a scenario, and, when present, its result or failure.
 
-use super::Metrics;
+use super::{AcceptanceInput, Metrics};
 use crate::launch::{EngineKind, GpuLayout, Launch, LaunchFile};
 use crate::workload::{Lengths, WorkloadSpec};
 use schemars::JsonSchema;
@@ -57,6 +57,10 @@ pub struct Record {
     /// Whether requests have exactly the lengths asked for; not known when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lengths: Option<Lengths>,
+    /// How many speculated tokens hold, where the launch speculates: a rate a token such as 0.7, or by position such as
+    /// [0.8, 0.6, 0.4]; absent: assumed by method, with wide bounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acceptance: Option<AcceptanceInput>,
     /// Facts read back from the engine (`num_gpu_blocks`, `block_size`, `num_kv_tokens`, …); they win over guesses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved: Option<Map<String, Value>>,

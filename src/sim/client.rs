@@ -59,6 +59,10 @@ pub(super) trait Sends {
     fn failed(&mut self, number: usize, at: Nanos);
     /// The end of one request lets another be sent.
     fn is_bounded(&self) -> bool;
+    /// Later turns of sessions are to come.
+    fn has_sessions(&self) -> bool {
+        false
+    }
     /// Nothing that is not known yet is sent before.
     fn horizon(&self) -> Nanos {
         Nanos::MAX
@@ -204,5 +208,9 @@ where
 
     fn is_bounded(&self) -> bool {
         self.slots.is_some()
+    }
+
+    fn has_sessions(&self) -> bool {
+        !self.sessions.is_empty()
     }
 }

@@ -68,7 +68,7 @@ where
     T: StepTime + ?Sized,
 {
     let client = Client::new(requests.into_iter(), options.max_concurrency);
-    let mut world = Simulation::new(client, scheduler.prefill_alone(), options);
+    let mut world = Simulation::new(client, &*scheduler, options);
     let mut engine = EngineLoop::new(scheduler, time, options.overlap, options.frontend_from);
     loop {
         if world.totals.account.steps >= options.max_steps {
@@ -120,11 +120,13 @@ pub(super) struct Simulation<'a, C> {
     /// Waits since the latest launch, for the client and for the front end: the device did not wait for the host then.
     waited: (Nanos, Nanos),
     prefill_alone: bool,
+    /// Tokens need not follow those of the step before.
+    uneven: bool,
     pub(super) totals: RunTotals,
 }
 
 impl<'a, C: Sends> Simulation<'a, C> {
-    pub(super) fn new(client: C, prefill_alone: bool, options: &'a SimOptions) -> Self {
+    pub(super) fn new<S: Scheduler + ?Sized>(client: C, scheduler: &S, options: &'a SimOptions) -> Self {
         Simulation {
             client,
             options,
@@ -133,7 +135,8 @@ impl<'a, C: Sends> Simulation<'a, C> {
             num_in_system: 0,
             decoded: Nanos::ZERO,
             waited: (Nanos::ZERO, Nanos::ZERO),
-            prefill_alone,
+            prefill_alone: scheduler.prefill_alone(),
+            uneven: scheduler.uneven(),
             totals: RunTotals::new(options.streaming),
         }
     }
@@ -154,7 +157,7 @@ impl<'a, C: Sends> Simulation<'a, C> {
                 request.itl.push(gap);
             }
         }
-        request.latest_token = (request.preempted || alone).then_some(now);
+        request.latest_token = (request.preempted || alone || self.uneven).then_some(now);
         if e.finished {
             self.finished(index, now);
         }
@@ -235,6 +238,10 @@ impl<C: Sends> World for Simulation<'_, C> {
 
     fn replaces_refused(&self) -> bool {
         self.client.is_bounded()
+    }
+
+    fn overtakes(&self) -> bool {
+        self.client.has_sessions()
     }
 
     fn queued(&mut self, id: u64, at: Nanos) {
@@ -319,7 +326,9 @@ impl<C: Sends> World for Simulation<'_, C> {
         if !alone {
             self.decoded = e.at;
         }
-        self.totals.peaks.tokens(e.at.0, e.plain + e.events.len() as u32);
+        let events =
+            if self.uneven { e.events.iter().map(|e| e.tokens).sum() } else { e.events.len() as u32 };
+        self.totals.peaks.tokens(e.at.0, e.plain + events);
         self.totals.itl.add((e.at - before).0, e.plain);
         for event in e.events {
             self.token(event, before, e.at, alone);

@@ -36,6 +36,11 @@ pub(crate) trait World {
     fn replaces_refused(&self) -> bool {
         false
     }
+    /// Requests that are sent for other reasons can come before or after such a one, and take their turn in the front
+    /// end by that.
+    fn overtakes(&self) -> bool {
+        false
+    }
     /// A request left the front end for the scheduler's queue.
     fn queued(&mut self, _id: u64, _at: Nanos) {}
     /// As `queued`, but the scheduler can never run it.
@@ -166,7 +171,7 @@ where
     /// Hands everything that has left the front end by now to the scheduler.
     pub(super) fn intake<W: World>(&mut self, world: &mut W) {
         // A refused request lets the client send its next one when it was refused. A front end that requests share
-        // must not have worked beyond that moment.
+        // must not have worked beyond that moment, nor have taken a later turn of a session before it.
         let host = self.pipeline.host;
         while let Some(at) = self.next_replacement(world).filter(|&at| at < host) {
             self.take_in(world, at);
@@ -174,9 +179,10 @@ where
         self.take_in(world, host);
     }
 
-    /// When the next request leaves a shared front end, at the earliest, if its refusal could bring another one.
+    /// When the next request leaves the front end, at the earliest, if its refusal could bring another one whose turn
+    /// there depends on that moment.
     pub(super) fn next_replacement<W: World>(&mut self, world: &mut W) -> Option<Nanos> {
-        let brings_another = self.front_end.is_shared() && world.replaces_refused();
+        let brings_another = world.replaces_refused() && (self.front_end.is_shared() || world.overtakes());
         brings_another.then(|| self.next_ready(world)).flatten()
     }
 

@@ -66,6 +66,7 @@ pub struct Account {
     pub prefill_rows: u64,
     pub decode_rows: u64,
     pub decode_ctx: u64,
+    pub speculative_tokens: u64,
     /// Steps begun while requests waited because `max_num_seqs` were running.
     pub seats_full_steps: u64,
     /// Steps begun while requests waited for KV blocks.
@@ -93,6 +94,7 @@ impl Account {
         self.prefill_rows += u64::from(s.prefill_rows);
         self.decode_rows += u64::from(s.decode_rows);
         self.decode_ctx += s.decode_ctx;
+        self.speculative_tokens += u64::from(s.speculative_tokens);
     }
 
     /// Adds another replica's account: times become those of all replicas together, up to the later end.
@@ -112,6 +114,7 @@ impl Account {
         self.prefill_rows += o.prefill_rows;
         self.decode_rows += o.decode_rows;
         self.decode_ctx += o.decode_ctx;
+        self.speculative_tokens += o.speculative_tokens;
         self.seats_full_steps += o.seats_full_steps;
         self.kv_full_steps += o.kv_full_steps;
         self.budget_full_steps += o.budget_full_steps;

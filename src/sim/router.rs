@@ -215,7 +215,7 @@ where
     let one = |_| {
         let scheduler = scheduler();
         let feed = Feed { inbox: VecDeque::new(), ended: Vec::new(), horizon: Nanos::MAX };
-        let world = Simulation::new(feed, scheduler.prefill_alone(), options);
+        let world = Simulation::new(feed, scheduler.as_ref(), options);
         let engine = EngineLoop::new(scheduler, time, options.overlap, options.frontend_from);
         Replica { engine, world, requests: 0, blocks: 0 }
     };

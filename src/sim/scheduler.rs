@@ -24,8 +24,10 @@ pub struct SimRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenEvent {
     pub id: u64,
-    /// 1 for the first output token.
+    /// Number of the output token, or of the last of them, 1 for the first.
     pub index: u32,
+    /// Tokens that came together; they leave the server as one.
+    pub tokens: u32,
     pub finished: bool,
 }
 
@@ -117,6 +119,10 @@ pub trait Scheduler: Send {
     /// Steps with prompt tokens carry no decode rows: tokens of decode rows then follow those of the latest
     /// step that had some.
     fn prefill_alone(&self) -> bool {
+        false
+    }
+    /// A decode row may bring no token in a step, or several: tokens need not follow those of the step before.
+    fn uneven(&self) -> bool {
         false
     }
     /// As [`complete`](Scheduler::complete), but appends only the tokens that do not simply follow the

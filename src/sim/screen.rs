@@ -103,6 +103,9 @@ pub struct Screen<'a, T: StepTime + ?Sized> {
     rows: f64,
     limit: Limit,
     frontend: f64,
+    /// Proposed tokens that a decode row verifies, and tokens that it brings a step.
+    verified: f64,
+    brings: f64,
 }
 
 /// One mean step.
@@ -128,11 +131,15 @@ impl<'a, T: StepTime + ?Sized> Screen<'a, T> {
         let reserved = config.engine == EngineKind::Trtllm && config.reserve_output || sglang;
         let context = if reserved { demand.input + demand.output } else { demand.context() };
         let room = layout.blocks as f64 / blocks(layout, context);
+        let speculation = config.speculative.as_ref();
+        let verified = speculation.map_or(0.0, |s| s.acceptance.proposed * f64::from(s.verified));
+        let brings = speculation.map_or(1.0, |s| s.acceptance.tokens_per_step());
         // Prompts of the requests that replace finished ones must fit beside the decode rows.
         let flow = if prefill_alone {
             f64::INFINITY
         } else {
-            budget * demand.output / (demand.input + demand.output)
+            let steps = demand.output / brings;
+            budget * steps / (demand.input + steps * (1.0 + verified))
         };
         let rows = seats.min(room).min(flow).max(1.0);
         let limit = if rows >= seats {
@@ -143,7 +150,18 @@ impl<'a, T: StepTime + ?Sized> Screen<'a, T> {
             Limit::TokenBudget
         };
         let frontend = time.frontend(demand.input as u32) as f64;
-        Screen { time, demand, budget, overlap: config.overlap, prefill_alone, rows, limit, frontend }
+        Screen {
+            time,
+            demand,
+            budget,
+            overlap: config.overlap,
+            prefill_alone,
+            rows,
+            limit,
+            frontend,
+            verified,
+            brings,
+        }
     }
 
     fn period(&self, shape: &StepShape) -> f64 {
@@ -170,6 +188,7 @@ impl<'a, T: StepTime + ?Sized> Screen<'a, T> {
             prefill_ctx_window: (prompt * clipped) as u64,
             prefill_kv: (prompts * d.input.min(prompt)) as u64,
             decode_rows: rows.round() as u32,
+            speculative_tokens: (rows * self.verified).round() as u32,
             decode_ctx: (rows * context) as u64,
             decode_ctx_window: (rows * context.min(clip)) as u64,
             admitted: 0,
@@ -185,10 +204,10 @@ impl<'a, T: StepTime + ?Sized> Screen<'a, T> {
     /// The mean step that a row sees among `n` when the prompts of `others` of them come in between.
     fn mean_among(&self, n: f64, others: f64) -> Mean {
         let d = &self.demand;
-        let starts = others / d.output;
+        let starts = others * self.brings / d.output;
         let prompt = starts * d.input;
         let beside = if self.prefill_alone { 0.0 } else { n };
-        let left = (self.budget - beside).max(1.0);
+        let left = (self.budget - beside * (1.0 + self.verified)).max(1.0);
         // Prompts come in lumps: this share of the steps carries some.
         let share = (1.0 - (-starts).exp()).max(prompt / left).min(1.0);
         let lump = if share > 0.0 { (prompt / share).min(left) } else { 0.0 };
@@ -205,8 +224,9 @@ impl<'a, T: StepTime + ?Sized> Screen<'a, T> {
         Mean { period, prefill, chunks: (d.input / left).ceil().max(1.0), service }
     }
 
+    /// Decode steps of the mean request.
     fn gaps(&self) -> f64 {
-        (self.demand.output - 1.0).max(0.0)
+        (self.demand.output - 1.0).max(0.0) / self.brings
     }
 
     /// Requests a nanosecond with `n` rows decoding.
@@ -264,7 +284,7 @@ impl<'a, T: StepTime + ?Sized> Screen<'a, T> {
             rate: rate * 1e9,
             duration: self.demand.requests / rate,
             ttft,
-            tpot: period,
+            tpot: period / self.brings,
             e2e,
             running,
             limit_rate: self.capacity().0 * 1e9,
@@ -390,9 +410,9 @@ impl<'a, T: StepTime + ?Sized> Screen<'a, T> {
         let count = d.requests;
         let (fill_steps, fill) = self.fill(rows);
         let filled = if self.prefill_alone { 0.0 } else { (rows / 2.0 * fill_steps).min(rows * gaps / 2.0) };
-        let residual = if count > rows { d.output_square / d.output / 2.0 } else { d.output };
+        let residual = if count > rows { d.output_square / d.output / 2.0 } else { d.output } / self.brings;
         let tail_tokens = (rows * residual).min(count * gaps);
-        let tail_steps = d.output_max.max(1.0);
+        let tail_steps = (d.output_max / self.brings).max(1.0);
         let tail_rows = (tail_tokens / tail_steps).min(rows);
         let tail_period = self.period(&self.shape(tail_rows, 0.0));
         let middle_tokens = (count * gaps - tail_tokens - filled).max(0.0);

@@ -18,6 +18,8 @@ pub struct StepShape {
     /// Σ over prefill rows of the context read once by the chunk (start + length): KV bytes touched.
     pub prefill_kv: u64,
     pub decode_rows: u32,
+    /// Proposed tokens that decode rows verify beside their newest ones.
+    pub speculative_tokens: u32,
     /// Σ over decode rows of the context attended to.
     pub decode_ctx: u64,
     pub decode_ctx_window: u64,
@@ -28,7 +30,7 @@ pub struct StepShape {
 
 impl StepShape {
     pub fn tokens(&self) -> u32 {
-        self.prefill_tokens + self.decode_rows
+        self.prefill_tokens + self.decode_rows + self.speculative_tokens
     }
     pub fn rows(&self) -> u32 {
         self.prefill_rows + self.decode_rows

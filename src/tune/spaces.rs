@@ -107,8 +107,7 @@ impl Spaces for PlannedSpaces {
 /// Whether the prompts are text: the length tables and random workloads are sent as random token ids, on which the
 /// acceptance of speculated tokens means nothing.
 pub(super) fn is_text(spec: &WorkloadSpec) -> bool {
-    matches!(spec.dataset, workload::Dataset::Custom)
-        || (spec.dataset == workload::Dataset::Sharegpt && spec.path.is_some())
+    spec.is_text()
 }
 
 /// What the constraints ask of the load: mean lengths, requests, how many in flight.

@@ -15,6 +15,14 @@ pub enum Dataset {
     Mix,
 }
 
+impl WorkloadSpec {
+    /// Whether the prompts are text: the length tables and random workloads are sent as random token ids, on which the
+    /// acceptance of speculated tokens means nothing.
+    pub fn is_text(&self) -> bool {
+        self.dataset == Dataset::Custom || (self.dataset == Dataset::Sharegpt && self.path.is_some())
+    }
+}
+
 impl Dataset {
     /// The name in files and on the command line.
     pub fn id(self) -> &'static str {

@@ -80,7 +80,7 @@ impl Scheduler for Everyone {
         for id in ids {
             if let Some((r, _, done)) = self.running.iter_mut().find(|(r, ..)| r.id == id) {
                 *done += 1;
-                out.push(TokenEvent { id, index: *done, finished: *done == r.output_tokens });
+                out.push(TokenEvent { id, index: *done, tokens: 1, finished: *done == r.output_tokens });
             }
         }
         self.running.retain(|(r, _, done)| *done < r.output_tokens);

@@ -281,6 +281,25 @@ fn a_loss_before_the_turn_of_a_second_counts_in_that_second_by_jumping() {
     assert_eq!(jumped.metrics.get(Key::MaxConcurrentRequests), Some(4.0));
 }
 
+#[test]
+fn a_request_for_a_refused_one_comes_before_a_later_turn_of_a_session_by_jumping_too() {
+    let c = EngineConfig { max_num_seqs: 2, ..config() };
+    let options = SimOptions { max_concurrency: Some(4), per_request: true, ..SimOptions::default() };
+    let stepping = SimOptions { fast_forward: false, ..options.clone() };
+    let mut overtaken = 0;
+    for at in (4_000..9_000).step_by(50) {
+        // Two run, one waits; the fourth is refused while a later turn of the session is on its way.
+        let mut session = shape(0, 1, 2);
+        let request = session.request.clone();
+        session.follow_ups.push(FollowUp { think: Nanos(4_000_000), request });
+        let requests = [session, shape(0, 1, 900), shape(0, 1, 900), shape(at, 5000, 1), shape(0, 1, 5)];
+        let jumped = run(&requests, &c, &KvLayout::dense(16, 100), &options).0;
+        assert_eq!(jumped, run(&requests, &c, &KvLayout::dense(16, 100), &stepping).0);
+        overtaken += u32::from(jumped.requests[4].arrival < jumped.requests[1].arrival);
+    }
+    assert!(overtaken > 0, "no case in which the order matters");
+}
+
 /// A request that waits for blocks and would find some idle ones in the cache; a decode row reuses those one by one.
 fn waiting_on_idle_prefix() -> Vec<Arrival> {
     let mut leaves_prefix = shape(0, 64, 1);

@@ -91,6 +91,7 @@ impl SglangScheduler {
         if config.version < (0, 5, 23) {
             batch.schedules_past_the_end();
         }
+        batch.verify_proposals(config.speculative.as_ref());
         SglangScheduler {
             max_running: config.max_num_seqs.max(1),
             max_prefill: config.max_num_batched_tokens.max(1),
@@ -111,7 +112,7 @@ impl SglangScheduler {
         // Alone in the house it must fit with its reservation and a page to spare.
         let reserved = r.input_tokens + r.max_tokens.max(r.output_tokens).min(CLIPPED_MAX_TOKENS);
         let page = self.batch.layout.block_size;
-        let longest = (r.input_tokens + r.output_tokens).max(reserved) + page + 1;
+        let longest = (r.input_tokens + r.output_tokens).max(reserved) + page + 1 + self.batch.slack();
         let blocks = self.batch.layout.held(0, longest);
         let total = self.batch.layout.blocks;
         (blocks > total).then_some(Refusal::NeverFits { blocks, total })
@@ -129,7 +130,11 @@ impl SglangScheduler {
     /// Output tokens of a running row that are out or under way.
     fn produced(&self, slot: Slot) -> u32 {
         let r = &self.batch.requests[slot];
-        if r.phase == Phase::Prefill { r.emitted } else { r.token_of(self.batch.step - 1).min(r.output) }
+        if r.phase == Phase::Prefill || self.batch.is_verifying() {
+            r.emitted
+        } else {
+            r.token_of(self.batch.step - 1).min(r.output)
+        }
     }
 
     /// Tokens that the running requests are expected to take up yet.
@@ -221,7 +226,7 @@ impl SglangScheduler {
         if self.batch.prefilling.is_empty() && (self.full || self.batch.waiting.is_empty()) {
             return None;
         }
-        let wanted = self.batch.decode.wanted(0);
+        let wanted = self.batch.decode_wanted();
         let mixed = self.mixed && self.batch.decode.rows > 0 && wanted <= self.batch.pool.free();
         let mut shape = StepShape::default();
         let mut record = if mixed { self.batch.begin() } else { self.batch.begin_prefill() };
@@ -244,7 +249,7 @@ impl SglangScheduler {
         if self.batch.decode.rows == 0 {
             return None;
         }
-        if self.batch.decode.wanted(0) > self.batch.pool.free() {
+        if self.batch.decode_wanted() > self.batch.pool.free() {
             self.retract();
         } else {
             self.ratio.decay();
@@ -262,7 +267,7 @@ impl SglangScheduler {
     /// Sends the requests with the fewest output tokens (of equal ones the longest prompt) back to the queue
     /// until the next decode step fits.
     fn retract(&mut self) {
-        while self.batch.decode.wanted(0) > self.batch.pool.free() {
+        while self.batch.decode_wanted() > self.batch.pool.free() {
             let key = |slot: &Slot| {
                 let r = &self.batch.requests[*slot];
                 (self.produced(*slot), std::cmp::Reverse(r.input))

@@ -6,6 +6,8 @@ use crate::sim::scheduler::{SimRequest, TokenEvent, Transition};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
 
+mod speculation;
+
 #[derive(Debug, Clone)]
 struct Case {
     config: EngineConfig,
@@ -94,7 +96,10 @@ fn drive(case: &Case, notable: bool) -> BTreeMap<u64, u32> {
         if let Some(step) = step {
             let g = scheduler.gauges();
             assert!(step.shape.rows() <= c.max_num_seqs.min(g.running), "{:?} {g:?}", step.shape);
-            assert!(step.shape.tokens() <= c.max_num_batched_tokens.max(step.shape.decode_rows));
+            assert!(
+                step.shape.tokens()
+                    <= c.max_num_batched_tokens.max(step.shape.decode_rows + step.shape.speculative_tokens)
+            );
             assert!(g.kv_blocks_used <= g.kv_blocks_total && g.kv_blocks_peak <= g.kv_blocks_total);
             flying.push_back(step);
             continue;
@@ -115,7 +120,7 @@ fn drive(case: &Case, notable: bool) -> BTreeMap<u64, u32> {
             let r = &open[&e.id];
             let seen = tokens.entry(e.id).or_default();
             assert!(
-                if notable { e.index > *seen } else { e.index == *seen + 1 },
+                if notable { e.index > *seen } else { e.index == *seen + e.tokens },
                 "tokens come in order, once"
             );
             *seen = e.index;

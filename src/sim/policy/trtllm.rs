@@ -32,6 +32,8 @@ pub struct TrtllmScheduler {
 impl TrtllmScheduler {
     pub fn new(config: &EngineConfig, layout: &KvLayout, window: Option<u32>) -> TrtllmScheduler {
         let budget = config.max_num_batched_tokens.max(1);
+        let mut batch = Batch::new(layout, window, config.prefix_caching, 0);
+        batch.verify_proposals(config.speculative.as_ref());
         TrtllmScheduler {
             budget,
             max_batch: config.max_num_seqs.clamp(1, budget),
@@ -39,7 +41,7 @@ impl TrtllmScheduler {
             max_model_len: config.max_model_len,
             reserve_output: config.reserve_output,
             in_flight_tokens: u64::from(budget) * if config.overlap { 2 } else { 1 },
-            batch: Batch::new(layout, window, config.prefix_caching, 0),
+            batch,
         }
     }
 
@@ -51,7 +53,7 @@ impl TrtllmScheduler {
         if !self.chunked && r.input_tokens > self.budget {
             return Some(Refusal::TooLong { tokens: r.input_tokens, limit: self.budget });
         }
-        let blocks = self.batch.layout.whole(whole, self.in_flight_tokens);
+        let blocks = self.batch.layout.whole(whole.saturating_add(self.batch.slack()), self.in_flight_tokens);
         let total = self.batch.layout.blocks;
         (blocks > total).then_some(Refusal::NeverFits { blocks, total })
     }
@@ -59,7 +61,7 @@ impl TrtllmScheduler {
     /// Blocks that a request comes to hold if it uses all of its `max_tokens`.
     fn to_completion(&self, slot: Slot) -> u64 {
         let r = &self.batch.requests[slot];
-        self.batch.layout.whole(r.input + r.max_tokens, self.in_flight_tokens)
+        self.batch.layout.whole(r.input + r.max_tokens + self.batch.slack(), self.in_flight_tokens)
     }
 
     /// Blocks that running requests hold or have reserved.

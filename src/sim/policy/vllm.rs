@@ -48,6 +48,7 @@ impl VllmScheduler {
         if recent {
             batch.reuses_uncached_first();
         }
+        batch.verify_proposals(config.speculative.as_ref());
         VllmScheduler {
             budget,
             max_seqs: config.max_num_seqs.clamp(1, budget),
@@ -70,7 +71,7 @@ impl VllmScheduler {
         if !self.chunked && longest > self.budget {
             return Some(Refusal::TooLong { tokens: longest, limit: self.budget });
         }
-        let blocks = self.batch.layout.whole(longest, self.in_flight_tokens);
+        let blocks = self.batch.layout.whole(longest + self.batch.slack(), self.in_flight_tokens);
         let total = self.batch.layout.blocks;
         (blocks > total).then_some(Refusal::NeverFits { blocks, total })
     }

@@ -5,7 +5,7 @@ use super::{Batch, InFlight};
 use crate::sim::scheduler::{Slot, TokenEvent};
 
 impl Batch {
-    fn take_record(&mut self, ticket: u64) -> InFlight {
+    pub(super) fn take_record(&mut self, ticket: u64) -> InFlight {
         let record = self.in_flight.pop_front();
         debug_assert!(record.as_ref().is_some_and(|r| r.ticket == ticket), "steps end in order");
         record.unwrap_or_default()
@@ -13,7 +13,12 @@ impl Batch {
 
     /// Every token of the step in batch order.
     pub(in crate::sim::policy) fn complete(&mut self, ticket: u64, out: &mut Vec<TokenEvent>) {
-        let record = self.take_record(ticket);
+        let mut record = self.take_record(ticket);
+        if self.verification.is_some() {
+            self.complete_verified(&mut record, out);
+            self.retire(record);
+            return;
+        }
         let mut slot = self.requests.head;
         while slot != NONE {
             let r = &self.requests[slot];
@@ -35,12 +40,16 @@ impl Batch {
         for &slot in record.preempted.iter().chain(record.first.iter().chain(last).filter(waiting)) {
             let r = &self.requests[slot];
             // `emitted` counts what was under way at the preemption: this token is the latest of them.
-            out.push(TokenEvent { id: r.id, index: r.emitted, finished: r.emitted == r.output });
+            out.push(TokenEvent { id: r.id, index: r.emitted, tokens: 1, finished: r.emitted == r.output });
         }
     }
 
     /// The tokens that are not plain; returns how many were.
     pub(in crate::sim::policy) fn complete_notable(&mut self, ticket: u64, out: &mut Vec<TokenEvent>) -> u32 {
+        if self.verification.is_some() {
+            self.complete(ticket, out);
+            return 0;
+        }
         let record = self.take_record(ticket);
         for &slot in &record.first {
             if self.requests[slot].phase != Phase::Waiting {
@@ -65,14 +74,15 @@ impl Batch {
     fn token(&self, slot: Slot, record: &InFlight) -> TokenEvent {
         let r = &self.requests[slot];
         let index = r.token_of(record.number);
-        TokenEvent { id: r.id, index, finished: index == r.output }
+        TokenEvent { id: r.id, index, tokens: 1, finished: index == r.output }
     }
 
     /// Removes the step's finished requests and keeps the record for reuse.
     fn retire(&mut self, mut record: InFlight) {
         for &slot in &record.last {
             self.ending.retain(|&s| s != slot);
-            if self.requests[slot].phase == Phase::Decode && !self.ends_by_length(slot) {
+            let row_wise = self.verification.is_some();
+            if self.requests[slot].phase == Phase::Decode && !row_wise && !self.ends_by_length(slot) {
                 self.wasting -= 1;
             }
             self.remove(slot);
@@ -107,12 +117,13 @@ impl Batch {
     pub(in crate::sim::policy) fn abort(&mut self, id: u64) -> bool {
         let Some(slot) = self.requests.find(id) else { return false };
         let by_length = self.ends_by_length(slot);
+        let in_sums = self.verification.is_none();
         let r = &self.requests[slot];
         for flying in &mut self.in_flight {
             if r.phase == Phase::Decode && flying.last.contains(&slot) && !by_length {
                 self.wasting -= 1;
             }
-            if r.phase != Phase::Waiting {
+            if r.phase != Phase::Waiting && in_sums {
                 flying.forget_row(r, slot);
             }
             flying.preempted.retain(|&s| s != slot);

@@ -11,6 +11,7 @@ mod mixed;
 mod prefix;
 pub(in crate::sim::policy) mod requests;
 mod rows;
+mod verification;
 
 use crate::sim::kv::{BlockPool, KvLayout};
 use crate::sim::scheduler::{Blocked, Gauges, PlainStretch, SimRequest, Slot, Step, Transition};
@@ -21,6 +22,7 @@ use requests::{Phase, Requests};
 pub(in crate::sim::policy) use rows::Chunking;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+pub(in crate::sim::policy) use verification::Verification;
 
 /// How a decode row's share in the sums changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,6 +104,8 @@ pub(in crate::sim::policy) struct Batch {
     pub(in crate::sim::policy) preemptions: u64,
     prefix_queries: u64,
     prefix_hits: u64,
+    /// Under speculation decode rows are kept one by one.
+    verification: Option<Box<Verification>>,
 }
 
 impl Batch {
@@ -143,6 +147,7 @@ impl Batch {
             preemptions: 0,
             prefix_queries: 0,
             prefix_hits: 0,
+            verification: None,
         }
     }
 
@@ -191,6 +196,10 @@ impl Batch {
             if r.phase == Phase::Decode && r.token_of(self.step) < r.output {
                 record.second.push(slot);
             }
+        }
+        if self.verification.is_some() {
+            record.plain = 0;
+            return record;
         }
         record.plain = self.decode.rows - wasted - (record.last.len() + record.second.len()) as u32;
         record
@@ -256,6 +265,10 @@ impl Batch {
 
     /// Puts the decode rows into the shape.
     pub(in crate::sim::policy) fn note_decode(&self, shape: &mut StepShape) {
+        if let Some(v) = &self.verification {
+            v.note(shape);
+            return;
+        }
         shape.decode_rows = self.decode.rows;
         shape.decode_ctx = self.decode.ctx;
         shape.decode_ctx_window = self.decode.ctx_window;
@@ -274,7 +287,9 @@ impl Batch {
         for i in 0..record.first.len() {
             self.start_decode(record.first[i], &mut record);
         }
-        if !record.decodes {
+        if let Some(v) = &mut self.verification {
+            v.launched();
+        } else if !record.decodes {
             self.second.extend_from_slice(&record.first);
         }
         self.turn();
@@ -303,6 +318,7 @@ impl Batch {
         by_hit: Option<Chunking>,
     ) -> Option<PlainStretch> {
         if self.decode.rows == 0
+            || self.verification.is_some()
             || self.wasting > 0
             || !(closed.is_some() || self.waiting.is_empty())
             || !(self.prefilling.is_empty() && self.ending.is_empty() && self.second.is_empty())
@@ -386,6 +402,9 @@ macro_rules! batch_methods {
         }
         fn blocked(&self) -> Option<Blocked> {
             self.batch.blocked
+        }
+        fn uneven(&self) -> bool {
+            self.batch.is_verifying()
         }
         fn gauges(&self) -> Gauges {
             self.batch.gauges()

@@ -42,6 +42,9 @@ pub(in crate::sim::policy) struct Req {
     /// Its blocks among the free ones, after a preemption.
     pub(in crate::sim::policy) left_behind: Option<u64>,
     pub(in crate::sim::policy) resumed: bool,
+    /// Under speculation: tokens for which a decode row holds KV slots, and steps under way that bring it tokens.
+    pub(in crate::sim::policy) allocated: u32,
+    pub(in crate::sim::policy) coming: u32,
     /// Chained hashes of the prompt's full blocks.
     pub(in crate::sim::policy) hashes: Vec<u64>,
     /// How many of those blocks are computed, from the first.
@@ -127,6 +130,8 @@ impl Requests {
             epoch: 0,
             left_behind: None,
             resumed: false,
+            allocated: 0,
+            coming: 0,
             hashes: r.block_hashes,
             computed: 0,
             named: Vec::new(),

@@ -41,6 +41,12 @@ impl Batch {
         record: &mut InFlight,
         shape: &mut StepShape,
     ) -> bool {
+        if self.verification.is_some() {
+            let preempted = self.run_verified(chunking, record);
+            self.note_decode(shape);
+            self.note_chunks(record, shape);
+            return preempted;
+        }
         let mut left = chunking.budget - self.decode.rows;
         let mut wanted = self.decode.wanted(0);
         for &slot in &self.prefilling {
@@ -62,7 +68,7 @@ impl Batch {
     }
 
     /// New blocks that a chunk needs, before any fall out of its window.
-    fn blocks_for(&self, slot: Slot, chunk: u32) -> u64 {
+    pub(super) fn blocks_for(&self, slot: Slot, chunk: u32) -> u64 {
         let r = &self.requests[slot];
         let groups = u64::from(self.layout.full_groups + self.layout.sliding_groups);
         let b = self.layout.block_size;
@@ -71,6 +77,10 @@ impl Batch {
 
     /// Blocks of one more token for every decode row. The caller has checked that there are enough.
     pub(in crate::sim::policy) fn allocate_decode(&mut self) {
+        if self.verification.is_some() {
+            self.verify_all();
+            return;
+        }
         let dropped = self.decode.dropped(0);
         self.pool.take(self.decode.wanted(0));
         self.pool.give(dropped);
@@ -78,8 +88,12 @@ impl Batch {
     }
 
     /// Tokens as of which a running row gives back blocks in the step under composition.
-    fn skip_target(&self, slot: Slot) -> u32 {
+    pub(super) fn skip_target(&self, slot: Slot) -> u32 {
         let r = &self.requests[slot];
+        if self.verification.is_some() && r.phase == Phase::Decode {
+            // What is not rejected any more.
+            return r.known() - 1;
+        }
         match r.phase {
             // With a lag the step before counts as under way: what it started from is all that is settled.
             Phase::Decode if self.lag == 0 || r.first_step + 1 < self.step => {
@@ -91,7 +105,7 @@ impl Batch {
     }
 
     /// Blocks, over the sliding groups, that the row gives back in the step under composition.
-    fn dropped_by(&self, slot: Slot) -> u64 {
+    pub(super) fn dropped_by(&self, slot: Slot) -> u64 {
         if self.layout.sliding_groups == 0 {
             return 0;
         }
@@ -267,7 +281,7 @@ impl Batch {
     }
 
     /// Preempts from the tail until so many blocks are free; false when `slot` itself had to go.
-    fn make_room(&mut self, slot: Slot, blocks: u64, record: &mut InFlight) -> bool {
+    pub(super) fn make_room(&mut self, slot: Slot, blocks: u64, record: &mut InFlight) -> bool {
         while blocks > self.pool.free() {
             let victim = self.requests.tail;
             self.preempt(victim, record);
@@ -290,7 +304,8 @@ impl Batch {
         let by_length = self.ends_by_length(slot);
         let r = &self.requests[slot];
         let mut emitted = r.emitted;
-        if phase != Phase::Prefill {
+        let row_wise = self.verification.is_some();
+        if phase != Phase::Prefill && !row_wise {
             emitted = r.token_of(self.step - 1).min(r.output);
             for flying in &mut self.in_flight {
                 if flying.forget_row(r, slot) {
@@ -312,7 +327,11 @@ impl Batch {
         // A block is cached once all its tokens are known: the one that a step under way computes on is not yet.
         let decoding = phase != Phase::Prefill && self.requests[slot].first_step + 1 < self.step;
         let cached = self.cached(slot);
-        let hashed = cached - u32::from(decoding && !self.in_flight.is_empty());
+        let hashed = if row_wise {
+            cached.min(self.requests[slot].known() - 1)
+        } else {
+            cached - u32::from(decoding && !self.in_flight.is_empty())
+        };
         self.deactivate(slot);
         self.prefilling.retain(|&s| s != slot);
         self.requests.unlink(slot);
@@ -333,6 +352,7 @@ impl Batch {
         let r = &mut self.requests[slot];
         r.left_behind = left;
         r.emitted = emitted;
+        r.coming = 0;
         r.before = 0;
         r.cached = 0;
         r.skipped_to = 0;
@@ -347,7 +367,11 @@ impl Batch {
     /// Tokens in its cache.
     fn cached(&self, slot: Slot) -> u32 {
         let r = &self.requests[slot];
-        if r.phase == Phase::Decode { r.cached_at(self.step) } else { r.cached }
+        match r.phase {
+            Phase::Decode if self.verification.is_some() => r.allocated,
+            Phase::Decode => r.cached_at(self.step),
+            Phase::Waiting | Phase::Prefill | Phase::Ending => r.cached,
+        }
     }
 
     /// Blocks it holds.
@@ -363,7 +387,11 @@ impl Batch {
             return;
         }
         let cached = self.cached(slot);
-        self.decode.leave(cached, self.requests[slot].deep);
+        if self.verification.is_some() {
+            self.decode.rows -= 1;
+        } else {
+            self.decode.leave(cached, self.requests[slot].deep);
+        }
         if self.requests[slot].deep {
             self.requests[slot].skipped_to = self.deep_skip(slot);
         }
@@ -379,9 +407,15 @@ impl Batch {
     /// A request whose known tokens are all computed decodes from the next step on.
     pub(super) fn start_decode(&mut self, slot: Slot, record: &mut InFlight) {
         let step = self.step;
+        let row_wise = self.verification.is_some();
         let r = &mut self.requests[slot];
         r.phase = Phase::Decode;
         r.epoch += 1;
+        if row_wise {
+            (r.allocated, r.coming) = (r.cached, 1);
+            self.decode.rows += 1;
+            return;
+        }
         let (cached, epoch) = (r.cached, r.epoch);
         let last = step - 1 + u64::from(r.output - r.emitted - 1);
         self.decode.join(cached);
