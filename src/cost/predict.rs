@@ -124,9 +124,8 @@ impl<'a> Predictor<'a> {
             .filter(|l| l.weight > NEGLIGIBLE)
             .map(|l| (l.weight, setup.with_habits(l.habits).simulate(&belief.coefficients, false).metrics))
             .collect();
-        let bounds = setup
-            .acceptance_bounds()
-            .map(|both| both.map(|s| s.simulate(&belief.coefficients, false).metrics));
+        let at_bound = |s: Setup| s.simulate(&belief.coefficients, false).metrics;
+        let bounds = setup.acceptance_bounds().map(|both| both.map(at_bound));
         let spread = self.spread(setup, &belief, &simulated.metrics);
         let place = Place::of(setup);
         let residuals = exact.map_or(&[][..], |g| &g.residuals);
@@ -142,22 +141,14 @@ impl<'a> Predictor<'a> {
             let raw = own.hypot(noise).hypot(spread.get(&key).copied().unwrap_or(0.0));
             let sd = self.calibrated(setup, standing, family, raw);
             let mut mixture = vec![(likely[0].weight, value.ln() + shift)];
-            mixture.extend(
-                others
-                    .iter()
-                    .filter_map(|(w, m)| m.get(key).filter(|v| *v > 0.0).map(|v| (*w, v.ln() + shift))),
-            );
-            if let Some(both) = &bounds {
-                mixture = over_acceptance(&mixture, both.each_ref().map(|m| m.get(key)), value);
-            }
-            values.insert(
-                key,
-                Interval {
-                    value: value * shift.exp(),
-                    p05: quantile(&mixture, sd, 0.05).exp(),
-                    p95: quantile(&mixture, sd, 0.95).exp(),
-                },
-            );
+            let of = |m: &Metrics| m.get(key).filter(|v| *v > 0.0);
+            mixture.extend(others.iter().filter_map(|(w, m)| of(m).map(|v| (*w, v.ln() + shift))));
+            let mixture = match &bounds {
+                Some(both) => over_acceptance(&mixture, both.each_ref().map(of), value),
+                None => mixture,
+            };
+            let at = |level| quantile(&mixture, sd, level).exp();
+            values.insert(key, Interval { value: value * shift.exp(), p05: at(0.05), p95: at(0.95) });
         }
         reconcile(&mut values);
         Ok(Prediction {
@@ -252,7 +243,7 @@ impl<'a> Predictor<'a> {
 /// Each reading at the lower bound, the middle and the upper bound of the acceptance, with the weights that three such
 /// points of a law have (Pearson and Tukey: its 5, 50 and 95 % points).
 fn over_acceptance(mixture: &[(f64, f64)], bounds: [Option<f64>; 2], value: f64) -> Vec<(f64, f64)> {
-    let at = |bound: Option<f64>| bound.filter(|b| *b > 0.0).map_or(0.0, |b| (b / value).ln());
+    let at = |bound: Option<f64>| bound.map_or(0.0, |b| (b / value).ln());
     let points = [(0.185, at(bounds[0])), (0.63, 0.0), (0.185, at(bounds[1]))];
     mixture.iter().flat_map(|(w, mean)| points.map(|(p, d)| (w * p, mean + d))).collect()
 }

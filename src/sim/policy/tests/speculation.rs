@@ -19,8 +19,11 @@ fn speculating(config: &EngineConfig, s: Speculation) -> EngineConfig {
     EngineConfig { speculative: Some(s), ..config.clone() }
 }
 
+/// A step's shape, and of every token its request, its number, and whether it is the last.
+type Taken = (StepShape, Vec<(u64, u32, bool)>);
+
 /// The shapes of all steps and the tokens of each, one step at a time.
-fn steps(config: &EngineConfig, case: &Case) -> Vec<(StepShape, Vec<(u64, u32, bool)>)> {
+fn steps(config: &EngineConfig, case: &Case) -> Vec<Taken> {
     let mut scheduler = build(config, &case.layout, None);
     let mut coming: VecDeque<_> = case.requests.clone().into();
     let (mut out, mut wait) = (Vec::new(), 0);
