@@ -12,6 +12,7 @@ use super::footprint::Footprint;
 use super::habits::{Habits, Intake};
 use super::memory::{self, MemoryEstimate};
 use super::model_kind::ModelKind;
+use super::payoff;
 use super::{Coefficients, Physical, StepTime};
 use crate::engine::{Drafter, EngineConfig, resolve};
 use crate::error::{Error, Result};
@@ -232,7 +233,7 @@ impl Setup {
     }
 
     /// Where speculation stops to pay, at the context of the mean request; `None` without speculation.
-    pub fn payoff(&self, c: &Coefficients) -> Option<drafting::Payoff> {
+    pub fn payoff(&self, c: &Coefficients) -> Option<payoff::Payoff> {
         let s = self.config.speculative.as_ref()?;
         let plain = self.unspeculated();
         let n = self.requests.len().max(1) as u64;
@@ -240,7 +241,7 @@ impl Setup {
         let context = (self.requests.iter().map(tokens).sum::<u64>() / n) as u32;
         let overlap = (self.config.overlap, plain.config.overlap);
         let most = self.config.max_num_seqs.max(plain.config.max_num_seqs);
-        Some(drafting::payoff(s, &self.physical(c), &plain.physical(c), overlap, context, most))
+        Some(payoff::payoff(s, &self.physical(c), &plain.physical(c), overlap, context, most))
     }
 
     /// The same launch without speculation; whether its host would work ahead then is the engine's default.
