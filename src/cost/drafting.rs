@@ -92,8 +92,9 @@ pub(super) fn draft_size(model: &Model) -> DraftSize {
     }
 }
 
-/// (Bytes of the drafter's weights on each device, its KV as a share of the model's).
-pub(super) fn memory(s: &Speculation, config: &EngineConfig, f: &Footprint) -> (f64, f64) {
+/// (Bytes of the drafter's weights on each device, its KV as a share of the model's); nothing without speculation.
+pub(super) fn memory(config: &EngineConfig, f: &Footprint) -> (f64, f64) {
+    let Some(s) = &config.speculative else { return (0.0, 0.0) };
     let d = size(s, f);
     let own_head = matches!(s.method, Drafter::Eagle3 | Drafter::DraftModel);
     let head = if own_head { d.head_bytes } else { 0.0 };

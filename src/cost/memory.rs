@@ -58,8 +58,7 @@ pub fn kv_groups(f: &Footprint) -> (f64, f64, f64) {
 pub fn estimate(config: &EngineConfig, hw: &Hardware, model: &Model) -> MemoryEstimate {
     let f = Footprint::new(model, config);
     let device = device_memory(hw).0 as f64;
-    let (drafter, drafter_kv) =
-        config.speculative.as_ref().map_or((0.0, 0.0), |s| drafting::memory(s, config, &f));
+    let (drafter, drafter_kv) = drafting::memory(config, &f);
     let held = held_bytes(config, hw, model, &f) + drafter;
     // What lies in host memory is read over the link each step; the device holds the rest.
     let weights = (held - config.cpu_offload_bytes).max(0.0);
