@@ -69,7 +69,9 @@ impl FrontEnd {
 
     /// When a request sent at `sent` would leave if it were alone.
     pub(super) fn alone(&self, sent: Nanos, service: Nanos) -> Nanos {
-        sent.max(self.free) + service
+        // Where requests share the front end, sending tokens does not hold them up.
+        let from = if self.is_shared() { sent } else { sent.max(self.free) };
+        from + service
     }
 
     /// Hands over the next request that has left by `now`.
