@@ -10,7 +10,7 @@ use regex::Regex;
 use std::sync::LazyLock;
 
 /// Lines below a cause that may hold the engine's advice.
-const BELOW: usize = 14;
+const BELOW: usize = 20;
 
 /// The lines below the root cause that belong to its message.
 pub(super) fn after(lines: &[Line], found: &Found) -> Vec<String> {
@@ -46,6 +46,21 @@ pub(super) fn of(
                 next = format!("{next}: to {n} or less, the longest that the engine says will fit");
             }
         }
+        Class::BadCombination | Class::BadValue if next.ends_with("named") || next.ends_with("names") => {
+            let flags = named_flags(text);
+            if !flags.is_empty() {
+                next = format!("{next} ({})", flags.join(", "));
+            }
+        }
+        Class::MissingKernel | Class::MissingLibrary => {
+            if let Some(library) =
+                std::iter::once(text).chain(after.iter().map(String::as_str)).find_map(missing_object)
+            {
+                next = format!(
+                    "{next}; {library} is what the loader does not find: install the package of the system that brings it (or put its directory on LD_LIBRARY_PATH)"
+                );
+            }
+        }
         Class::BadCombination if own.is_empty() => {
             let flags = named_flags(text);
             if !flags.is_empty() {
@@ -70,13 +85,26 @@ pub(super) fn of(
     }
 }
 
-/// Flags and settings that a message names.
+/// The shared object that the loader did not find.
+fn missing_object(text: &str) -> Option<&str> {
+    static OBJECT: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"(lib[\w+.-]+\.so[.\d]*): cannot open shared object file").expect("constant")
+    });
+    Some(OBJECT.captures(text)?.get(1)?.as_str())
+}
+
+/// Flags, settings and environment variables that a message names.
 fn named_flags(text: &str) -> Vec<String> {
     static FLAG: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"--[a-z][a-z0-9]+(?:[-_][a-z0-9]+)*|\b[a-z]+(?:_[a-z0-9]+){1,5}\b").expect("constant")
+        Regex::new(r"--[a-z][a-z0-9]+(?:[-_][a-z0-9]+)*|\b[a-z]+(?:_[a-z0-9]+){1,5}\b|\b[A-Z][A-Z0-9]+(?:_[A-Z0-9]+)+\b")
+            .expect("constant")
     });
+    static NO_SETTING: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"https?://\S+|\[type=\w+, input_value=.*|pydantic_core\S*").expect("constant")
+    });
+    let text = NO_SETTING.replace_all(text, "");
     let mut flags: Vec<String> = Vec::new();
-    for found in FLAG.find_iter(text) {
+    for found in FLAG.find_iter(&text) {
         let flag = found.as_str().to_owned();
         if !flags.contains(&flag) && flags.len() < 4 {
             flags.push(flag);

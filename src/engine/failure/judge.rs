@@ -41,24 +41,36 @@ pub(super) fn retold(lines: &[Line], found: &Found, speaker: Speaker) -> Option<
 /// Where an exception was raised may say more than its text: an invalid device while memory is shared between
 /// processes, shapes that do not fit in a draft model.
 fn located(lines: &[Line], found: Found) -> Found {
+    const CHECKS: &str = r"arg_utils\.py|server_args\.py|llm_args\.py|envs\.py|vllm/config|parse_(?:yaml|args)|__post_init__|verify_and_update";
     static PLACES: LazyLock<Vec<(Regex, Regex, &str)>> = LazyLock::new(|| {
         [
             (r"(?i)\bipc\w*|_ipc|ipc_|custom_all_?reduce|all_?reduce", r"(?i)invalid ?(?:device|argument|resource)|peer", "peer-access"),
-            (r"(?i)eagle|medusa|_mtp|spec_decode|speculative|draft", r"(?i)shapes? |size of tensor|^AssertionError", "draft-mismatch"),
+            (r"(?i)eagle|medusa|_mtp|spec_decode|speculative|draft", r"(?i)shapes? |size of tensor|^AssertionError|^KeyError|ForCausalLM' object has no attribute", "draft-mismatch"),
+            (r"tokenization_|/tokenizers?/|get_tokenizer", r"^(?:Key|Type|Attribute|Value|Index|UnicodeDecode)Error|^Exception: ", "tokenizer"),
             (r"(?i)weight_loader|load_weights|load_model", r"(?i)shapes? .*(?:match|mismatch)|shape mismatch|size of tensor .* must match|loaded_weight", "weights-do-not-fit"),
+            (r"(?i)attention|attn", r"^NotImplementedError", "backend"),
+            (r"(?i)quantiz|fused_moe", r"^(?:NotImplemented|Value)Error", "quantisation"),
+            (r"/models/\w+\.py", r"^NotImplementedError", "architecture"),
+            (r"weight_loader|load_weights|weight_utils|model_loader/", r"^(?:Key|Attribute|Assertion|Value|Type)Error", "weights-do-not-fit"),
+            (r"(?i)transformers/|configuration_|rope", r"^(?:Key|Attribute|Type|Assertion|Value)Error", "package-mismatch"),
+            (CHECKS, r"(?:^(?:Value|Assertion|Type|NotImplemented)Error|^Value error).*\b(?:with|when|and|both|together|requires?|than)\b", "settings-together"),
+            (CHECKS, r"^(?:Value|Assertion|Type|NotImplemented)Error|^Value error", "setting"),
             (r"torch/_inductor|triton/(?:compiler|backends|runtime)|flashinfer/jit|cpp_extension|deep_gemm", r"", "compile"),
         ]
         .into_iter()
         .map(|(place, text, id)| (Regex::new(place).expect("constant"), Regex::new(text).expect("constant"), id))
         .collect()
     });
-    let generic = found.cause.is_none_or(|c| matches!(c.id, "cuda-error" | "trtllm-assertion"));
+    let generic =
+        found.cause.is_none_or(|c| matches!(c.id, "cuda-error" | "trtllm-assertion" | "weights-do-not-fit"));
     if !generic || found.weak {
         return found;
     }
-    let frames = innermost(lines, found.at);
+    let frames = frames(lines, found.at);
     for (place, text, id) in &*PLACES {
-        let here = frames.iter().any(|f| place.is_match(f)) && text.is_match(&found.text);
+        // A draft model is loaded by the same code as any other: its worker stands far out.
+        let near = if *id == "draft-mismatch" { frames.len() } else { INNERMOST };
+        let here = frames.iter().take(near).any(|f| place.is_match(f)) && text.is_match(&found.text);
         if let Some(cause) = causes::by_id(id).filter(|_| here) {
             return Found { class: cause.class, cause: Some(cause), ..found };
         }
@@ -66,15 +78,17 @@ fn located(lines: &[Line], found: Found) -> Found {
     found
 }
 
-/// The last frames above an exception, or of the traceback that follows a line which tells it first.
-fn innermost(lines: &[Line], at: usize) -> Vec<&str> {
+/// So many lines of frames tell where an exception was raised.
+const INNERMOST: usize = 6;
+
+/// The frames above an exception, or of the traceback that follows a line which tells it first; the innermost first.
+fn frames(lines: &[Line], at: usize) -> Vec<&str> {
     let above: Vec<&str> = lines[..at]
         .iter()
         .rev()
         .filter(|l| l.who == lines[at].who)
         .take_while(|l| l.part == Part::Frame)
         .map(|l| l.text.as_str())
-        .take(6)
         .collect();
     if !above.is_empty() {
         return above;
@@ -86,7 +100,7 @@ fn innermost(lines: &[Line], at: usize) -> Vec<&str> {
         .take_while(|l| l.part == Part::Frame)
         .map(|l| l.text.as_str())
         .collect();
-    below.into_iter().rev().take(6).collect()
+    below.into_iter().rev().collect()
 }
 
 fn outlasting(lines: &[Line], start: &Range<usize>, speaker: Speaker) -> Option<Found> {

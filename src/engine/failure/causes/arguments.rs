@@ -32,6 +32,12 @@ pub(super) const CAUSES: &[Cause] = &[
     .trtllm("a value in the engine's config.json or in the model repository's config.pbtxt has another type than this version reads: build the engine with the backend's version, or correct the value")
     .next("a value in the configuration has another type than this version reads: correct it, or use the version that wrote it"),
     cause(
+        "broken-json",
+        Class::BadValue,
+        &[r"(?:Expecting value|Expecting property name enclosed in double quotes|Expecting ',' delimiter|Unterminated string starting at|Extra data): line \d+ column \d+"],
+    )
+    .next("a JSON text is empty or broken: a file of the model (config.json, tokenizer files: an interrupted download or a git-lfs pointer; download it again), or a flag's JSON value (quote it for the shell)"),
+    cause(
         "parser-name",
         Class::BadValue,
         &[r"(?i)invalid (?:tool[ _-]call|reasoning)[ _-]?parser|(?:tool call|reasoning) parser .*(?:not found|is not (?:valid|registered))|invalid tool call parser"],
@@ -158,6 +164,12 @@ pub(super) const COMBINATIONS: &[Cause] = &[
         ],
     ),
     cause(
+        "other-kind-of-model",
+        Class::BadCombination,
+        &[r"(?i)(?:only|not) (?:supported|valid|available|allowed|applicable) (?:for|with|by) (?:multi-?modal|generative|text[- ]generation|pooling|embedding|encoder(?:-decoder|-only)?|decoder-only|vision|audio|reward|hybrid)\w* models?"],
+    )
+    .next("a setting is meant for another kind of model: leave out the flag named"),
+    cause(
         "page-size",
         Class::BadCombination,
         &[r"(?i)page[_ ]size.*(?:must|only|should|is not supported|requires)", r"(?i)block[_ ]size.*(?:must be|is not supported|not in)"],
@@ -172,10 +184,14 @@ pub(super) const COMBINATIONS: &[Cause] = &[
     )
     .only(Sglang)
     .sglang("the engine's own check of its arguments failed: go back to the default of the setting named in the asserted line"),
+    cause("settings-together", Class::BadCombination, &[])
+        .next("the engine's own check of its settings failed: go back to the default of one of those it names"),
+    cause("setting", Class::BadValue, &[])
+        .next("the engine's own check of its settings failed: correct what it names"),
     cause(
         "trtllm-build-limit",
         Class::BadValue,
-        &[r"(?i)(?:max_batch_size|max_num_tokens|max_seq_len|max_beam_width|max_input_len)\b.*(?:exceeds?|larger than|greater than|must not|should not).*(?:engine|built|build|model)"],
+        &[r"(?i)(?:max_batch_size|max_num_tokens|max_seq_len|max_beam_width|max_input_len)\b.*(?:exceeds?|larger than|greater than|must not|should not).*(?:engine|built|build|model)", r"does not satisfy any optimization profile|condition: satisfyProfile"],
     )
     .only(Trtllm)
     .trtllm("the engine was built for less: lower the value to the build's, or build the engine anew"),

@@ -139,7 +139,7 @@ pub(super) const CAUSES: &[Cause] = &[
         "cuda-error",
         Class::CudaError,
         &[
-            r"CUDA error: |CUBLAS_STATUS|CUDNN_STATUS|cudaError[A-Z]\w+|CUDA driver error",
+            r"CUDA error: |CUDA error \S+\.cuh?:\d+|CUBLAS_STATUS|CUDNN_STATUS|cudaError[A-Z]\w+|CUDA driver error",
             r"(?i)CUDA runtime error in|Cuda(?:Runtime)?Error|Triton Error \[CUDA\]|hipError\w+",
         ],
     )

@@ -65,6 +65,19 @@ pub(super) const CAUSES: &[Cause] = &[
     .vllm("the ranks did not find each other: check --master-addr and --master-port (or VLLM_HOST_IP under Ray), the firewall, and that every node was started")
     .sglang("the ranks did not find each other: check --dist-init-addr, --nnodes and --node-rank, the firewall, and that every node was started (--dist-timeout for slow ones)"),
     cause(
+        "kv-transfer",
+        Class::Communication,
+        &[
+            r"(?i)\bNIXL\b.*(?:mismatch|handshake|fail|NIXL_ERR)|NIXL_ERR_\w+|KVTransferError|\bKV[_ ]?(?:cache[_ ])?transfer\b.*(?:fail|timed? ?out|error)",
+            r"(?i)(?:mooncake|transfer ?engine|LMCache)\b.*\b(?:fail(?:ed|s|ure)?|error)\b|failed to submit (?:all )?transfers",
+            r"(?i)(?:prefill|decode) transfer failed|failed to (?:get|receive|send|pull) kv ?cache|(?:prefill|decode) (?:instance|server|worker).*(?:dead|unreachable|not registered)",
+        ],
+    )
+    .rank(Symptom)
+    .next("the prefill and the decode server do not exchange their KV caches: check that the peer lives, that both have the same model, block size, cache type and fitting parallel sizes, the address of the side channel, and the transport (RDMA devices, UCX_TLS)")
+    .vllm("the prefill and the decode server do not exchange their KV caches: set VLLM_NIXL_SIDE_CHANNEL_HOST (and _PORT) of each to an address that the other reaches; check that the peer lives, that both have the same model, --block-size and fitting parallel sizes, and the transport (UCX_TLS, UCX_NET_DEVICES)")
+    .sglang("the prefill and the decode server do not exchange their KV caches: check that the peer lives, --disaggregation-bootstrap-port, --disaggregation-ib-device, and that both have the same model and --page-size; --disaggregation-transfer-backend names another transport"),
+    cause(
         "nccl-system",
         Class::Communication,
         &[r"ncclSystemError|ncclInvalidUsage|invalid usage \(run with NCCL|unhandled system error|Call to (?:ibv_\w+|connect|bind|socket) failed|ibv_\w+ failed|NCCL WARN"],

@@ -58,8 +58,8 @@ pub(super) const CAUSES: &[Cause] = &[
         "weights-do-not-fit",
         Class::ModelNotFound,
         &[
-            r"[Aa]ttempted to load weight .* into parameter|size mismatch for \S+: copying a param|param(?:\.data)?\.(?:size|shape)\(?\)? ?== ?loaded_weight|There is no module or parameter named|Unexpected key\(s\) in state_dict",
-            r"(?i)(?:shape|size) of (?:the )?(?:loaded )?(?:weight|tensor|checkpoint).*(?:match|mismatch|expected)",
+            r"[Aa]ttempted to load weight .* into parameter|size mismatch for \S+: copying a param|^KeyError: '[\w.]+\.(?:weight|bias|qweight|qzeros|scales|weight_\w+)'|param(?:\.data)?\.(?:size|shape)\(?\)? ?== ?loaded_weight|There is no module or parameter named|Unexpected key\(s\) in state_dict",
+            r"(?i)(?:shape|size) of (?:the )?(?:loaded (?:weight|tensor)|weight|checkpoint).*(?:match|mismatch|expected)",
         ],
     )
     .next("the weights do not fit the model's code or config.json: the checkpoint is of another revision, quantisation or kind: take matching files of one revision, or another engine version"),
@@ -72,6 +72,18 @@ pub(super) const CAUSES: &[Cause] = &[
     )
     .next("the LoRA adapter is not there: give a directory with adapter_config.json and its weights (or a hub name that the server can reach)")
     .vllm("the LoRA adapter is not there: give --lora-modules NAME=PATH with a directory (mounted in the container) that holds adapter_config.json, or a hub name that the server can reach"),
+    cause(
+        "object-storage",
+        Class::HubAccess,
+        &[r"libstreamer|[Rr]unai_?(?:request|streamer)\w*.*(?i:error|fail)|NoCredentialsError|InvalidAccessKeyId|SignatureDoesNotMatch|NoSuchBucket|botocore\.exceptions|google\.auth\.exceptions"],
+    )
+    .next("the weights in object storage (S3, GCS) cannot be read: check the bucket's name and region, the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or the instance's role) and the endpoint (AWS_ENDPOINT_URL; RUNAI_STREAMER_S3_ENDPOINT for the streamer)"),
+    cause(
+        "tokenizer",
+        Class::ModelNotFound,
+        &[r"(?i)(?:failed|unable|cannot|could not) to (?:load|read|parse|instantiate) (?:the )?tokenizer|error (?:while )?(?:loading|parsing) (?:the )?tokenizer"],
+    )
+    .next("the tokenizer cannot be read: its files (tokenizer.json, tokenizer.model, tokenizer_config.json) are damaged, missing or of a newer kind than the installed packages: download the model again (hf download MODEL --force-download), give another --tokenizer, or install the transformers and tokenizers that the engine pins"),
     cause(
         "hub-access",
         Class::HubAccess,
@@ -97,7 +109,7 @@ pub(super) const CAUSES: &[Cause] = &[
         "shared-memory",
         Class::SharedMemory,
         &[
-            r"insufficient shared memory|Error while creating shared memory|No space left on device: '?/dev/shm|shm_open|/dev/shm.*(?:No space|too small|full)|SharedMemory.*No space left",
+            r"(?i:insufficient space in /dev/shm)|insufficient shared memory|Error while creating shared memory|No space left on device: '?/dev/shm|shm_open|/dev/shm.*(?:No space|too small|full)|SharedMemory.*No space left",
             r"(?i)Bus error|SIGBUS",
         ],
     )
@@ -142,6 +154,12 @@ pub(super) const CAUSES: &[Cause] = &[
     )
     .rank(Echo)
     .next("the shell found no such program: check the command, the PATH of the container or service, and the image's entry point"),
+    cause(
+        "user-without-name",
+        Class::Unwritable,
+        &[r"getpwuid\(\): uid not found|No such user with uid|cannot find name for user ID"],
+    )
+    .next("the container runs as a user id that has no entry in /etc/passwd, and its caches cannot be named: set USER and HOME (and TORCHINDUCTOR_CACHE_DIR to a directory that can be written), or run as a user that the image knows"),
     cause(
         "unwritable",
         Class::Unwritable,

@@ -140,11 +140,13 @@ pub(super) const CAUSES: &[Cause] = &[
             r"Cannot allocate memory|\[Errno 12\]|os error 12\b|ENOMEM",
             r"(?i)unable to (?:mmap|allocate) .*(?:Cannot allocate|bytes)|Unable to allocate [\d.]+ [KMGT]iB",
             r"(?i)(?:cudaHostAlloc|cudaHostRegister|pin(?:ned)?[ _]memory).*(?:fail|out of memory|error)",
+            r"(?i)(?:not enough|insufficient) (?:host|CPU|system) (?:memory|RAM)|(?:host|CPU|system) memory .{0,40}(?:not enough|insufficient|exceeds)",
             r"(?i)(?:can't|cannot) start new thread|pthread_create failed|fork: (?:retry: )?(?:Resource temporarily unavailable|Cannot allocate)",
         ],
     )
     .next("host memory ran out, not the GPU's: raise the container's memory (or ulimit -v / -u), or lower what the engine takes of the host (CPU offload, swap, host KV cache)")
     .vllm("host memory ran out, not the GPU's: raise the container's memory (or ulimit -v / -u), or lower --cpu-offload-gb, --swap-space and --max-num-seqs")
+    .sglang("host memory ran out, not the GPU's: lower --hicache-size (or --hicache-ratio) and --cpu-offload-gb, or raise the container's memory (or ulimit -v / -u)")
     .common(),
     cause(
         "pool-check",

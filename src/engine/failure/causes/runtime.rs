@@ -20,6 +20,12 @@ pub(super) const CAUSES: &[Cause] = &[
     .sglang("the start takes longer than the engine itself allows: raise --watchdog-timeout and --dist-timeout, load from a local disk")
     .trtllm("the start takes longer than the engine itself allows: load from a local disk, or raise the launcher's timeout"),
     cause(
+        "coordinator-limit",
+        Class::HangAtStart,
+        &[r"(?i)coordinator process failed|failed to report \w+ addresses|process .*(?:did not|failed to) .* during start-?up"],
+    )
+    .next("one of the engine's own processes was not up within the engine's own limit: the host was too busy or its disk too slow; start again with less beside it, from a local disk"),
+    cause(
         "probe",
         Class::HangAtStart,
         &[r"(?i)(?:liveness|startup|readiness) probe failed|failed (?:liveness|startup) probe|container .* is unhealthy"],
@@ -61,7 +67,7 @@ pub(super) const CAUSES: &[Cause] = &[
     cause(
         "request-too-long",
         Class::RequestTooLong,
-        &[r"maximum context length is|longer than the maximum model length|exceeds? (?:the )?(?:max_model_len|maximum (?:allowed )?(?:length|context)|max_seq_len|context length)|should not exceed max_(?:num_tokens|seq_len|input_len)|longer than the model's context length"],
+        &[r"(?i)(?:prompt|input|sequence|request)(?: token)? (?:length|size|tokens?) \(?\d+\)? (?:exceeds|is (?:longer|larger|greater) than)", r"maximum context length is|longer than the maximum model length|exceeds? (?:the )?(?:max_model_len|maximum (?:allowed )?(?:length|context)|max_seq_len|context length)|should not exceed max_(?:num_tokens|seq_len|input_len)|longer than the model's context length"],
     )
     .next("prompt and output do not fit in the model length: raise the model length or shorten the workload")
     .vllm("prompt and output do not fit in the model length: raise --max-model-len or shorten the workload")

@@ -43,6 +43,7 @@ pub(super) const CAUSES: &[Cause] = &[
         "backend",
         Class::UnsupportedBackend,
         &[
+            r"(?i)failed to dispatch (?:head[_ ]?dim|group[_ ]?size|dtype|\w+ mode)|unsupported head[_ ]?(?:dim|size)|assert \(?(?:Lk|Lq|head_(?:dim|size))\b.*\bin\b",
             r"No valid attention backend|attention backend .*(?:not supported|is not (?:valid|available))|Selected backend .* is not valid|Invalid attention backend",
             r"(?i)\bbackend (?:is only supported on|does not support|is not supported)|MoE backend .*(?:not supported|unsupported)|not supported (?:by|in) .*backend",
             r"(?i)(?:head[_ ]?(?:size|dim)) \(?\d+\)? (?:is )?not supported|not supported by (?:PagedAttention|FlashAttention|flashinfer)",
@@ -87,6 +88,7 @@ pub(super) const CAUSES: &[Cause] = &[
             r"(?i)unsupported (?:SM|arch(?:itecture)?|compute capability|GPU|device)\b.*(?:\d|gpu|sm)|(?:not (?:supported|available|implemented)|unsupported) (?:on|for) (?:this|the|your|current) (?:GPU|device|hardware|platform|arch\w*|compute)",
             r"(?i)assert .*(?:is_sm\d+_supported|is_hopper|is_blackwell|device_capability|get_device_sm|compute_capability|sm_version|major (?:==|>=|in))|arch_major|_arch in \[",
             r"(?i)device kernel image is invalid",
+            r"(?i)(?:requires?|needs|only supports?) (?:gfx\d|sm[_ ]?\d|compute capability|CDNA ?\d|Hopper|Blackwell|Ampere|Ada)\b?.*\b(?:got|found|detected|but|is)\b|\bgfx\d\w+ .{0,30}(?:not supported|unsupported)",
         ],
     )
     .next("this GPU lacks what the engine's kernel needs: choose a backend or weights for this GPU, a build made for it, or another GPU")
@@ -99,6 +101,7 @@ pub(super) const CAUSES: &[Cause] = &[
         &[
             r"engine plan file is (?:generated on an incompatible device|not compatible with this version)",
             r"(?i)expecting compute \d[\d.]* got compute",
+            r"Input tensor '\w+' not found; expected|(?i:engine .*does not (?:have|contain) .*tensor)",
             r"(?i)Version tag does not match|expecting library version|stdVersionRead == (?:kSERIALIZATION|serialization)Version",
             r"(?i)Failed to deserialize cuda engine|deserializeCudaEngine.*(?:fail|error)",
         ],
@@ -117,6 +120,7 @@ pub(super) const CAUSES: &[Cause] = &[
         "architecture",
         Class::UnsupportedArchitecture,
         &[
+            r"(?i)unknown (?:gguf )?model[_ ]type|with architecture \S+ is not (?:yet )?supported",
             r"Model architectures .* are not supported|does not recognize this architecture|[Uu]nsupported (?:model )?architecture|[Uu]nknown (?:model )?architecture",
             r"(?i)(?:model|architecture)s? ['\x22\[]?\w+(?:ForCausalLM|ForConditionalGeneration|Model)['\x22\]]* (?:is|are) not (?:yet )?supported",
             r"(?i)unsupported HF architecture|HF architecture .* (?:is )?not supported|(?:model type|model_type) ['\x22`]?[\w-]+['\x22`]? .*(?:not (?:supported|recogni[sz]ed)|unknown)",

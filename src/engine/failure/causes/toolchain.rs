@@ -49,6 +49,12 @@ pub(super) const CAUSES: &[Cause] = &[
     )
     .next("the CUDA toolkit on PATH does not fit the GPU or PyTorch: use a toolkit that knows this architecture (nvcc --version; CUDA_HOME), or set TORCH_CUDA_ARCH_LIST"),
     cause(
+        "gpu-runtime",
+        Class::CompileFailed,
+        &[r"(?i)\b(?:cuda|hip|rocm) runtime failed to load|please provide architecture for which code"],
+    )
+    .next("the run-time compiler of the GPU does not know what to compile for: install the whole CUDA or ROCm toolkit, check that the GPU is visible (nvidia-smi, rocminfo), and name its architecture (PYTORCH_ROCM_ARCH, TORCH_CUDA_ARCH_LIST)"),
+    cause(
         "ninja",
         Class::CompileFailed,
         &[r"No such file or directory: '[^']*ninja'|ninja['\x22]?: (?:not found|command not found)|Ninja is required to load"],

@@ -65,7 +65,7 @@ impl Line {
     pub(super) fn is_exception(&self) -> bool {
         static EXCEPTION: LazyLock<Regex> = LazyLock::new(|| {
             Regex::new(
-                r"^(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure)(?::|$)|^Exception(?::|$)|^\s*what\(\):",
+                r"^(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure)(?::|$)|^Exception(?::|$)|^\s*what\(\):|^(?:Value error|Assertion failed), ",
             )
             .expect("constant")
         });

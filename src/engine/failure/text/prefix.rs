@@ -59,6 +59,7 @@ static PREFIXES: LazyLock<Vec<(Regex, Tells)>> = LazyLock::new(|| {
         (r"^\[(?:TRT-LLM|TensorRT-LLM|TRT|TensorRT)\] ?(?:\[RANK \d+\] ?)?\[([A-Z]+)\] ?", Level),
         // uvicorn, Python's logging, Ray, loguru.
         (r"^- (ERROR|CRITICAL|FATAL|WARNING|INFO|DEBUG) - ", Level),
+        (r"^\[(ERROR|CRITICAL|FATAL|WARNING|INFO|DEBUG)\] (?:\[[\w.-]+\] )*(?:>>> ?)?", Level),
         (r"^\| (ERROR|CRITICAL|FATAL|WARNING|INFO|DEBUG)\s*\| ", Level),
         (r"^(ERROR|CRITICAL|FATAL|WARNING|INFO|DEBUG)(?::\s+| \S+\.py:\d+: |\s+\S+\.(?:py|cc):\d+ -- |:[\w.]+:\s*)", Level),
         // NCCL: `host:123:456 [0] NCCL INFO …`; its warnings tell of failures.
@@ -79,7 +80,7 @@ pub(super) struct Common {
 }
 
 static CONTAINER: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"^([A-Za-z][\w.-]{0,80}) *\| ?").expect("constant"));
+    LazyLock::new(|| Regex::new(r"^\[?([A-Za-z][\w.-]{0,80})\]? *\| ?").expect("constant"));
 static TASK: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^\s*(\d{1,4}): ").expect("constant"));
 
 impl Common {

@@ -25,6 +25,7 @@ const PROOF: &[(&str, EngineKind)] = &[
     ("TRTLLM_", EngineKind::Trtllm),
     ("libtriton_tensorrtllm", EngineKind::Trtllm),
     ("load 'tensorrt_llm'", EngineKind::Trtllm),
+    ("loaded 'tensorrt_llm'", EngineKind::Trtllm),
     ("sglang/", EngineKind::Sglang),
     ("sglang.launch_server", EngineKind::Sglang),
     ("sglang.srt", EngineKind::Sglang),
