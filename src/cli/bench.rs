@@ -5,8 +5,8 @@ use super::live::show_progress;
 use super::out::note;
 use super::server::{Lines, Route, ServerArgs, close, writable};
 use crate::error::{Error, Kind, Problem, Result};
-use crate::load::{Cancel, Counting, ErrorFloor, Goodput, RunOptions, Target, block};
-use crate::scenario::client_report::rounded;
+use crate::load::{Cancel, Counting, Goodput, RunOptions, Target, block};
+use crate::scenario::client_report::{ErrorFloor, rounded};
 use crate::scenario::{Key, Record, to_vllm_json, write_records, write_whole};
 use crate::trial::{RunPlan, Session, WatchedRun, as_error};
 use crate::workload::{self, PlannedRequest, RequestRate, WorkloadSpec};
@@ -253,7 +253,7 @@ fn measure(args: &BenchArgs, plan: &Plan, session: &mut Session<'_>, cancel: &Ca
     }
     let (mut run, mut record) = once(args, plan, session, &requests)?;
     if let Some(floor) = floor {
-        run.result.metrics.client.error_floor = Some(floor.recorded());
+        run.result.metrics.client.error_floor = Some(floor);
         record.result = Some(run.result.metrics.clone());
     }
     let repeated = (args.cache_control && !run.result.cancelled && run.failure.is_none())

@@ -1,5 +1,7 @@
 //! Facts of this machine for the set-up part of a report.
 
+use procfs::Current as _;
+
 /// Name and value, what can be read without asking anybody.
 pub(super) fn facts() -> Vec<(String, String)> {
     let mut out = Vec::new();
@@ -9,15 +11,10 @@ pub(super) fn facts() -> Vec<(String, String)> {
         }
     };
     let cpus = std::thread::available_parallelism().ok().map(usize::from);
-    let model = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|t| {
-        let line = t.lines().find(|l| l.starts_with("model name"))?;
-        line.split_once(": ").map(|(_, v)| v.trim().to_owned())
-    });
+    let model = procfs::CpuInfo::current().ok().and_then(|c| c.model_name(0).map(str::to_owned));
     add("CPU", cpus.map(|n| format!("{n} x {}", model.unwrap_or_else(|| "unknown".to_owned()))));
-    let memory = std::fs::read_to_string("/proc/meminfo").ok().and_then(|t| {
-        let kib: f64 = t.lines().next()?.split_whitespace().nth(1)?.parse().ok()?;
-        Some(format!("{:.0} GiB", kib / f64::from(1 << 20)))
-    });
+    let memory = procfs::Meminfo::current().ok();
+    let memory = memory.map(|m| format!("{:.0} GiB", m.mem_total as f64 / f64::from(1 << 30)));
     add("Host memory", memory);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|t| t.trim().to_owned());
     add("Kernel", kernel);

@@ -4,63 +4,13 @@ use super::paced::{Pace, PacedServer};
 use super::{RunOptions, Target, run};
 use crate::error::Result;
 use crate::scenario::Key;
-use crate::scenario::client_report::FloorFigures;
+use crate::scenario::client_report::ErrorFloor;
 use crate::workload::{WorkloadSpec, generate};
 use std::time::Duration;
 
 const TTFT_MS: f64 = 100.0;
 const ITL_MS: f64 = 10.0;
 const TOKENS: u32 = 64;
-
-/// What client and network add to the truth at one load, on this machine, now. The known-timing server shares the
-/// machine, so that this is an upper bound of the client's own share.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ErrorFloor {
-    pub in_flight: u32,
-    /// Measured minus true time to first token.
-    pub mean_ttft_ms: f64,
-    pub p99_ttft_ms: f64,
-    /// Measured minus true gap between tokens.
-    pub mean_itl_ms: f64,
-    pub p99_itl_ms: f64,
-    /// Mean lateness of the server against its own deadlines, included in the errors above.
-    pub server_late_ms: f64,
-    /// What is left of the errors above when the times at which the server really wrote are taken for the truth.
-    pub own_mean_ttft_ms: f64,
-    pub own_p99_itl_ms: f64,
-}
-
-impl ErrorFloor {
-    /// As it stands in the result under `error_floor`.
-    pub fn recorded(&self) -> FloorFigures {
-        let r = |v: f64| (v * 1e3).round() / 1e3;
-        FloorFigures {
-            in_flight: self.in_flight,
-            mean_ttft_ms: r(self.mean_ttft_ms),
-            p99_ttft_ms: r(self.p99_ttft_ms),
-            mean_itl_ms: r(self.mean_itl_ms),
-            p99_itl_ms: r(self.p99_itl_ms),
-            server_late_ms: r(self.server_late_ms),
-            own_mean_ttft_ms: r(self.own_mean_ttft_ms),
-            own_p99_itl_ms: r(self.own_p99_itl_ms),
-        }
-    }
-
-    /// In one line.
-    pub fn summary(&self) -> String {
-        format!(
-            "error floor at {} in flight: TTFT {:+.2} ms (p99 {:+.2}), ITL {:+.3} ms (p99 {:+.2}); without the \
-             known-timing server's own lateness: mean TTFT {:+.2} ms, p99 ITL {:+.2} ms",
-            self.in_flight,
-            self.mean_ttft_ms,
-            self.p99_ttft_ms,
-            self.mean_itl_ms,
-            self.p99_itl_ms,
-            self.own_mean_ttft_ms,
-            self.own_p99_itl_ms
-        )
-    }
-}
 
 /// Two waves of `in_flight` requests on a known-timing server of this process: about two seconds.
 pub fn calibrate(in_flight: u32, options: &RunOptions) -> Result<ErrorFloor> {
@@ -85,14 +35,16 @@ pub fn calibrate(in_flight: u32, options: &RunOptions) -> Result<ErrorFloor> {
     };
     let result = run(&Target::new(server.base_url(), "paced"), &generate(&spec, 512)?, &options)?;
     let sent = server.stats();
-    let off = |key, truth: f64| result.metrics.get(key).unwrap_or(f64::NAN) - truth;
+    // To a microsecond: what is finer is no measurement.
+    let r = |v: f64| (v * 1e3).round() / 1e3;
+    let off = |key, truth: f64| r(result.metrics.get(key).unwrap_or(f64::NAN) - truth);
     Ok(ErrorFloor {
         in_flight,
         mean_ttft_ms: off(Key::MeanTtftMs, TTFT_MS),
         p99_ttft_ms: off(Key::P99TtftMs, TTFT_MS),
         mean_itl_ms: off(Key::MeanItlMs, ITL_MS),
         p99_itl_ms: off(Key::P99ItlMs, ITL_MS),
-        server_late_ms: sent.late.mean_ms,
+        server_late_ms: r(sent.late.mean_ms),
         own_mean_ttft_ms: off(Key::MeanTtftMs, sent.ttft.mean_ms),
         own_p99_itl_ms: off(Key::P99ItlMs, sent.gap.p99_ms),
     })

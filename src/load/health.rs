@@ -4,6 +4,8 @@ use super::socket::{no_delays, take_read_delays};
 use crate::scenario::client_report::rounded;
 use crate::stats::{mean, quantile_sorted};
 use hdrhistogram::Histogram;
+use procfs::FromRead as _;
+use procfs::process::{Schedstat, Stat};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -153,22 +155,19 @@ impl ThreadWatch {
 
 /// Seconds that this thread was on a CPU, and seconds that it waited for one.
 fn thread_times() -> Option<(f64, f64)> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    let mut fields = text.split_whitespace().map(|f| f.parse::<f64>().map(|ns| ns / 1e9));
-    Some((fields.next()?.ok()?, fields.next()?.ok()?))
+    let times = Schedstat::from_file("/proc/thread-self/schedstat").ok()?;
+    Some((times.sum_exec_runtime as f64 / 1e9, times.run_delay as f64 / 1e9))
 }
 
-/// Page faults of this thread that needed the disk; the twelfth field, the second being a name in brackets.
+/// Page faults of this thread that needed the disk.
 fn major_faults() -> Option<f64> {
-    let text = std::fs::read_to_string("/proc/thread-self/stat").ok()?;
-    text.rsplit_once(')')?.1.split_whitespace().nth(9)?.parse().ok()
+    Stat::from_file("/proc/thread-self/stat").ok().map(|s| s.majflt as f64)
 }
 
 /// `VmHWM` of this process.
 fn peak_memory_mb() -> Option<f64> {
-    let text = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = text.lines().find(|l| l.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse::<f64>().ok().map(|kb| kb / 1024.0)
+    let status = procfs::process::Process::myself().ok()?.status().ok()?;
+    status.vmhwm.map(|kib| kib as f64 / 1024.0)
 }
 
 /// A thread that was away for longer than this was held up. A busy machine makes a thread wait for some milliseconds.

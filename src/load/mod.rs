@@ -46,7 +46,7 @@ mod validity;
 
 pub use address::base_url;
 pub use block::block;
-pub use calibrate::{ErrorFloor, calibrate};
+pub use calibrate::calibrate;
 pub use event::{Content, Event, read_event};
 pub use exporter::Exporter;
 pub use health::{ClientHealth, Late};

@@ -30,17 +30,39 @@ pub struct SteadyPart {
     pub mean_e2el_ms: f64,
 }
 
-/// What client and network add to the truth, as `dyno bench --calibrate` measures it; times in milliseconds.
+/// What client and network add to the truth at one load, on this machine, now. The known-timing server shares the
+/// machine, so that this is an upper bound of the client's own share. Times in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct FloorFigures {
+pub struct ErrorFloor {
     pub in_flight: u32,
+    /// Measured minus true time to first token.
     pub mean_ttft_ms: f64,
     pub p99_ttft_ms: f64,
+    /// Measured minus true gap between tokens.
     pub mean_itl_ms: f64,
     pub p99_itl_ms: f64,
+    /// Mean lateness of the server against its own deadlines, included in the errors above.
     pub server_late_ms: f64,
+    /// What is left of the errors above when the times at which the server really wrote are taken for the truth.
     pub own_mean_ttft_ms: f64,
     pub own_p99_itl_ms: f64,
+}
+
+impl ErrorFloor {
+    /// In one line.
+    pub fn summary(&self) -> String {
+        format!(
+            "error floor at {} in flight: TTFT {:+.2} ms (p99 {:+.2}), ITL {:+.3} ms (p99 {:+.2}); without the \
+             known-timing server's own lateness: mean TTFT {:+.2} ms, p99 ITL {:+.2} ms",
+            self.in_flight,
+            self.mean_ttft_ms,
+            self.p99_ttft_ms,
+            self.mean_itl_ms,
+            self.p99_itl_ms,
+            self.own_mean_ttft_ms,
+            self.own_p99_itl_ms
+        )
+    }
 }
 
 /// The result keys over the requests of one part of a mixture.
@@ -108,7 +130,7 @@ pub struct ClientReport {
     /// Names of the result keys that the client may have distorted.
     pub untrusted: Vec<String>,
     pub components: Vec<ComponentFigures>,
-    pub error_floor: Option<FloorFigures>,
+    pub error_floor: Option<ErrorFloor>,
 }
 
 impl Spread {
@@ -236,7 +258,7 @@ impl ClientReport {
             "components".into(),
             serde_json::json!({ "type": "array", "items": { "type": "object" } }),
         );
-        properties.insert("error_floor".into(), generator.subschema_for::<FloorFigures>().into());
+        properties.insert("error_floor".into(), generator.subschema_for::<ErrorFloor>().into());
     }
 }
 

@@ -117,13 +117,10 @@ fn gpu(index: u32, device: &Device<'_>) -> Result<Gpu, NvmlError> {
 }
 
 /// Total and available memory of the host.
-fn host_memory() -> Option<(Bytes, Bytes)> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let kib = |key: &str| {
-        let line = text.lines().find_map(|l| l.strip_prefix(key))?;
-        line.trim_start_matches(':').trim().split(' ').next()?.parse::<u64>().ok()
-    };
-    Some((Bytes(kib("MemTotal")? << 10), Bytes(kib("MemAvailable")? << 10)))
+pub(super) fn host_memory() -> Option<(Bytes, Bytes)> {
+    use procfs::Current as _;
+    let memory = procfs::Meminfo::current().ok()?;
+    Some((Bytes(memory.mem_total), Bytes(memory.mem_available?)))
 }
 
 /// The devices left, and in the order given, by `CUDA_VISIBLE_DEVICES`: indices or (starts of) UUIDs; as

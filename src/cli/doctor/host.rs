@@ -4,6 +4,7 @@ use super::{Finding, Level};
 use crate::model::{self, Model};
 use crate::process::port_free;
 use crate::units::Bytes;
+use procfs::Current as _;
 use rustix::process::{Resource, getrlimit};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -70,10 +71,7 @@ fn port(port: u16) -> Finding {
 }
 
 fn memory(model: Option<&Model>) -> Option<Finding> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let kib: u64 =
-        text.lines().find(|l| l.starts_with("MemAvailable"))?.split_whitespace().nth(1)?.parse().ok()?;
-    let free = Bytes(kib << 10);
+    let free = Bytes(procfs::Meminfo::current().ok()?.mem_available?);
     let text = format!("host memory: {free} available");
     let need = model.map_or(0, Model::weight_bytes);
     if free.0 < need {
