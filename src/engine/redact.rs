@@ -4,8 +4,10 @@
 //! an address, or a word that looks like a token. It is found wherever it stands: as a word, behind an equals sign, inside
 //! a JSON value, or inside a word that is a command line itself (`sh -c '...'`).
 
+use regex::{Captures, Regex};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 const HIDDEN: &str = "<redacted>";
 
@@ -25,6 +27,48 @@ fn is_token(value: &str) -> bool {
             .iter()
             .any(|p| value.starts_with(p))
         && value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+}
+
+/// Where a secret may stand inside of a text: after its name in JSON, in Python's `name='value'` and `'name': ['value']`,
+/// in a URL's query, before the `@` of a URL, after `Bearer`, and tokens that tell themselves.
+static INSIDE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r#"(?xi)
+        (?P<name>\b[\w-]*(?:api[_-]?key|secret|passw(?:or)?d|credential|token)[\w-]*)
+            (?: \\?["']?\s*[:=]\s*\[?\\?["'](?P<quoted>[^"'\\]+) | =(?P<bare>[^\s&"',;)\]}]+) )
+        | ://[^/\s:@"']*:(?P<user>[^/\s@"']+)@
+        | \bBearer\s+(?P<bearer>[\w.~+/-]{8,}=*)
+        | (?-i:\b(?P<token>(?:hf_|sk-|ghp_|nvapi-)[A-Za-z0-9_-]{17,}))"#,
+    )
+    .expect("constant")
+});
+
+/// The secret of a match, where it is one: `max_tokens=5` is none.
+fn secret_in<'t>(found: &Captures<'t>) -> Option<regex::Match<'t>> {
+    let named = found.name("name").is_none_or(|n| is_secret(n.as_str()));
+    let value = ["quoted", "bare", "user", "bearer", "token"].iter().find_map(|g| found.name(g))?;
+    let nothing = ["None", "null", "True", "False", "true", "false", HIDDEN].contains(&value.as_str());
+    (named && !nothing).then_some(value)
+}
+
+/// The secrets that stand inside of a text.
+pub fn found_in(text: &str) -> Vec<String> {
+    INSIDE.captures_iter(text).filter_map(|c| Some(secret_in(&c)?.as_str().to_owned())).collect()
+}
+
+/// A text with the secrets inside of it hidden.
+pub fn text(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut from = 0;
+    for found in INSIDE.captures_iter(text) {
+        if let Some(secret) = secret_in(&found) {
+            out.push_str(&text[from..secret.start()]);
+            out.push_str(HIDDEN);
+            from = secret.end();
+        }
+    }
+    out.push_str(&text[from..]);
+    out
 }
 
 /// The arguments with the values of secret flags hidden.
@@ -128,6 +172,35 @@ mod tests {
 
     fn words(words: &[&str]) -> Vec<String> {
         words.iter().map(|w| (*w).to_owned()).collect()
+    }
+
+    #[test]
+    fn secrets_inside_of_json_urls_and_logs_are_hidden_and_nothing_else() {
+        for (plain, shown) in [
+            (r#"{"api_key": "k-123", "max_tokens": 5}"#, r#"{"api_key": "<redacted>", "max_tokens": 5}"#),
+            (r#"{\"aws_secret_access_key\": \"abc/def\"}"#, r#"{\"aws_secret_access_key\": \"<redacted>\"}"#),
+            ("s3://user:pass@host/bucket", "s3://user:<redacted>@host/bucket"),
+            ("http://10.0.0.1:8000/v1?api_key=abc&n=1", "http://10.0.0.1:8000/v1?api_key=<redacted>&n=1"),
+            (
+                "non-default args: {'api_key': ['k1'], 'port': 1}",
+                "non-default args: {'api_key': ['<redacted>'], 'port': 1}",
+            ),
+            (
+                "ServerArgs(api_key='k1', max_total_tokens=None, tp_size=2)",
+                "ServerArgs(api_key='<redacted>', max_total_tokens=None, tp_size=2)",
+            ),
+            ("ServerArgs(api_key=None)", "ServerArgs(api_key=None)"),
+            ("Authorization: Bearer abcdefgh1234", "Authorization: Bearer <redacted>"),
+            ("token hf_abcdefghijklmnopqrstuvwxyz was refused", "token <redacted> was refused"),
+            (
+                "INFO 11-22 10:00:01 [utils.py:1] max_num_batched_tokens=8192.",
+                "INFO 11-22 10:00:01 [utils.py:1] max_num_batched_tokens=8192.",
+            ),
+            ("10-12 07:02:44 http://127.0.0.1:8000/health", "10-12 07:02:44 http://127.0.0.1:8000/health"),
+        ] {
+            assert_eq!(text(plain), shown);
+            assert_eq!(found_in(plain).is_empty(), plain == shown, "{plain}");
+        }
     }
 
     #[test]

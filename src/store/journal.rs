@@ -275,9 +275,17 @@ pub(crate) mod tests {
             hint: String::new(),
             exit: None,
             log: None,
+            remedies: Vec::new(),
         };
         let outcome = Outcome::Failed { failure, facts: None, runs: Vec::new() };
-        let result = TrialResult { spec, outcome, started_unix_s: 1.5, wall_s: 0.25, leftovers: Vec::new() };
+        let result = TrialResult {
+            spec,
+            outcome,
+            started_unix_s: 1.5,
+            wall_s: 0.25,
+            leftovers: Vec::new(),
+            first_failure: None,
+        };
         TrialLine { seq, stage: Stage::Search, launch: 0, result }
     }
 

@@ -27,6 +27,7 @@ impl Failing {
             hint: if hint.is_empty() { advice } else { hint.to_owned() },
             exit: None,
             log: self.log.exists().then(|| self.log.display().to_string()),
+            remedies: Vec::new(),
         })
     }
 
@@ -74,7 +75,9 @@ impl Failing {
 
     fn failure_of(&self, v: &Verdict, ready: bool) -> Box<Failure> {
         let phase = if ready && v.phase < Phase::Run { Phase::Run } else { v.phase };
-        self.of(v.class, phase.id(), &v.root_cause, &v.next)
+        let mut failure = self.of(v.class, phase.id(), &v.root_cause, &v.next);
+        failure.remedies.clone_from(&v.remedies);
+        failure
     }
 
     fn text(&self) -> String {

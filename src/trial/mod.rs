@@ -18,6 +18,7 @@ mod secrets;
 mod session;
 mod watch;
 
+pub use crate::engine::failure::SpeedWarning;
 pub use engine_help::{Installed, installed};
 pub use launch::Commanded;
 pub use measure::vocabulary;

@@ -136,6 +136,7 @@ impl Session<'_> {
             env: redact::env(&process.env),
             startup_s,
             resolved,
+            slow: Vec::new(),
         }
     }
 }

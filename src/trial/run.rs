@@ -5,7 +5,7 @@ use super::measure::RunId;
 use super::secrets::redacted;
 use super::session::Session;
 use super::{Event, Failure, LaunchFacts, Measured, Observer, Outcome, TrialResult, TrialSpec};
-use crate::engine::Class;
+use crate::engine::failure::{self, Class};
 use crate::host::unix_now;
 use crate::load::Cancel;
 use std::path::Path;
@@ -35,8 +35,10 @@ fn trial(spec: &TrialSpec, cancel: &Cancel, observer: &dyn Observer) -> TrialRes
         Err(failure) => Outcome::Failed { failure: *failure, facts: None, runs: Vec::new() },
         Ok(started) => {
             let mut session = Session::new(started, cancel, observer);
-            let outcome = launched_trial(spec, &mut session);
+            let mut outcome = launched_trial(spec, &mut session);
+            let log = session.log();
             let stopped = session.stop();
+            note_slow(&mut outcome, log.as_deref());
             leftovers = stopped.leftovers;
             leftovers.extend(stopped.survivors.iter().map(|s| format!("{s}: could not be removed")));
             outcome
@@ -48,11 +50,21 @@ fn trial(spec: &TrialSpec, cancel: &Cancel, observer: &dyn Observer) -> TrialRes
         started_unix_s,
         wall_s: began.elapsed().as_secs_f64(),
         leftovers,
+        first_failure: None,
     };
     if let Ok(json) = serde_json::to_vec_pretty(&result.spec) {
         let _ = std::fs::write(Path::new(&spec.dir).join("spec.json"), json);
     }
     result
+}
+
+/// What the whole log warned of, from its start to its stop.
+fn note_slow(outcome: &mut Outcome, log: Option<&Path>) {
+    let (Outcome::Measured { facts, .. } | Outcome::Failed { facts: Some(facts), .. }) = outcome else {
+        return;
+    };
+    let log = log.and_then(|path| std::fs::File::open(path).and_then(failure::Excerpt::read).ok());
+    facts.slow = log.map(|l| failure::speed_warnings(&l)).unwrap_or_default();
 }
 
 fn launched_trial(spec: &TrialSpec, session: &mut Session<'_>) -> Outcome {

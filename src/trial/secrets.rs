@@ -25,12 +25,16 @@ impl Secrets {
     fn found(words: &[String], vars: &[&BTreeMap<String, String>], key: Option<&str>) -> Secrets {
         let mut values: Vec<String> = key.map(str::to_owned).into_iter().collect();
         values.extend(redact::values(words));
+        values.extend(words.iter().flat_map(|w| redact::found_in(w)));
         let inherited: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
             .collect();
         for vars in vars.iter().copied().chain([&inherited]) {
             let shown = redact::env(vars);
-            values.extend(vars.iter().filter(|(k, v)| shown[*k] != **v).map(|(_, v)| v.clone()));
+            for (_, value) in vars.iter().filter(|(k, v)| shown[*k] != **v) {
+                let inside = redact::found_in(value);
+                values.extend(if inside.is_empty() { vec![value.clone()] } else { inside });
+            }
         }
         // Very short values would take ordinary words out of a log.
         values.retain(|v| v.len() >= 6);
@@ -40,14 +44,12 @@ impl Secrets {
     }
 
     pub(super) fn scrub(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |t, s| t.replace(s.as_str(), "<redacted>"))
+        let known = self.0.iter().fold(text.to_owned(), |t, s| t.replace(s.as_str(), HIDDEN));
+        redact::text(&known)
     }
 
     /// Rewrites a log that carries one; leaves any other alone.
     pub(super) fn scrub_file(&self, path: &Path) {
-        if self.0.is_empty() {
-            return;
-        }
         let Ok(bytes) = std::fs::read(path) else { return };
         let text = String::from_utf8_lossy(&bytes);
         let clean = self.scrub(&text);

@@ -1,6 +1,6 @@
 //! What goes into a trial and what comes out; plain data, written to `trials.jsonl` line by line.
 
-use crate::engine::Class;
+use crate::engine::failure::{Class, Remedy, SpeedWarning};
 use crate::launch::{Candidate, LaunchFile};
 use crate::scenario::Record;
 use crate::workload::WorkloadSpec;
@@ -86,6 +86,9 @@ pub struct LaunchFacts {
     pub startup_s: f64,
     /// `num_gpu_blocks`, `block_size`, `num_kv_tokens`, `max_num_seqs`, `async_scheduling`, …
     pub resolved: Map<String, Value>,
+    /// Warnings of the engine's log that matter for speed, one a kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slow: Vec<SpeedWarning>,
 }
 
 /// One measured run of one workload.
@@ -120,6 +123,9 @@ pub struct Failure {
     pub hint: String,
     pub exit: Option<String>,
     pub log: Option<String>,
+    /// What helps, as values that the tuner acts on, the most promising first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remedies: Vec<Remedy>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -149,4 +155,7 @@ pub struct TrialResult {
     /// What was left behind after the stop and how it was removed; empty when clean.
     #[serde(default)]
     pub leftovers: Vec<String>,
+    /// How a first launch failed for a cause that may lie outside of the candidate; this result is the second's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_failure: Option<Failure>,
 }

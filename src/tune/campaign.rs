@@ -4,6 +4,7 @@ use super::conclude::{conclude, ruled};
 use super::findings::Findings;
 use super::forecaster::SimForecaster;
 use super::outcomes::version_of;
+use super::remedies::applied;
 use super::runner::Runner;
 use super::spaces::Spaces;
 use crate::cost::Profile;
@@ -181,6 +182,16 @@ impl Campaign<'_> {
         self.runner.plan.strategy == Strategy::Model && flags.is_none_or(<[&str]>::is_empty)
     }
 
+    /// What the last failure of this candidate proposes.
+    fn remedied(&self, base: &Candidate) -> Vec<Candidate> {
+        let mine = |t: &&TrialLine| t.result.spec.candidate == *base;
+        let failure = self.runner.trials.iter().rev().filter(mine).find_map(|t| match &t.result.outcome {
+            crate::trial::Outcome::Failed { failure, .. } => Some(failure),
+            crate::trial::Outcome::Measured { .. } => None,
+        });
+        failure.map(|f| applied(base, f)).unwrap_or_default()
+    }
+
     fn baseline_launch(&mut self, found: &mut Findings, c: &Candidate, launch: u32) -> Result<(), Stop> {
         let runs = Runs::primary(0, self.runner.plan.settings.repeats);
         let ask = Ask { stage: Stage::Baseline, candidate: c.clone(), launch, runs };
@@ -198,14 +209,21 @@ impl Campaign<'_> {
                 continue;
             };
             let space = self.space_of(base)?;
-            let mut tries: Vec<Candidate> = advised(base, &failure).into_iter().collect();
+            let mut tries: Vec<Candidate> = self.remedied(base);
+            tries.extend(advised(base, &failure));
             let mut alone = singles(space.as_ref(), base);
             // Smaller numbers ask for less; a sort keeps the order of the flags otherwise.
             if failure.memory {
                 alone.sort_by_key(|c| !asks_for_less(c));
             }
             tries.extend(alone);
-            tries.dedup();
+            let mut seen: Vec<String> = Vec::new();
+            tries.retain(|c| {
+                !seen.contains(&c.id()) && {
+                    seen.push(c.id());
+                    true
+                }
+            });
             tries.truncate(RESCUES);
             self.runner.expect(Stage::Search, tries.len());
             for c in tries {

@@ -1,10 +1,14 @@
 //! The launcher that starts real engines.
 
 use super::cancel::Cancel;
+use super::remedies::{Second, second};
 use super::runner::Launcher;
 use crate::engine::Class;
+use crate::engine::failure::{Excerpt, Stage, assess};
 use crate::error::{Error, Result};
-use crate::trial::{Observer, Outcome, TrialResult, TrialSpec, run_trial};
+use crate::trial::{Failure, Observer, Outcome, TrialResult, TrialSpec, run_trial};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Runs trials in this process.
 pub struct TrialLauncher<'a> {
@@ -16,9 +20,18 @@ pub struct TrialLauncher<'a> {
 impl Launcher for TrialLauncher<'_> {
     fn launch(&mut self, spec: &TrialSpec) -> Result<TrialResult> {
         let mut result = run_trial(spec, &self.cancel.load, self.observer);
-        if killed(&result) && !self.cancel.requested() {
-            // An operator, or the kernel short of memory: one more launch tells whether it is the candidate.
-            result = run_trial(spec, &self.cancel.load, self.observer);
+        // One more launch tells whether it is the candidate.
+        if let Some((first, second)) = deserves(spec, &result).filter(|_| !self.cancel.requested()) {
+            let mut again = spec.clone();
+            match second {
+                Second::After(s) => self.pause(s),
+                Second::Longer => again.ready_timeout_s *= 2.0,
+            }
+            keep_log(spec);
+            if !self.cancel.requested() {
+                result = run_trial(&again, &self.cancel.load, self.observer);
+                result.first_failure = Some(first);
+            }
         }
         match &result.outcome {
             // The machine refused, not the candidate: booked on it, this would become a verdict.
@@ -34,12 +47,33 @@ impl Launcher for TrialLauncher<'_> {
     }
 }
 
-/// Its first process was killed by a signal that no process sends itself.
-fn killed(result: &TrialResult) -> bool {
-    match &result.outcome {
-        Outcome::Failed { failure, .. } => {
-            failure.exit.as_deref().is_some_and(|e| e.starts_with("signal 9 "))
+impl TrialLauncher<'_> {
+    fn pause(&self, seconds: f64) {
+        let until = Instant::now() + Duration::from_secs_f64(seconds);
+        while Instant::now() < until && !self.cancel.requested() {
+            std::thread::sleep(Duration::from_millis(100));
         }
-        Outcome::Measured { .. } => false,
     }
+}
+
+fn deserves(spec: &TrialSpec, result: &TrialResult) -> Option<(Failure, Second)> {
+    let Outcome::Failed { failure, .. } = &result.outcome else { return None };
+    let outside = failure.phase != "client";
+    Some((failure.clone(), second(failure, went_on(spec)).filter(|_| outside)?))
+}
+
+/// The log ends while weights are read or the model is compiled: slow, not hung.
+fn went_on(spec: &TrialSpec) -> bool {
+    let log = std::fs::File::open(Path::new(&spec.dir).join("engine.log")).and_then(Excerpt::read);
+    let verdict = log.ok().and_then(|l| assess(&l, Some(spec.candidate.engine)));
+    verdict.is_some_and(|v| {
+        v.class == Class::NotReady && v.stage.is_some_and(|s| (Stage::Weights..=Stage::WarmUp).contains(&s))
+    })
+}
+
+/// The first launch's log stays beside the second's.
+fn keep_log(spec: &TrialSpec) {
+    let dir = Path::new(&spec.dir);
+    // Nothing depends on it: without it the record still holds the first failure.
+    let _ = std::fs::rename(dir.join("engine.log"), dir.join("engine.first.log"));
 }

@@ -11,6 +11,7 @@ pub mod launcher;
 pub mod observed;
 pub mod outcomes;
 mod race;
+mod remedies;
 pub mod request;
 mod resumed;
 pub mod runner;

@@ -180,6 +180,23 @@ impl<'a> Runner<'a> {
         Some(answer)
     }
 
+    /// A disk that filled up or a GPU that went away since this engine ran here is no candidate's fault: every further
+    /// launch would meet it.
+    fn machine_unchanged(&self, result: &TrialResult) -> Result<()> {
+        let Outcome::Failed { failure, .. } = &result.outcome else { return Ok(()) };
+        let engine = result.spec.candidate.engine;
+        let ran = |t: &TrialLine| {
+            t.result.spec.candidate.engine == engine && matches!(t.result.outcome, Outcome::Measured { .. })
+        };
+        if failure.class.of_machine() && self.trials.iter().any(ran) {
+            let what = format!("the machine has changed ({}): {}", failure.class, failure.root_cause);
+            return Err(Error::failed(what)
+                .at(&result.spec.dir)
+                .hint(format!("{}; then go on with --resume", failure.hint)));
+        }
+        Ok(())
+    }
+
     fn launch(&mut self, ask: &Ask) -> Result<Answer, Stop> {
         if self.cancel.requested() {
             return Err(Stop::Interrupted);
@@ -194,7 +211,9 @@ impl<'a> Runner<'a> {
         if self.cancel.requested() {
             return Err(Stop::Interrupted);
         }
-        let line = TrialLine { seq, stage: ask.stage, launch: ask.launch, result: result? };
+        let result = result?;
+        self.machine_unchanged(&result)?;
+        let line = TrialLine { seq, stage: ask.stage, launch: ask.launch, result };
         self.same_engine(&line)?;
         self.journal.append(&Line::Trial(Box::new(line.clone())))?;
         self.next_seq += 1;

@@ -47,6 +47,7 @@ fn failure(class: Class) -> Outcome {
         hint: "use less".into(),
         exit: Some("exit code 1".into()),
         log: None,
+        remedies: Vec::new(),
     };
     Outcome::Failed { failure, facts: None, runs: Vec::new() }
 }
@@ -95,6 +96,7 @@ impl Launcher for Fake {
             started_unix_s: 0.0,
             wall_s: 2.0,
             leftovers: Vec::new(),
+            first_failure: None,
         })
     }
 }

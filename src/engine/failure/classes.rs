@@ -121,6 +121,15 @@ impl Class {
         )
     }
 
+    /// Whether the machine is at fault, not what was launched: once an engine has run there, it has changed since.
+    pub fn of_machine(self) -> bool {
+        use Class as C;
+        matches!(
+            self,
+            C::DiskFull | C::TooManyFiles | C::SharedMemory | C::NoDevice | C::DriverTooOld | C::Unwritable
+        )
+    }
+
     /// Whether the cause lies outside of the candidate and may pass: the same launch deserves a second try.
     pub fn transient(self) -> bool {
         use Class as C;

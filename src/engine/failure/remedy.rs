@@ -4,11 +4,12 @@ use super::Class;
 use super::judge::Found;
 use crate::launch::EngineKind;
 use regex::Regex;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::LazyLock;
 
 /// One thing to try, or not to. Flags are the engine's own names without the leading dashes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "do")]
 pub enum Remedy {
     /// Lower a numeric flag: to at most `to` where the engine gave a number, else by one step.

@@ -4,6 +4,7 @@ use super::super::doc::{Block, Section, Text, code, text};
 use super::super::subject::Subject;
 use super::super::words::{count, load};
 use crate::launch::EngineKind;
+use crate::trial::{Outcome, SpeedWarning};
 use crate::workload::Dataset;
 
 pub(in super::super) fn section(s: &Subject<'_>) -> Section {
@@ -93,7 +94,36 @@ fn of_the_runs(s: &Subject<'_>) -> Vec<Text> {
             count(invalid, "run was", "runs were")
         )]);
     }
+    items.extend(slow(s));
     items
+}
+
+/// What the engine warned of that costs speed, one line a kind, with the launches that it holds for.
+fn slow(s: &Subject<'_>) -> Vec<Text> {
+    let measured: Vec<_> = s
+        .trials
+        .iter()
+        .filter_map(|t| match &t.result.outcome {
+            Outcome::Measured { facts, .. } => Some(facts),
+            Outcome::Failed { .. } => None,
+        })
+        .collect();
+    let mut kinds: Vec<_> = measured.iter().flat_map(|f| &f.slow).collect();
+    kinds.sort_by_key(|w| w.kind);
+    kinds.dedup_by_key(|w| w.kind);
+    let line = |w: &&SpeedWarning| {
+        let launches = measured.iter().filter(|f| f.slow.iter().any(|o| o.kind == w.kind)).count();
+        text![
+            format!("The engine warned in {launches} of {} launches: ", measured.len()),
+            code(&w.text),
+            format!(
+                ". It means: {}; how much that costs here was not measured. What helps: {}.",
+                w.kind.cost(),
+                w.kind.helps()
+            ),
+        ]
+    };
+    kinds.iter().map(line).collect()
 }
 
 fn tried(s: &Subject<'_>) -> Text {

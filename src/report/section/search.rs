@@ -256,6 +256,14 @@ fn failures(s: &Subject<'_>) -> Vec<Text> {
         out.push(line);
     }
     for t in s.trials {
+        if let Some(f) = &t.result.first_failure {
+            out.push(text![
+                format!("launch {} was made twice; the first ended with {}: ", t.seq, f.class),
+                code(&f.root_cause),
+            ]);
+        }
+    }
+    for t in s.trials {
         for reason in Subject::runs(t).iter().flat_map(|m| &m.invalid) {
             out.push(text![format!("launch {}: a run was not used: {reason}", t.seq)]);
         }
