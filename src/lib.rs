@@ -25,6 +25,8 @@ pub mod engine;
 pub mod cost;
 pub mod sim;
 
+pub mod quality;
+
 pub mod process;
 
 pub mod load;

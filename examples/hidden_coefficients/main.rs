@@ -116,6 +116,7 @@ fn plan(workload: &str) -> Result<Plan> {
         allow_output_change: None,
         variants: Vec::new(),
         draft_model: None,
+        max_quality_loss: None,
         preset: None,
         data_dir: None,
         max_model_len: None,

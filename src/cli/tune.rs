@@ -92,6 +92,9 @@ pub(super) struct TuneArgs {
     /// Draft model or EAGLE head for speculative decoding
     #[arg(long, value_name = "MODEL")]
     draft_model: Option<String>,
+    /// What a token of the baseline's own answers may lose of its probability before a candidate is out [default: 1%]
+    #[arg(long, value_name = "SHARE")]
+    max_quality_loss: Option<String>,
     /// latency (mean end-to-end), throughput (total), or balanced (output throughput within ttft.p99=2s,tpot.p99=50ms)
     #[arg(long)]
     preset: Option<String>,
@@ -153,13 +156,12 @@ impl TuneArgs {
                 .allow_output_change
                 .clone()
                 .or_else(|| old.map(|p| p.allow_output_change.to_string())),
-            variants: texts(
-                &self.variant,
-                old.map_or(Vec::new(), |p| {
-                    p.variants.iter().map(|v| format!("{}={}", v.name, v.model)).collect()
-                }),
-            ),
+            variants: texts(&self.variant, old.map_or(Vec::new(), Plan::variant_texts)),
             draft_model: self.draft_model.clone().or_else(|| old.and_then(|p| p.draft_model.clone())),
+            max_quality_loss: self
+                .max_quality_loss
+                .clone()
+                .or_else(|| old.map(|p| p.max_quality_loss.to_string())),
             preset: self.preset.clone(),
             data_dir: self.data_dir.clone().or_else(|| old.and_then(|p| p.data_dir.clone())),
             max_model_len: self.max_model_len.or_else(|| old.and_then(|p| p.max_model_len)),

@@ -1,7 +1,7 @@
 //! The report put together: one document, written as Markdown, as HTML and as pictures of their own.
 
 use super::doc::Page;
-use super::section::{answer, gives, limits, load, record, search, setup, trade, why};
+use super::section::{answer, gives, limits, load, quality, record, search, setup, trade, why};
 use super::subject::Subject;
 use super::to_html::to_html;
 use super::to_markdown::to_markdown;
@@ -30,6 +30,7 @@ pub(super) fn page(s: &Subject<'_>) -> Page {
     let sections = [
         gives::section(s),
         why::section(s),
+        quality::section(s),
         load::section(s),
         trade::section(s),
         Some(limits::section(s)),

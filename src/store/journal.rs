@@ -7,6 +7,7 @@
 use super::run::SCHEMA;
 use super::verdict::Verdict;
 use crate::error::{Error, Problem, Result};
+use crate::quality;
 use crate::search::{Ask, Stage};
 use crate::trial::TrialResult;
 use schemars::JsonSchema;
@@ -24,6 +25,9 @@ pub struct TrialLine {
     pub stage: Stage,
     /// Number among the launches of this candidate in this stage.
     pub launch: u32,
+    /// What the quality gate said of the answers, where they were compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<quality::Check>,
     pub result: TrialResult,
 }
 
@@ -263,6 +267,7 @@ pub(crate) mod tests {
             ready_timeout_s: 1.0,
             run_timeout_s: 1.0,
             stop_grace_s: None,
+            quality: None,
             data_dir: None,
             give_up_s: Vec::new(),
             figures: Vec::new(),
@@ -286,7 +291,7 @@ pub(crate) mod tests {
             leftovers: Vec::new(),
             first_failure: None,
         };
-        TrialLine { seq, stage: Stage::Search, launch: 0, result }
+        TrialLine { seq, stage: Stage::Search, launch: 0, quality: None, result }
     }
 
     fn written(n: u32) -> (tempfile::TempDir, Vec<u8>) {

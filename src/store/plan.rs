@@ -5,7 +5,7 @@ use crate::launch::EngineKind;
 use crate::search::{Objective, Settings, Slo};
 use crate::space::OutputChange;
 use crate::trial::{HIDDEN, without_secrets};
-use crate::workload::WorkloadSpec;
+use crate::workload::{Dataset, WorkloadSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -77,6 +77,9 @@ pub struct Plan {
     /// Draft model or EAGLE head for speculative decoding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draft_model: Option<String>,
+    /// Largest relative loss of a token's probability that a candidate may bring (0.01 = 1 %).
+    #[serde(default = "one_percent")]
+    pub max_quality_loss: f64,
     #[serde(default)]
     pub data_dir: Option<String>,
     pub ready_timeout_s: f64,
@@ -86,7 +89,30 @@ pub struct Plan {
     pub inputs: BTreeMap<String, String>,
 }
 
+fn one_percent() -> f64 {
+    0.01
+}
+
 impl Plan {
+    /// Whether a candidate may change the model's answers, so that the quality gate has something to watch.
+    pub fn answers_may_change(&self) -> bool {
+        let spec = &self.primary().spec;
+        // Speculation is searched on text alone.
+        let text =
+            spec.dataset == Dataset::Custom || (spec.dataset == Dataset::Sharegpt && spec.path.is_some());
+        match self.allow_output_change {
+            _ if !self.variants.is_empty() => true,
+            OutputChange::None => false,
+            OutputChange::Lossless => text,
+            OutputChange::Approximate => true,
+        }
+    }
+
+    /// The variants as the command line says them.
+    pub fn variant_texts(&self) -> Vec<String> {
+        self.variants.iter().map(|v| format!("{}={}", v.name, v.model)).collect()
+    }
+
     pub fn primary(&self) -> &NamedWorkload {
         &self.workloads[0]
     }

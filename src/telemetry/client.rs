@@ -119,6 +119,18 @@ impl EngineClient {
         }
     }
 
+    /// Sends one completion request and gives its choices.
+    ///
+    /// Errors: what the server said instead.
+    pub fn complete(&self, body: &Value, limit: Duration) -> Result<Vec<Value>, String> {
+        let (status, text) = self.post("/v1/completions", Some(body), limit)?;
+        if status != 200 {
+            return Err(format!("HTTP {status}: {}", brief(&text)));
+        }
+        let answer: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
+        answer["choices"].as_array().cloned().ok_or_else(|| format!("no choices: {}", brief(&text)))
+    }
+
     /// The engine's counters and gauges now; `None` when it has no metrics or does not answer.
     pub fn scrape(&self) -> Option<Samples> {
         let (status, text) = self.get(self.endpoints.metrics?, SHORT).ok()?;

@@ -6,6 +6,7 @@
 
 pub mod types;
 
+mod answers;
 mod engine_help;
 mod failing;
 mod gpu_memory;
@@ -19,6 +20,7 @@ mod session;
 mod watch;
 
 pub use crate::engine::failure::SpeedWarning;
+pub use answers::{ANSWERS, read_answers};
 pub use engine_help::{Installed, installed};
 pub use launch::Commanded;
 pub use measure::vocabulary;
@@ -26,5 +28,5 @@ pub use observer::{Event, Observer, Silent};
 pub use run::run_trial;
 pub use secrets::{HIDDEN, without_secrets};
 pub use session::{Session, Stopped, as_error};
-pub use types::{Failure, LaunchFacts, Measured, Outcome, TrialResult, TrialSpec};
+pub use types::{AskQuality, Failure, LaunchFacts, Measured, Outcome, TrialResult, TrialSpec};
 pub use watch::{CLEAN_HIT_RATIO, RunPlan, WatchedRun};

@@ -97,6 +97,7 @@ fn launched_trial(spec: &TrialSpec, session: &mut Session<'_>) -> Outcome {
             }
         }
     }
+    session.answer_prompts(spec);
     Outcome::Measured { facts, runs }
 }
 

@@ -56,11 +56,22 @@ pub struct TrialSpec {
     /// Seconds between SIGTERM and SIGKILL; the engine's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_grace_s: Option<f64>,
+    /// The quality gate's prompts are asked after the runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<AskQuality>,
     /// Directory with data files that add to or replace the embedded ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<String>,
     /// Where the launch's log and spec go.
     pub dir: String,
+}
+
+/// What the quality gate asks of a launch.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct AskQuality {
+    /// File with the answers of the baseline, whose text is scored; absent: the launch's own answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
 }
 
 fn one() -> u32 {

@@ -7,6 +7,7 @@ pub mod events;
 mod findings;
 pub mod fixed_args;
 pub mod forecaster;
+mod gate;
 pub mod launcher;
 pub mod observed;
 pub mod outcomes;

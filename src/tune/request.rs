@@ -34,6 +34,8 @@ pub struct TuneRequest {
     /// Other weights, each as `NAME=MODEL`.
     pub variants: Vec<String>,
     pub draft_model: Option<String>,
+    /// A share such as `1%` or `0.01` [default: 1%].
+    pub max_quality_loss: Option<String>,
     /// latency, throughput or balanced: an objective and an SLO in one word.
     pub preset: Option<String>,
     pub data_dir: Option<String>,
@@ -101,6 +103,7 @@ impl TuneRequest {
                 .map_or(OutputChange::Lossless, |t| p.take("--allow-output-change", t.parse())),
             variants: self.variants(&mut p),
             draft_model: self.draft_model.clone(),
+            max_quality_loss: self.quality_loss(&mut p),
             data_dir: self.data_dir.clone(),
             ready_timeout_s: p.duration("--ready-timeout", &self.ready_timeout),
             run_timeout_s: p.duration("--run-timeout", &self.run_timeout),
@@ -203,6 +206,18 @@ impl TuneRequest {
             Err(e) => p.error("--model", &e),
         }
         name.clone()
+    }
+
+    fn quality_loss(&self, p: &mut Problems) -> f64 {
+        let Some(text) = &self.max_quality_loss else { return 0.01 };
+        let share = match text.strip_suffix('%') {
+            Some(percent) => percent.trim().parse::<f64>().map(|x| x / 100.0),
+            None => text.parse::<f64>(),
+        };
+        share.ok().filter(|x| *x > 0.0 && *x < 1.0).unwrap_or_else(|| {
+            p.add("--max-quality-loss", &format!("`{text}` is no share between 0 and 100 %"), "such as 1%");
+            0.01
+        })
     }
 
     /// Other weights: names that stand once, models that are known.
@@ -365,6 +380,7 @@ mod tests {
             allow_output_change: None,
             variants: Vec::new(),
             draft_model: None,
+            max_quality_loss: None,
             preset: None,
             data_dir: None,
             max_model_len: None,

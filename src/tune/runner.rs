@@ -4,6 +4,7 @@
 use super::cancel::Cancel;
 use super::events::{Event, Progress, Watcher};
 use super::fixed_args::fixed_args;
+use super::gate::{Gate, gated};
 use super::observed::{Observed, probes};
 use super::outcomes::{all_runs, answer, mean_value, unusable, version_of};
 use crate::cost::steps::StepLog;
@@ -42,6 +43,8 @@ pub struct Runner<'a> {
     expected: usize,
     /// What the cost model learns from.
     pub observed: Observed,
+    /// Absent where the tables cannot be read; the campaign then ends before its first launch.
+    gate: Option<Gate>,
 }
 
 impl<'a> Runner<'a> {
@@ -66,6 +69,7 @@ impl<'a> Runner<'a> {
             next_seq,
             expected: 0,
             observed: Observed::default(),
+            gate: Gate::new(plan).ok(),
         }
     }
 
@@ -138,6 +142,7 @@ impl<'a> Runner<'a> {
             data_dir: self.plan.data_dir.clone(),
             figures: figures(plan),
             give_up_s: super::race::give_up_s(plan, &self.trials, ask),
+            quality: self.gate.as_ref().and_then(|g| g.asks(plan, &self.dir, &self.trials, ask)),
         }
     }
 
@@ -175,7 +180,7 @@ impl<'a> Runner<'a> {
         let at = self.recorded.iter().position(|t| t.answers(ask))?;
         let line = self.recorded.remove(at);
         self.watcher.event(&Event::Replayed { line: &line });
-        let answer = answer(&line.result, self.plan);
+        let answer = gated(answer(&line.result, self.plan), line.quality.as_ref(), &ask.candidate);
         self.trials.push(line);
         Some(answer)
     }
@@ -213,12 +218,13 @@ impl<'a> Runner<'a> {
         }
         let result = result?;
         self.machine_unchanged(&result)?;
-        let line = TrialLine { seq, stage: ask.stage, launch: ask.launch, result };
+        let mut line = TrialLine { seq, stage: ask.stage, launch: ask.launch, quality: None, result };
         self.same_engine(&line)?;
+        line.quality = self.gate.as_ref().and_then(|g| g.check(self.plan, &line));
         self.journal.append(&Line::Trial(Box::new(line.clone())))?;
         self.next_seq += 1;
         self.expected = self.expected.saturating_sub(1);
-        let answer = answer(&line.result, self.plan);
+        let answer = gated(answer(&line.result, self.plan), line.quality.as_ref(), &ask.candidate);
         self.trials.push(line);
         let progress = self.progress(0);
         if let Some(line) = self.trials.last() {

@@ -186,6 +186,7 @@ pub(crate) fn plan() -> Plan {
         allow_output_change: crate::space::OutputChange::Lossless,
         variants: Vec::new(),
         draft_model: None,
+        max_quality_loss: 0.01,
         data_dir: None,
         ready_timeout_s: 10.0,
         run_timeout_s: 10.0,

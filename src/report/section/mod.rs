@@ -4,6 +4,7 @@ pub(super) mod answer;
 pub(super) mod gives;
 pub(super) mod limits;
 pub(super) mod load;
+pub(super) mod quality;
 pub(super) mod record;
 pub(super) mod search;
 pub(super) mod setup;

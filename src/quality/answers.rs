@@ -1,0 +1,33 @@
+//! What one launch answered.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One prompt's answer.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Answer {
+    pub text: String,
+    /// The generated tokens as the engine writes them.
+    pub tokens: Vec<String>,
+    /// The likeliest tokens at each place with their log probabilities, where the engine says them.
+    pub top: Vec<Vec<(String, f64)>>,
+    /// Log probability of each of the last tokens of a given text (prompt and reference answer).
+    #[serde(default)]
+    pub scored: Vec<f64>,
+}
+
+impl Answer {
+    /// Log probability of a token at a place, where it is among the likeliest.
+    pub(super) fn log_prob(&self, at: usize, token: &str) -> Option<f64> {
+        self.top.get(at)?.iter().find(|(t, _)| t == token).map(|(_, p)| *p)
+    }
+}
+
+/// The answers of one launch to all prompts, in their order.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Answers {
+    pub answers: Vec<Answer>,
+    /// Why some or all of it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+}
