@@ -15,7 +15,6 @@ pub(super) struct Failing {
     pub(super) secrets: Secrets,
 }
 
-#[expect(clippy::unnecessary_box_returns, reason = "callers return it as the boxed error of a result")]
 impl Failing {
     /// A failure known without the log.
     pub(super) fn of(&self, class: Class, phase: &str, cause: &str, hint: &str) -> Box<Failure> {
