@@ -2,6 +2,7 @@
 
 use super::{Coefficients, Setup};
 use crate::launch::EngineKind;
+use crate::units::thousands;
 use std::fmt;
 
 /// Room for KV of one replica.
@@ -36,7 +37,7 @@ impl KvRoom {
 impl fmt::Display for KvRoom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let KvRoom { gib, tokens, max_model_len, max_concurrency, .. } = *self;
-        let (tokens, length) = (grouped(tokens), grouped(u64::from(max_model_len)));
+        let (tokens, length) = (thousands(tokens), thousands(u64::from(max_model_len)));
         write!(
             f,
             "KV cache: {gib:.2} GiB on each GPU, {tokens} tokens, {max_concurrency:.2} requests of {length}"
@@ -58,19 +59,6 @@ impl fmt::Display for KvRoom {
             EngineKind::Emulated => Ok(()),
         }
     }
-}
-
-/// Digits in groups of three, as vLLM writes them.
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, d) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(d);
-    }
-    out
 }
 
 #[cfg(test)]

@@ -45,6 +45,10 @@ impl Standing {
         }
         // The embedded engine is what the model says.
         let emulated = s.config.engine == EngineKind::Emulated;
+        // No public run behind the prior speculates: that part of a step no measurement has checked.
+        if s.config.speculative.is_some() && !emulated {
+            return Standing::PriorUnseen;
+        }
         let seen = |g: &GroupFit| {
             g.hardware == key.hardware && g.engine == key.engine && g.kind == Some(s.model_kind())
         };

@@ -3,7 +3,7 @@
 use super::clockwork::Clockwork;
 use super::driver::Engine;
 use super::fault::Fault;
-use super::log::{Log, thousands};
+use super::log::Log;
 use super::noise::Noise;
 use super::plan::Plan;
 use super::refuse::{self, Refused};
@@ -11,6 +11,7 @@ use super::server::{App, router};
 use crate::cost::Physical;
 use crate::error::{Error, Result};
 use crate::sim::{StepTime, policy};
+use crate::units::thousands;
 use axum::serve::ListenerExt;
 use std::future::Future;
 use std::net::SocketAddr;

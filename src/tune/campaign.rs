@@ -17,6 +17,7 @@ use crate::search::{
 use crate::space::OutputChange;
 use crate::store::plan::Strategy;
 use crate::store::{TrialLine, Verdict};
+use std::path::Path;
 
 /// Engines whose defaults come within this (log scale) of the best are measured a second time before one
 /// is chosen.
@@ -183,13 +184,15 @@ impl Campaign<'_> {
     }
 
     /// What the last failure of this candidate proposes.
-    fn remedied(&self, base: &Candidate) -> Vec<Candidate> {
+    fn remedied(&self, base: &Candidate) -> Result<Vec<Candidate>> {
+        let plan = self.runner.plan;
+        let table = crate::space::Space::load(base.engine, plan.data_dir.as_deref().map(Path::new))?;
         let mine = |t: &&TrialLine| t.result.spec.candidate == *base;
         let failure = self.runner.trials.iter().rev().filter(mine).find_map(|t| match &t.result.outcome {
             crate::trial::Outcome::Failed { failure, .. } => Some(failure),
             crate::trial::Outcome::Measured { .. } => None,
         });
-        failure.map(|f| applied(base, f)).unwrap_or_default()
+        Ok(failure.map(|f| applied(base, f, &table, plan.allow_output_change)).unwrap_or_default())
     }
 
     fn baseline_launch(&mut self, found: &mut Findings, c: &Candidate, launch: u32) -> Result<(), Stop> {
@@ -209,7 +212,7 @@ impl Campaign<'_> {
                 continue;
             };
             let space = self.space_of(base)?;
-            let mut tries: Vec<Candidate> = self.remedied(base);
+            let mut tries: Vec<Candidate> = self.remedied(base)?;
             tries.extend(advised(base, &failure));
             let mut alone = singles(space.as_ref(), base);
             // Smaller numbers ask for less; a sort keeps the order of the flags otherwise.

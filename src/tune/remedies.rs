@@ -1,15 +1,31 @@
 //! From what helps against a failure to the next launch, and which failures deserve a second one.
 
+use crate::engine::failure::SAFE_VARIABLES;
 use crate::engine::{Class, Remedy};
 use crate::launch::{Candidate, FlagValue};
+use crate::space::{OutputChange, Space};
 use crate::trial::Failure;
 
 /// Candidates that the failure's remedies make of this one, the most promising first: what the engine itself proposed,
 /// then steps from values that are known. A remedy without a value to start from makes none.
-pub(super) fn applied(base: &Candidate, failure: &Failure) -> Vec<Candidate> {
+///
+/// A log is text from outside: what it proposes is tried only where the search space knows the flag and the answers may
+/// change as much as that flag does (`allowed`), and of variables only those that are known to be safe.
+pub(super) fn applied(
+    base: &Candidate,
+    failure: &Failure,
+    table: &Space,
+    allowed: OutputChange,
+) -> Vec<Candidate> {
+    let known = |c: &Candidate| {
+        let new = c.env.keys().filter(|k| !base.env.contains_key(*k));
+        table.unknown_flags(c).is_empty()
+            && table.output_change(c) <= allowed
+            && new.into_iter().all(|k| SAFE_VARIABLES.contains(&k.as_str()))
+    };
     let mut all: Vec<Candidate> = Vec::new();
     for made in failure.remedies.iter().filter_map(|r| with(base, r)) {
-        if made != *base && !all.contains(&made) {
+        if made != *base && known(&made) && !all.contains(&made) {
             all.push(made);
         }
     }
@@ -126,7 +142,8 @@ mod tests {
                 Remedy::Forbid { flag: "max-num-seqs".into(), value: None },
             ],
         );
-        let tries = applied(&base, &found);
+        let table = Space::load(EngineKind::Vllm, None).unwrap();
+        let tries = applied(&base, &found, &table, OutputChange::None);
         let labels: Vec<String> = tries.iter().map(Candidate::label).collect();
         assert_eq!(labels[0], "--max-num-seqs 614");
         assert_eq!(labels[1], "--max-num-seqs 512");
@@ -134,6 +151,24 @@ mod tests {
         assert_eq!(tries[3].env["VLLM_USE_DEEP_GEMM"], "0");
         assert!(tries[4].flags.is_empty());
         assert_eq!(tries.len(), 5);
+    }
+
+    #[test]
+    fn a_log_cannot_have_checks_turned_off_foreign_code_run_or_answers_changed() {
+        let table = Space::load(EngineKind::Vllm, None).unwrap();
+        let set = |flag: &str, value: &str| Remedy::Set { flag: flag.into(), value: value.into() };
+        let found = failure(
+            Class::NoKvRoom,
+            vec![
+                Remedy::Environment { name: "VLLM_ALLOW_LONG_MAX_MODEL_LEN".into(), value: "1".into() },
+                set("trust-remote-code", "true"),
+                set("host", "0.0.0.0"),
+                set("quantization", "fp8"),
+            ],
+        );
+        let base = Candidate::baseline(EngineKind::Vllm);
+        assert_eq!(applied(&base, &found, &table, OutputChange::Lossless), []);
+        assert_eq!(applied(&base, &found, &table, OutputChange::Approximate).len(), 1);
     }
 
     #[test]

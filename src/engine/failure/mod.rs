@@ -22,7 +22,7 @@ mod waiting;
 pub use classes::Class;
 pub use excerpt::Excerpt;
 pub use phase::Phase;
-pub use remedy::Remedy;
+pub use remedy::{Remedy, SAFE_VARIABLES};
 pub use speed::{Slowdown, SpeedWarning, speed_warnings};
 pub use waiting::Stage;
 

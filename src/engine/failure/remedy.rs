@@ -149,6 +149,11 @@ fn proposed(text: &str) -> Vec<Remedy> {
     flags.chain(variables).collect()
 }
 
+/// Variables that a campaign may set by itself: each turns one kernel or path of the engine off and changes no check and no
+/// access. Others that a log proposes (`VLLM_ALLOW_LONG_MAX_MODEL_LEN=1`) are advice for a person.
+pub const SAFE_VARIABLES: [&str; 3] =
+    ["VLLM_USE_DEEP_GEMM", "VLLM_USE_FLASHINFER_SAMPLER", "NCCL_P2P_DISABLE"];
+
 /// What helps against one known cause beyond its class.
 fn of_cause(id: &str, engine: EngineKind) -> Vec<Remedy> {
     let shrink = |f: Flag| Remedy::Shrink { flag: f.name(engine).to_owned(), to: None };

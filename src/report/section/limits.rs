@@ -4,6 +4,8 @@ use super::super::doc::{Block, Section, Text, code, text};
 use super::super::subject::Subject;
 use super::super::words::{count, load};
 use crate::launch::EngineKind;
+use crate::quality;
+use crate::space::OutputChange;
 use crate::trial::{Outcome, SpeedWarning};
 use crate::workload::Dataset;
 
@@ -155,9 +157,20 @@ fn tried(s: &Subject<'_>) -> Text {
             out.push_str(&format!(" No launch had {}.", r.untried.join(", ")));
         }
     }
-    out.push_str(
-        " Flags that may change what the model answers (quantised caches, other weights, speculative decoding with \
-         approximate acceptance) are not tried unless asked for.",
-    );
+    out.push_str(match plan.allow_output_change {
+        OutputChange::None => {
+            " Flags that may change what the model answers (speculative decoding, quantised caches, other weights) were not \
+             tried (--allow-output-change)."
+        }
+        OutputChange::Lossless => {
+            " Flags that may change what the model answers (quantised caches, other weights, speculative decoding with \
+             approximate acceptance) were not tried (--allow-output-change approximate)."
+        }
+        OutputChange::Approximate => " Flags that may change what the model answers were tried.",
+    });
+    let open = s.trials.iter().filter_map(|t| t.quality.as_ref());
+    if open.filter(|q| q.outcome == quality::Outcome::NotDecided).count() > 0 {
+        out.push_str(" The quality gate could not decide on some of them: they stayed in.");
+    }
     text![out]
 }
