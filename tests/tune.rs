@@ -229,3 +229,28 @@ fn when_every_candidate_fails_it_says_why_by_class() {
     assert!(stderr.contains("every candidate failed") && stderr.contains("flag"), "{stderr}");
     assert!(read(&dir.join("report.md")).contains("Failed launches"));
 }
+
+#[test]
+fn a_way_out_of_a_refusal_in_two_steps_is_found() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path().join("out");
+    // With its defaults the cache has no room; with a larger share of the memory not for the model's whole context.
+    let line = "tune --model Qwen/Qwen3-14B --engine emulated --hardware rtx-5090-32gb --workload random:64/4,n=8 \
+                --search one-factor --flags block-size --repeats 2 --max-trials 8 --out";
+    let (code, stdout, stderr) = finish(start(line, &dir, ""));
+    assert_eq!(code, Some(0), "{stderr}");
+    let all = trials(&dir);
+    let flags = |i: usize| all[i]["result"]["spec"]["candidate"]["flags"].to_string();
+    let class = |i: usize| all[i]["result"]["failure"]["class"].as_str().unwrap_or("none").to_owned();
+    assert_eq!((class(0), class(1)), ("no-kv-room".into(), "too-long".into()), "{} {}", all[0], all[1]);
+    assert!(flags(1).contains("gpu-memory-utilization"), "{}", flags(1));
+    assert!(
+        flags(2).contains("gpu-memory-utilization") && flags(2).contains("max-model-len"),
+        "{}",
+        flags(2)
+    );
+    assert_eq!(class(2), "none");
+    // The terminal folds its lines.
+    let words = stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("whose defaults do not start here"), "{stdout}");
+}

@@ -95,6 +95,7 @@ fn main() {
     text += &table::standings(&conformal::seen(&rows));
     println!("{text}");
     if let Some(file) = &a.report {
-        std::fs::write(file, text).expect("the report can be written");
+        std::fs::write(file, format!("# Tables of `evaluate`\n\n{}\n", text.trim()))
+            .expect("the report can be written");
     }
 }

@@ -19,6 +19,10 @@ pub trait Space {
     fn knobs(&self) -> &[Knob];
     /// Whether the candidate satisfies every constraint between flags, hardware, model and version.
     fn admits(&self, candidate: &Candidate) -> bool;
+    /// The value of a flag that a candidate does not set; `None` where it is not known.
+    fn default_of(&self, _flag: &str) -> Option<FlagValue> {
+        None
+    }
 }
 
 /// Every allowed candidate that differs from `base` in one knob, in the order of knobs and values.

@@ -4,27 +4,20 @@ use super::conclude::{conclude, ruled};
 use super::findings::Findings;
 use super::forecaster::SimForecaster;
 use super::outcomes::version_of;
-use super::remedies::applied;
 use super::runner::Runner;
 use super::spaces::Spaces;
 use crate::cost::Profile;
-use crate::engine::{Class, steps};
+use crate::engine::steps;
 use crate::error::Result;
-use crate::launch::{Candidate, EngineKind, FlagValue};
-use crate::search::{
-    Ask, Evaluator, FailedLaunch, NoForecast, Runs, Search, Settings, Space, Stage, Stop, confirm, singles,
-};
+use crate::launch::{Candidate, EngineKind};
+use crate::search::{Ask, Evaluator, NoForecast, Runs, Search, Settings, Space, Stage, Stop, confirm};
 use crate::space::OutputChange;
 use crate::store::plan::Strategy;
 use crate::store::{TrialLine, Verdict};
-use std::path::Path;
 
 /// Engines whose defaults come within this (log scale) of the best are measured a second time before one
 /// is chosen.
 const CLOSE: f64 = 0.1;
-
-/// Rescue launches when no engine starts with its defaults.
-const RESCUES: usize = 6;
 
 /// How a campaign ended.
 #[derive(Debug)]
@@ -183,73 +176,16 @@ impl Campaign<'_> {
         self.runner.plan.strategy == Strategy::Model && flags.is_none_or(<[&str]>::is_empty)
     }
 
-    /// What the last failure of this candidate proposes.
-    fn remedied(&self, base: &Candidate) -> Result<Vec<Candidate>> {
-        let plan = self.runner.plan;
-        let table = crate::space::Space::load(base.engine, plan.data_dir.as_deref().map(Path::new))?;
-        let mine = |t: &&TrialLine| t.result.spec.candidate == *base;
-        let failure = self.runner.trials.iter().rev().filter(mine).find_map(|t| match &t.result.outcome {
-            crate::trial::Outcome::Failed { failure, .. } => Some(failure),
-            crate::trial::Outcome::Measured { .. } => None,
-        });
-        Ok(failure.map(|f| applied(base, f, &table, plan.allow_output_change)).unwrap_or_default())
-    }
-
-    fn baseline_launch(&mut self, found: &mut Findings, c: &Candidate, launch: u32) -> Result<(), Stop> {
+    pub(super) fn baseline_launch(
+        &mut self,
+        found: &mut Findings,
+        c: &Candidate,
+        launch: u32,
+    ) -> Result<(), Stop> {
         let runs = Runs::primary(0, self.runner.plan.settings.repeats);
         let ask = Ask { stage: Stage::Baseline, candidate: c.clone(), launch, runs };
         found.ledger.run(&mut self.runner, &ask)?;
         Ok(())
-    }
-
-    /// No engine starts with its defaults: where a flag can mend the cause, what the failure itself advises is tried first,
-    /// then single flags, those that ask for less memory before the others. The first candidate that runs becomes the
-    /// baseline.
-    fn rescue(&mut self, found: &mut Findings, bases: &[Candidate]) -> Result<Option<Candidate>, Stop> {
-        for base in bases {
-            let failure = found.ledger.get(base).and_then(|e| e.failure.clone());
-            let Some(failure) = failure.filter(|f| f.class.parse().is_ok_and(Class::mendable)) else {
-                continue;
-            };
-            let space = self.space_of(base)?;
-            let mut tries: Vec<Candidate> = self.remedied(base)?;
-            tries.extend(advised(base, &failure));
-            let mut alone = singles(space.as_ref(), base);
-            // Smaller numbers ask for less; a sort keeps the order of the flags otherwise.
-            if failure.memory {
-                alone.sort_by_key(|c| !asks_for_less(c));
-            }
-            tries.extend(alone);
-            let mut seen: Vec<String> = Vec::new();
-            tries.retain(|c| {
-                !seen.contains(&c.id()) && {
-                    seen.push(c.id());
-                    true
-                }
-            });
-            tries.truncate(RESCUES);
-            self.runner.expect(Stage::Search, tries.len());
-            for c in tries {
-                self.baseline_launch(found, &c, 0)?;
-                if found.ledger.scored(&c) {
-                    found.notes.push(format!(
-                        "{} does not start with its defaults here ({}); `{}` stands in for the baseline, and gains are \
-                         against it, not against the defaults.",
-                        c.engine,
-                        failure.class,
-                        c.label()
-                    ));
-                    self.baseline_launch(found, &c, 1)?;
-                    return Ok(Some(c));
-                }
-                // Another cause than before: what was advised for the first does not help any more.
-                let now = found.ledger.get(&c).and_then(|e| e.failure.as_ref()).map(|f| f.class.clone());
-                if now.is_some_and(|n| n.parse().is_ok_and(|c: Class| !c.mendable())) {
-                    break;
-                }
-            }
-        }
-        Ok(None)
     }
 
     /// Nothing beats the defaults: the report still says what they give on every workload.
@@ -263,57 +199,13 @@ impl Campaign<'_> {
         Ok(())
     }
 
-    fn space_of(&self, base: &Candidate) -> Result<Box<dyn Space>> {
+    pub(super) fn space_of(&self, base: &Candidate) -> Result<Box<dyn Space>> {
         let engine = base.engine;
         self.spaces.space(engine, version_of(&self.runner.trials, base).as_deref())
     }
 }
 
-/// The base with the flags that a failure's hint names with a number, such as `--max-model-len 36000`.
-fn advised(base: &Candidate, failure: &FailedLaunch) -> Option<Candidate> {
-    let words: Vec<&str> = failure
-        .hint
-        .split(|c: char| c.is_whitespace() || c == '`' || c == '=')
-        .filter(|w| !w.is_empty())
-        .collect();
-    let mut c = base.clone();
-    for pair in words.windows(2) {
-        let number = pair[1].trim_end_matches(['.', ',', ';', ')']).parse::<i64>();
-        if let (Some(flag), Ok(n)) = (pair[0].strip_prefix("--"), number) {
-            c = c.with(flag, FlagValue::Int(n));
-        }
-    }
-    (c != *base).then_some(c)
-}
-
-/// Whether a single flag asks for less memory than the usual: small counts, or eager execution.
-fn asks_for_less(c: &Candidate) -> bool {
-    c.flags.iter().any(|(flag, v)| match v {
-        FlagValue::Int(n) => (flag.contains("seqs") && *n <= 256) || (flag.contains("tokens") && *n <= 4096),
-        FlagValue::Bool(on) => *on && flag == "enforce-eager",
-        _ => false,
-    })
-}
-
 fn mean_score(launches: &[Vec<crate::search::Sample>]) -> Option<f64> {
     let all: Vec<f64> = launches.iter().flatten().map(|s| s.score).collect();
     (!all.is_empty()).then(|| crate::stats::mean(&all))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_failure_advises_is_tried_first() {
-        let base = Candidate::baseline(EngineKind::Vllm);
-        let failure = FailedLaunch {
-            class: "context-too-long".into(),
-            root_cause: String::new(),
-            hint: "give `--max-model-len 36000`, or more memory".into(),
-            memory: false,
-        };
-        assert_eq!(advised(&base, &failure).unwrap().label(), "--max-model-len 36000");
-        assert_eq!(advised(&base, &FailedLaunch { hint: "use --other-thing now".into(), ..failure }), None);
-    }
 }

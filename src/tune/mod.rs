@@ -14,6 +14,7 @@ pub mod outcomes;
 mod race;
 mod remedies;
 pub mod request;
+mod rescue;
 mod resumed;
 pub mod runner;
 pub mod spaces;

@@ -7,13 +7,15 @@ use crate::space::{OutputChange, Space};
 use crate::trial::Failure;
 
 /// Candidates that the failure's remedies make of this one, the most promising first: what the engine itself proposed,
-/// then steps from values that are known. A remedy without a value to start from makes none.
+/// then steps from values that the candidate sets or that are the `default`. A remedy without a value to start from makes
+/// none.
 ///
 /// A log is text from outside: what it proposes is tried only where the search space knows the flag and the answers may
 /// change as much as that flag does (`allowed`), and of variables only those that are known to be safe.
 pub(super) fn applied(
     base: &Candidate,
     failure: &Failure,
+    default: &dyn Fn(&str) -> Option<FlagValue>,
     table: &Space,
     allowed: OutputChange,
 ) -> Vec<Candidate> {
@@ -24,7 +26,7 @@ pub(super) fn applied(
             && new.into_iter().all(|k| SAFE_VARIABLES.contains(&k.as_str()))
     };
     let mut all: Vec<Candidate> = Vec::new();
-    for made in failure.remedies.iter().filter_map(|r| with(base, r)) {
+    for made in failure.remedies.iter().filter_map(|r| with(base, r, default)) {
         if made != *base && known(&made) && !all.contains(&made) {
             all.push(made);
         }
@@ -32,12 +34,13 @@ pub(super) fn applied(
     all
 }
 
-fn with(base: &Candidate, remedy: &Remedy) -> Option<Candidate> {
+fn with(base: &Candidate, remedy: &Remedy, default: &dyn Fn(&str) -> Option<FlagValue>) -> Option<Candidate> {
+    let now = |flag: &str| base.flags.get(flag).cloned().or_else(|| default(flag));
     let set = |flag: &str, value: FlagValue| Some(base.with(flag, value));
     match remedy {
         Remedy::Shrink { flag, to: Some(n) } | Remedy::Raise { flag, to: Some(n) } => set(flag, number(*n)),
-        Remedy::Shrink { flag, to: None } => set(flag, step(base.flags.get(flag)?, Step::Down)?),
-        Remedy::Raise { flag, to: None } => set(flag, step(base.flags.get(flag)?, Step::Up)?),
+        Remedy::Shrink { flag, to: None } => set(flag, step(&now(flag)?, Step::Down)?),
+        Remedy::Raise { flag, to: None } => set(flag, step(&now(flag)?, Step::Up)?),
         Remedy::Set { flag, value } => set(flag, read(value)),
         Remedy::Forbid { flag, .. } => base.flags.contains_key(flag).then(|| {
             let mut c = base.clone();
@@ -82,10 +85,15 @@ fn step(value: &FlagValue, step: Step) -> Option<FlagValue> {
     match (value, step) {
         (FlagValue::Int(n), Step::Down) if *n > 1 => Some(FlagValue::Int(n / 2)),
         (FlagValue::Int(n), Step::Up) => n.checked_mul(2).map(FlagValue::Int),
-        (FlagValue::Float(x), Step::Down) if *x > 0.1 => Some(FlagValue::Float(x - 0.05)),
-        (FlagValue::Float(x), Step::Up) if *x < 0.93 => Some(FlagValue::Float(x + 0.05)),
+        (FlagValue::Float(x), Step::Down) if *x > 0.1 => Some(FlagValue::Float(hundredths(x - 0.05))),
+        (FlagValue::Float(x), Step::Up) if *x < 0.93 => Some(FlagValue::Float(hundredths(x + 0.05))),
         _ => None,
     }
+}
+
+/// So that a sum of decimal fractions is written as a person would write it.
+fn hundredths(x: f64) -> f64 {
+    (x * 100.0).round() / 100.0
 }
 
 /// What a failed launch deserves before it counts against its candidate.
@@ -143,7 +151,7 @@ mod tests {
             ],
         );
         let table = Space::load(EngineKind::Vllm, None).unwrap();
-        let tries = applied(&base, &found, &table, OutputChange::None);
+        let tries = applied(&base, &found, &|_| None, &table, OutputChange::None);
         let labels: Vec<String> = tries.iter().map(Candidate::label).collect();
         assert_eq!(labels[0], "--max-num-seqs 614");
         assert_eq!(labels[1], "--max-num-seqs 512");
@@ -151,6 +159,17 @@ mod tests {
         assert_eq!(tries[3].env["VLLM_USE_DEEP_GEMM"], "0");
         assert!(tries[4].flags.is_empty());
         assert_eq!(tries.len(), 5);
+    }
+
+    #[test]
+    fn a_default_is_stepped_from_and_written_as_a_person_would() {
+        let table = Space::load(EngineKind::Vllm, None).unwrap();
+        let raise = Remedy::Raise { flag: "gpu-memory-utilization".into(), to: None };
+        let found = failure(Class::NoKvRoom, vec![raise]);
+        let default = |_: &str| Some(FlagValue::Float(0.92));
+        let base = Candidate::baseline(EngineKind::Vllm);
+        let tries = applied(&base, &found, &default, &table, OutputChange::None);
+        assert_eq!(tries[0].label(), "--gpu-memory-utilization 0.97");
     }
 
     #[test]
@@ -167,8 +186,8 @@ mod tests {
             ],
         );
         let base = Candidate::baseline(EngineKind::Vllm);
-        assert_eq!(applied(&base, &found, &table, OutputChange::Lossless), []);
-        assert_eq!(applied(&base, &found, &table, OutputChange::Approximate).len(), 1);
+        assert_eq!(applied(&base, &found, &|_| None, &table, OutputChange::Lossless), []);
+        assert_eq!(applied(&base, &found, &|_| None, &table, OutputChange::Approximate).len(), 1);
     }
 
     #[test]

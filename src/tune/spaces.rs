@@ -178,6 +178,10 @@ impl search::Space for EngineSpace {
         let twice = candidate.variant().is_some() && candidate.flags.contains_key("quantization");
         !twice && self.table.admits(candidate, &self.context())
     }
+    fn default_of(&self, flag: &str) -> Option<FlagValue> {
+        let fixed = self.fixed.flags.get(flag).cloned();
+        fixed.or_else(|| self.table.default_of(self.table.flag(flag)?, &self.context()))
+    }
 }
 
 #[cfg(test)]

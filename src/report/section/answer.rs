@@ -5,6 +5,7 @@ use super::super::doc::{Block, Card, Text, Tone, code, strong, text};
 use super::super::evidence::extra_flags;
 use super::super::subject::Subject;
 use super::super::words::{confidence, count, key_name, key_words, number, percent, range};
+use crate::launch::Candidate;
 use crate::scenario::Key;
 use crate::stats::Interval;
 
@@ -72,7 +73,7 @@ pub(in super::super) fn sentence(s: &Subject<'_>) -> Text {
             code(c.winner.label()),
             " gives ",
             strong(format!("{} {}", percent(i.interval.value), better_words(s))),
-            format!(" against the defaults of {} on ", c.baseline.engine),
+            format!(" against {} on ", base_words(&c.baseline)),
             code(&plan.primary().name),
             format!(
                 " ({} % interval {}; {} interleaved pairs of fresh launches, {}).",
@@ -83,7 +84,7 @@ pub(in super::super) fn sentence(s: &Subject<'_>) -> Text {
             ),
         ],
         _ => text![
-            strong(format!("Keep the defaults of {}.", c.baseline.engine)),
+            strong(format!("Keep {}.", base_words(&c.baseline))),
             format!(
                 " {} launched; none was confirmed to be better beyond the noise on ",
                 match s.verdict.tried.len() {
@@ -95,6 +96,15 @@ pub(in super::super) fn sentence(s: &Subject<'_>) -> Text {
             code(&plan.primary().name),
             ".",
         ],
+    }
+}
+
+/// The baseline for a sentence. Where the engine does not start with its defaults, something else stands in for them.
+fn base_words(base: &Candidate) -> String {
+    if *base == Candidate::baseline(base.engine) {
+        format!("the defaults of {}", base.engine)
+    } else {
+        format!("{} with {}, whose defaults do not start here", base.engine, base.label())
     }
 }
 
