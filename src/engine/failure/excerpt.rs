@@ -5,6 +5,8 @@ use std::io::Read;
 
 /// At most this much is kept of the beginning of a log, in bytes, and as much of its end.
 const PART: usize = 8 << 20;
+/// A line of which more than one character in this number is no text is noise.
+const NOISE: usize = 10;
 
 /// What is kept of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,8 +55,7 @@ impl Excerpt {
             // Nothing is missing between the two: one text.
             head.append(&mut tail);
         }
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(Excerpt { head: text(&head), tail: text(&tail), breaks_before_tail: breaks })
+        Ok(Excerpt { head: readable(&head), tail: readable(&tail), breaks_before_tail: breaks })
     }
 
     /// The text that is kept, with a line break where a part is missing.
@@ -75,9 +76,37 @@ fn breaks(bytes: &[u8]) -> usize {
     bytes.split(|b| *b == b'\n').count() - 1
 }
 
+/// The bytes as text, with lines that are no text left empty: what a crash or a wrong file writes says nothing, and patterns
+/// would search it for minutes.
+fn readable(bytes: &[u8]) -> String {
+    let all = String::from_utf8_lossy(bytes);
+    let mut out = String::with_capacity(all.len());
+    for line in all.split_inclusive('\n') {
+        let odd = |c: char| {
+            c == char::REPLACEMENT_CHARACTER || (c.is_control() && !matches!(c, '\t' | '\r' | '\n' | '\x1b'))
+        };
+        let bad = line.chars().filter(|c| odd(*c)).count();
+        if bad * NOISE > line.chars().count() {
+            out.push_str(if line.ends_with('\n') { "\n" } else { "" });
+        } else {
+            out.push_str(line);
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_that_are_no_text_are_left_empty_and_those_around_them_stay() {
+        let mut log = b"INFO start\n".to_vec();
+        log.extend((0..=255u8).filter(|b| *b != b'\n').cycle().take(5000));
+        log.extend_from_slice("\nRuntimeError: h\u{e9} \x1b[31mbad\x1b[0m\n".as_bytes());
+        let kept = Excerpt::read(log.as_slice()).unwrap();
+        assert_eq!(kept.head, "INFO start\n\nRuntimeError: h\u{e9} \x1b[31mbad\x1b[0m\n");
+    }
 
     #[test]
     fn a_long_log_keeps_its_ends_and_its_line_numbers() {

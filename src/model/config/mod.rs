@@ -52,9 +52,10 @@ pub(super) fn read(file: &str, root: &Value, quant: Option<&Value>, id: &str) ->
 }
 
 fn build(f: &Facts<'_>, quant: Option<&Value>, id: &str) -> Model {
+    // Absent it may follow from the layers' pattern; written it is above 0.
     let layers = match f.count("num_hidden_layers") {
-        Some(n) => n,
         None => plan::pattern_length(f).unwrap_or_else(|| f.need("num_hidden_layers")),
+        Some(_) => f.need("num_hidden_layers"),
     };
     let s = Sizes { layers, hidden: f.need("hidden_size") };
     let plan = plan::plan(f, layers);

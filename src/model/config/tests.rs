@@ -179,6 +179,16 @@ fn directories_and_the_hub_cache_are_found_and_their_faults_named() {
     assert!(e.to_string().contains("does not exist"), "{e}");
 }
 
+#[test]
+fn no_layers_are_a_problem_however_they_are_written() {
+    for none in [json!(0), json!(0.0), json!(-0.0)] {
+        let config = json!({"model_type": "llama", "num_hidden_layers": none, "hidden_size": 64,
+            "num_attention_heads": 4, "intermediate_size": 64, "vocab_size": 100, "max_position_embeddings": 64});
+        let problems = parse("c", &config.to_string(), None, "x").unwrap_err();
+        assert!(problems.iter().any(|p| p.key.contains("num_hidden_layers")), "{problems:?}");
+    }
+}
+
 /// Values that a config.json may hold by mistake or malice.
 fn any_value() -> impl Strategy<Value = Value> {
     prop_oneof![
