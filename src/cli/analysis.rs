@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::launch::Candidate;
 use crate::report::Subject;
 use crate::report::analysis::{Analysis, Band, FILE, Ramp, Rung, SCHEMA, Side, Step, ZoneRow};
-use crate::scenario::{Key, Record, write_whole};
+use crate::scenario::{Key, Record, write_private};
 use std::path::Path;
 
 /// Requests in flight that are forecast: an octave a step tells zones apart, and costs less than a second.
@@ -59,7 +59,7 @@ pub(super) fn work_out(dir: &Path, s: &Subject<'_>) -> Result<Option<Analysis>> 
     }
     let text = serde_json::to_string_pretty(&found)
         .map_err(|e| Error::failed("the analysis cannot be written as JSON").source(e))?;
-    write_whole(&dir.join(FILE), &text)?;
+    write_private(&dir.join(FILE), &text)?;
     // Read back, so that a report written now and one written later see the same digits.
     read(dir)
 }

@@ -3,7 +3,7 @@
 use super::analysis;
 use crate::error::{Error, Result};
 use crate::report::{Analysis, Subject, closing, recommendation, report};
-use crate::scenario::write_whole;
+use crate::scenario::{write_private, write_whole};
 use crate::store::{RunFile, TrialLine, Verdict, read_journal, read_run};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -67,7 +67,8 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
         Some(path) => path.clone(),
         None => args.dir.join(name),
     };
-    write_whole(&path, text.trim_end())?;
+    let write = if args.out.is_some() { write_whole } else { write_private };
+    write(&path, text.trim_end())?;
     super::out::line(format!("written: {}", path.display()));
     Ok(())
 }
@@ -97,13 +98,13 @@ pub(super) fn write_all(
     let subject = Subject { run, trials, verdict, analysis: found.as_ref() };
     let forms = report(&subject);
     for (name, picture) in &forms.pictures {
-        write_whole(&dir.join(name), picture.trim_end())?;
+        write_private(&dir.join(name), picture.trim_end())?;
     }
-    write_whole(&dir.join("report.md"), forms.markdown.trim_end())?;
-    write_whole(&dir.join("report.html"), forms.html.trim_end())?;
+    write_private(&dir.join("report.md"), forms.markdown.trim_end())?;
+    write_private(&dir.join("report.html"), forms.html.trim_end())?;
     let json = json_text(&subject);
     if let Some(json) = &json {
-        write_whole(&dir.join("recommendation.json"), json.trim_end())?;
+        write_private(&dir.join("recommendation.json"), json.trim_end())?;
     }
     Ok(Written { closing: closing(&subject, &dir.display().to_string()), json })
 }

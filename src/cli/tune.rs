@@ -4,7 +4,7 @@ use super::interrupt::on_each_interrupt;
 use super::progress::Progress;
 use crate::error::{Error, Kind, Result};
 use crate::process;
-use crate::scenario::write_whole;
+use crate::scenario::write_private;
 use crate::store::plan::Strategy;
 use crate::store::{DirLock, Journal, Plan, RunFile, TrialLine, Verdict, read_run, run::SCHEMA, write_run};
 use crate::tune::outcomes::failures_by_class;
@@ -244,10 +244,15 @@ pub(super) fn run(args: &TuneArgs) -> Result<()> {
         progress.say(&format!("passed over: {problem}"));
     }
     let (journal, contents) = record;
-    let standing = standing(contents.trials, &run.plan, args.retry_failed);
+    for line in &contents.apart {
+        let why = line.apart.as_deref().unwrap_or_default();
+        progress.say(&format!("trial {} stays in the record and is not compared: {why}", line.seq));
+    }
+    let mut standing = standing(contents.trials, &run.plan, args.retry_failed);
     if standing.again > 0 {
         progress.say(&format!("{} failed launches of the record are made again", standing.again));
     }
+    standing.trials.extend(contents.apart);
     let cancel = Cancel::default();
     stop_on_interrupt(&cancel, &dir, &progress)?;
     let mut launcher = TrialLauncher { cancel: cancel.clone(), observer: &progress.observer() };
@@ -257,7 +262,7 @@ pub(super) fn run(args: &TuneArgs) -> Result<()> {
     progress.finish();
     drop(lock);
     if let Some(profile) = &outcome.profile {
-        write_whole(&dir.join("profile.toml"), &profile.to_toml()?)?;
+        write_private(&dir.join("profile.toml"), &profile.to_toml()?)?;
     }
     conclude(args, &dir, &run, &outcome.ended, &outcome.trials)
 }

@@ -12,6 +12,16 @@ use std::path::{Path, PathBuf};
 /// The file behind a symbolic link is replaced, not the link; a device or a pipe (`/dev/stdout`) is written to as
 /// it is. The permissions of a file that was there are kept, a new one has those of the user's umask.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, 0o666)
+}
+
+/// As [`write_whole`]; a new file can be read by this user alone. For what a record holds: whatever slips through the
+/// removal of secrets is then not everybody's.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, 0o600)
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let before = target.metadata().ok();
     if before.as_ref().is_some_and(|m| !m.is_file()) {
@@ -20,7 +30,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = directory_of(&target);
     let permissions = match &before {
         Some(meta) => meta.permissions(),
-        None => std::os::unix::fs::PermissionsExt::from_mode(0o666),
+        None => std::os::unix::fs::PermissionsExt::from_mode(mode),
     };
     let mut file = tempfile::Builder::new()
         .prefix(".dyno-")
@@ -103,6 +113,10 @@ mod tests {
         assert_eq!(std::fs::read(&file).unwrap(), b"two");
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o640);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+        let private = dir.path().join("b.json");
+        write_private(&private, b"mine").unwrap();
+        assert_eq!(private.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::remove_file(&private).unwrap();
         write_whole(Path::new("/dev/null"), b"gone").unwrap();
         assert!(!Path::new("/dev/null").is_file());
         assert!(write_whole(&dir.path().join("no/such"), b"").is_err());

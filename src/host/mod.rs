@@ -6,5 +6,5 @@ mod disk;
 pub use clock::{since_epoch, unix_now};
 pub use disk::{
     RECORDS_LIMIT, SETTINGS_LIMIT, WORKLOAD_LIMIT, fingerprint, private_file, read_bounded, read_text,
-    write_whole,
+    write_private, write_whole,
 };

@@ -2,9 +2,11 @@
 
 /// Splits a line into words: blanks separate, quotes group, a backslash takes the next character as it is.
 ///
-/// A line that no shell would take (a quote that never closes) is split at its blanks, and the second value is false.
+/// A line that no shell would take (a quote that never closes) is split at its blanks, and the second value is false. NUL,
+/// which no argument can hold, is left out.
 pub fn split(line: &str) -> (Vec<String>, bool) {
-    match shlex::split(&joined(line)) {
+    let line = line.replace('\0', "");
+    match shlex::split(&joined(&line)) {
         Some(words) => (words, true),
         None => (line.split_whitespace().map(str::to_owned).collect(), false),
     }

@@ -81,7 +81,7 @@ impl Lease {
             guard.say(&message(&self.file, self));
         }
         let json = serde_json::to_vec_pretty(self).unwrap_or_default();
-        crate::host::write_whole(&self.file, &json)
+        crate::host::write_private(&self.file, &json)
             .map_err(|e| Error::failed("the lease file cannot be written").at(self.file.display()).source(e))
     }
 

@@ -105,6 +105,15 @@ pub fn write_records(path: &Path, records: &[Record]) -> Result<()> {
 
 /// Writes a text file whole or not at all; it ends in one line end.
 pub fn write_whole(path: &Path, text: &str) -> Result<()> {
+    written(path, text, crate::host::write_whole)
+}
+
+/// As [`write_whole`]; a new file can be read by this user alone.
+pub fn write_private(path: &Path, text: &str) -> Result<()> {
+    written(path, text, crate::host::write_private)
+}
+
+fn written(path: &Path, text: &str, write: fn(&Path, &[u8]) -> std::io::Result<()>) -> Result<()> {
     let fail = |e: std::io::Error| {
         Error::failed("cannot write the file")
             .at(path.display())
@@ -112,7 +121,7 @@ pub fn write_whole(path: &Path, text: &str) -> Result<()> {
             .hint("is the directory there and writable?")
     };
     let whole = if text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") };
-    crate::host::write_whole(path, whole.as_bytes()).map_err(fail)
+    write(path, whole.as_bytes()).map_err(fail)
 }
 
 fn broken(file: &str, problems: Vec<Problem>) -> Error {

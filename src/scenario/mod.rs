@@ -14,7 +14,8 @@ pub use acceptance::AcceptanceInput;
 pub use check::engine_of;
 pub use client_report::ClientReport;
 pub use files::{
-    Loaded, load, load_text, parse_records, read_records, read_scenarios, write_records, write_whole,
+    Loaded, load, load_text, parse_records, read_records, read_scenarios, write_private, write_records,
+    write_whole,
 };
 pub use import::to_vllm_json;
 pub use key::Key;

@@ -4,9 +4,10 @@
 //! SHA-256). A line that fails it, or that is no JSON, is named and passed over; the lines around it count. Lines
 //! without a checksum were written by earlier versions and are read as they are.
 
+use super::read::{Contents, read_journal};
 use super::run::SCHEMA;
 use super::verdict::Verdict;
-use crate::error::{Error, Problem, Result};
+use crate::error::{Error, Result};
 use crate::quality;
 use crate::search::{Ask, Stage};
 use crate::trial::TrialResult;
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// One finished launch, measured or failed, and what it was for.
@@ -28,13 +29,20 @@ pub struct TrialLine {
     /// What the quality gate said of the answers, where they were compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<quality::Check>,
+    /// Why this trial is no part of the campaign's comparison, where it is none: its engine is of another version. It was
+    /// measured, so it stays in the record, and answers nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apart: Option<String>,
     pub result: TrialResult,
 }
 
 impl TrialLine {
     /// Whether this line answers `ask`.
     pub fn answers(&self, ask: &Ask) -> bool {
-        self.stage == ask.stage && self.launch == ask.launch && self.result.spec.candidate == ask.candidate
+        self.apart.is_none()
+            && self.stage == ask.stage
+            && self.launch == ask.launch
+            && self.result.spec.candidate == ask.candidate
     }
 }
 
@@ -52,24 +60,13 @@ pub enum Line {
     Verdict(Box<Verdict>),
 }
 
-/// Everything in a journal.
-#[derive(Debug, Clone, Default)]
-pub struct Contents {
-    pub trials: Vec<TrialLine>,
-    pub verdict: Option<Verdict>,
-    /// Bytes of whole lines; what follows is a torn last line.
-    whole: u64,
-    /// A last line that was cut by a crash was passed over.
-    pub torn: bool,
-    /// Lines that were passed over because they are damaged, or stand twice.
-    pub passed_over: Vec<Problem>,
-}
-
 /// An open journal; appends only.
 #[derive(Debug)]
 pub struct Journal {
     file: File,
     path: PathBuf,
+    /// Number of the next trial: no number is given twice, also not to a trial that is made again.
+    next_seq: u32,
 }
 
 impl Journal {
@@ -78,8 +75,9 @@ impl Journal {
     /// Begins a new journal.
     pub fn create(dir: &Path, run_id: &str) -> Result<Journal> {
         let path = dir.join(Journal::NAME);
-        let file = File::options().append(true).create_new(true).open(&path).map_err(|e| cannot(&path, e))?;
-        let mut journal = Journal { file, path };
+        let mut new = File::options();
+        let file = new.append(true).create_new(true).mode(0o600).open(&path).map_err(|e| cannot(&path, e))?;
+        let mut journal = Journal { file, path, next_seq: 1 };
         let dyno_version = env!("CARGO_PKG_VERSION").to_owned();
         journal.append(&Line::Header { schema: SCHEMA, dyno_version, run_id: run_id.to_owned() })?;
         // The directory entry must survive a power cut as well as the contents.
@@ -101,12 +99,17 @@ impl Journal {
             f.sync_all()
         };
         cut(&mut file).map_err(|e| cannot(&path, e))?;
-        let mut journal = Journal { file, path };
+        let mut journal = Journal { file, path, next_seq: contents.last_seq() + 1 };
         if contents.whole == 0 {
             let dyno_version = env!("CARGO_PKG_VERSION").to_owned();
             journal.append(&Line::Header { schema: SCHEMA, dyno_version, run_id: run_id.to_owned() })?;
         }
         Ok((journal, contents))
+    }
+
+    /// Number for the next trial.
+    pub fn next_seq(&self) -> u32 {
+        self.next_seq
     }
 
     /// Appends one line and waits until the disk has it. What a failed write left is taken back, and an error of
@@ -126,7 +129,11 @@ impl Journal {
                 break;
             }
         }
-        outcome.map_err(|e| cannot(&self.path, e))
+        outcome.map_err(|e| cannot(&self.path, e))?;
+        if let Line::Trial(t) = line {
+            self.next_seq = self.next_seq.max(t.seq + 1);
+        }
+        Ok(())
     }
 
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
@@ -165,7 +172,7 @@ fn sealed(line: &Line) -> serde_json::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-const SEAL: &str = ",\"sum\":\"";
+pub(super) const SEAL: &str = ",\"sum\":\"";
 const DIGITS: usize = 16;
 
 fn checksum(bytes: &[u8]) -> String {
@@ -174,7 +181,7 @@ fn checksum(bytes: &[u8]) -> String {
 }
 
 /// Whether the line is as it was written; one without a checksum is taken at its word.
-fn intact(line: &[u8]) -> bool {
+pub(super) fn intact(line: &[u8]) -> bool {
     let text = line.strip_suffix(b"\n").unwrap_or(line);
     let Some(at) = text.len().checked_sub(SEAL.len() + DIGITS + 2) else { return true };
     let (body, seal) = text.split_at(at);
@@ -186,57 +193,6 @@ fn intact(line: &[u8]) -> bool {
 
 fn cannot(path: &Path, e: std::io::Error) -> Error {
     Error::failed("the record cannot be written").at(path.display()).source(e).hint("is the disk full?")
-}
-
-/// Reads a journal. A last line without its newline is a write that a crash cut short: it is passed over.
-/// Any other unreadable line is named in `passed_over`.
-///
-/// Errors: the record is of another schema, or holds lines and none of them can be read.
-pub fn read_journal(dir: &Path) -> Result<Contents> {
-    let path = dir.join(Journal::NAME);
-    let bytes = crate::host::read_bounded(&path, crate::host::WORKLOAD_LIMIT)
-        .map_err(|e| Error::usage("the record cannot be read").at(path.display()).source(e))?;
-    let mut contents = Contents::default();
-    let mut problems = Vec::new();
-    let mut read = 0;
-    let file = path.display().to_string();
-    for (i, line) in bytes.split_inclusive(|b| *b == b'\n').enumerate() {
-        if line.last() != Some(&b'\n') {
-            contents.torn = true;
-            break;
-        }
-        contents.whole += line.len() as u64;
-        read += 1;
-        let place = format!("line {}", i + 1);
-        let damaged = |why: String| {
-            Problem::new(&file, place.clone(), why).hint("its trial is measured again by --resume")
-        };
-        if !intact(line) {
-            contents.passed_over.push(damaged("its checksum is wrong".into()));
-            continue;
-        }
-        match serde_json::from_slice::<Line>(line) {
-            Ok(Line::Header { schema, .. }) if schema != SCHEMA => {
-                problems.push(Problem::new(
-                    &file,
-                    "schema",
-                    format!("is {schema}; this dyno reads {SCHEMA}"),
-                ));
-            }
-            Ok(Line::Header { .. }) => {}
-            Ok(Line::Trial(t)) if contents.trials.contains(&t) => {
-                contents.passed_over.push(Problem::new(&file, place, "stands twice"));
-            }
-            Ok(Line::Trial(t)) => contents.trials.push(*t),
-            Ok(Line::Verdict(v)) => contents.verdict = Some(*v),
-            Err(e) => contents.passed_over.push(damaged(e.to_string())),
-        }
-    }
-    let unreadable = contents.passed_over.iter().filter(|p| p.hint.is_some()).count();
-    if unreadable > 0 && unreadable == read {
-        problems.append(&mut contents.passed_over);
-    }
-    if problems.is_empty() { Ok(contents) } else { Err(Error::problems("the record is damaged", problems)) }
 }
 
 #[cfg(test)]
@@ -291,7 +247,7 @@ pub(crate) mod tests {
             leftovers: Vec::new(),
             first_failure: None,
         };
-        TrialLine { seq, stage: Stage::Search, launch: 0, quality: None, result }
+        TrialLine { seq, stage: Stage::Search, launch: 0, quality: None, apart: None, result }
     }
 
     fn written(n: u32) -> (tempfile::TempDir, Vec<u8>) {

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Held while a campaign runs; the kernel lets go of it when the process ends, however it ends.
@@ -25,6 +26,7 @@ impl DirLock {
             .truncate(false)
             .read(true)
             .write(true)
+            .mode(0o600)
             .open(&path)
             .map_err(unwritable)?;
         if file.try_lock().is_err() {

@@ -5,13 +5,15 @@
 pub mod journal;
 pub mod lock;
 pub mod plan;
+mod read;
 pub mod run;
 pub mod verdict;
 
-pub use journal::{Contents, Journal, Line, TrialLine, read_journal};
+pub use journal::{Journal, Line, TrialLine};
 pub use lock::DirLock;
 pub use plan::{NamedWorkload, Plan, Variant};
-pub use run::{RunFile, read_run, write_run};
+pub use read::{Contents, parse_journal, read_journal};
+pub use run::{RunFile, parse_run, read_run, write_run};
 pub use verdict::{
     Compared, EngineRow, FlagEffect, ForecastRow, Improvement, MetricRow, SpaceSummary, Tried, Verdict,
     WorkloadRow,

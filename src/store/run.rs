@@ -35,13 +35,13 @@ impl RunFile {
     }
 }
 
-/// Writes `run.json` whole, without the secrets of the command line.
+/// Writes `run.json` whole, for this user alone, without the secrets of the command line.
 pub fn write_run(dir: &Path, run: &RunFile) -> Result<()> {
     let path = dir.join("run.json");
     let mut text = serde_json::to_string_pretty(&run.without_secrets())
         .map_err(|e| Error::failed("the plan cannot be written").source(e))?;
     text.push('\n');
-    crate::host::write_whole(&path, text.as_bytes())
+    crate::host::write_private(&path, text.as_bytes())
         .map_err(|e| Error::failed("the plan cannot be written").at(path.display()).source(e))
 }
 
@@ -53,8 +53,12 @@ pub fn read_run(dir: &Path) -> Result<RunFile> {
             .source(e)
             .hint("name the directory that --out named")
     })?;
-    let file = path.display().to_string();
-    let schema = serde_json::from_str::<serde_json::Value>(&text).ok().and_then(|v| v["schema"].as_u64());
+    parse_run(&path.display().to_string(), &text)
+}
+
+/// As [`read_run`], of a text; `file` is its name in messages.
+pub fn parse_run(file: &str, text: &str) -> Result<RunFile> {
+    let schema = serde_json::from_str::<serde_json::Value>(text).ok().and_then(|v| v["schema"].as_u64());
     if schema.is_some_and(|s| s != u64::from(SCHEMA)) {
         let message = format!("is {}; this dyno reads {SCHEMA}", schema.unwrap_or_default());
         return Err(Error::problems(
@@ -62,7 +66,7 @@ pub fn read_run(dir: &Path) -> Result<RunFile> {
             vec![Problem::new(file, "schema", message)],
         ));
     }
-    let de = &mut serde_json::Deserializer::from_str(&text);
+    let de = &mut serde_json::Deserializer::from_str(text);
     serde_path_to_error::deserialize(de).map_err(|e| {
         let problem = Problem::new(file, e.path().to_string(), e.inner().to_string());
         Error::problems("run.json cannot be read", vec![problem])

@@ -35,7 +35,7 @@ impl Session<'_> {
             }
         }
         if let Ok(json) = serde_json::to_vec(&out) {
-            let _ = crate::host::write_whole(&Path::new(&spec.dir).join(ANSWERS), &json);
+            let _ = crate::host::write_private(&Path::new(&spec.dir).join(ANSWERS), &json);
         }
     }
 

@@ -1,6 +1,7 @@
 //! One measured run, with the prefix cache kept out of its numbers and the engine watched.
 
 use super::session::Session;
+use super::silence::stall;
 use super::watch::RunPlan;
 use super::{Event, Failure, LaunchFacts, Measured, TrialSpec};
 use crate::engine::Class;
@@ -24,8 +25,8 @@ pub(super) struct RunId {
 }
 
 impl Session<'_> {
-    /// Runs one workload once; a run that the prefix cache or a starved client spoilt is kept as invalid and made
-    /// again in the same launch, which costs seconds where another launch costs minutes.
+    /// Runs one workload once; a run that the prefix cache or a starved client spoilt, or that stalled for the first time, is
+    /// kept as invalid and made again in the same launch, which costs seconds where another launch costs minutes.
     pub(super) fn measure(&mut self, spec: &TrialSpec, id: RunId) -> Result<Vec<Measured>, Box<Failure>> {
         let mut made = Vec::new();
         for attempt in 0..ATTEMPTS {
@@ -77,6 +78,7 @@ impl Session<'_> {
         let wall_s = began.elapsed().as_secs_f64();
         let hit_ratio = watched.hit_ratio();
         let mut result = watched.result;
+        tell_of_a_stall(&mut result, attempt);
         let (invalid, doubts) = judge_run(spec, &mut result, hit_ratio, workload);
         let observation = observation(spec, &self.facts, workload, &result);
         keep(spec, id, attempt, &observation, &result);
@@ -120,6 +122,18 @@ impl Session<'_> {
             crate::engine::diagnose(&count, None).is_some_and(|v| v.class == Class::RequestTooLong);
         let class = if too_long { Class::RequestTooLong } else { Class::BadResponse };
         Err(self.server.failing.of(class, "run", &count, ""))
+    }
+}
+
+/// The first run that stalled does not count. The one made in its place does, whatever it says: an engine that stalls again is
+/// one that stalls.
+fn tell_of_a_stall(result: &mut LoadResult, attempt: u64) {
+    let Some(seconds) = stall(&result.rows) else { return };
+    let what = format!("no request got anything for {seconds:.1} s while requests waited");
+    if attempt == 0 {
+        result.invalid.push(format!("{what}: the run was made again"));
+    } else {
+        result.distortion.doubts.push(format!("{what}, once more: it counts"));
     }
 }
 
@@ -202,7 +216,7 @@ fn keep(spec: &TrialSpec, id: RunId, attempt: u64, observation: &Record, result:
     let again = if attempt == 0 { String::new() } else { format!("-again{attempt}") };
     let name = format!("run-{}-{}{again}.json", id.workload, spec.first_repeat + id.repeat);
     if let Ok(json) = serde_json::to_vec(&full) {
-        let _ = std::fs::write(Path::new(&spec.dir).join(name), json);
+        let _ = crate::host::write_private(&Path::new(&spec.dir).join(name), &json);
     }
 }
 

@@ -17,6 +17,7 @@ mod ready;
 mod run;
 mod secrets;
 mod session;
+mod silence;
 mod watch;
 
 pub use crate::engine::failure::SpeedWarning;

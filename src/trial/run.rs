@@ -53,7 +53,7 @@ fn trial(spec: &TrialSpec, cancel: &Cancel, observer: &dyn Observer) -> TrialRes
         first_failure: None,
     };
     if let Ok(json) = serde_json::to_vec_pretty(&result.spec) {
-        let _ = std::fs::write(Path::new(&spec.dir).join("spec.json"), json);
+        let _ = crate::host::write_private(&Path::new(&spec.dir).join("spec.json"), &json);
     }
     result
 }

@@ -45,7 +45,7 @@ pub struct Campaign<'a> {
 impl Campaign<'_> {
     /// Runs every stage, answering from the record what it already holds, and writes the verdict.
     pub fn run(mut self) -> Result<Outcome> {
-        let mut found = Findings::default();
+        let mut found = Findings { notes: self.runner.apart_notes().collect(), ..Findings::default() };
         let end = match self.stages(&mut found) {
             Ok(()) if found.baseline.is_none() => Ended::Infeasible,
             Ok(()) => Ended::Finished,

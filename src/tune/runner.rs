@@ -33,12 +33,13 @@ pub struct Runner<'a> {
     journal: Journal,
     /// Trials of an earlier, interrupted process.
     recorded: Vec<TrialLine>,
+    /// Trials of the record that are no part of the comparison.
+    apart: Vec<TrialLine>,
     /// Trials that this campaign has used, in order.
     pub trials: Vec<TrialLine>,
     launcher: &'a mut dyn Launcher,
     pub watcher: &'a mut dyn Watcher,
     cancel: Cancel,
-    next_seq: u32,
     /// Launches still expected in the current stage.
     expected: usize,
     /// What the cost model learns from.
@@ -56,17 +57,17 @@ impl<'a> Runner<'a> {
         watcher: &'a mut dyn Watcher,
         cancel: Cancel,
     ) -> Runner<'a> {
-        let next_seq = recorded.iter().map(|t| t.seq + 1).max().unwrap_or(1);
+        let (apart, recorded) = recorded.into_iter().partition(|t| t.apart.is_some());
         Runner {
             plan,
             dir: dir.to_owned(),
             journal,
             recorded,
+            apart,
             trials: Vec::new(),
             launcher,
             watcher,
             cancel,
-            next_seq,
             expected: 0,
             observed: Observed::default(),
             gate: Gate::new(plan).ok(),
@@ -76,6 +77,14 @@ impl<'a> Runner<'a> {
     /// Seconds of trials so far; the budget's clock, so that a resumed campaign decides as the first did.
     pub fn spent_s(&self) -> f64 {
         self.trials.iter().map(|t| t.result.wall_s).sum()
+    }
+
+    /// What the report says of trials that were measured and are not compared.
+    pub fn apart_notes(&self) -> impl Iterator<Item = String> + '_ {
+        self.apart.iter().map(|t| {
+            let (label, why) = (t.result.spec.candidate.label(), t.apart.as_deref().unwrap_or_default());
+            format!("Trial {} (`{label}`) was measured and is not compared: {why}.", t.seq)
+        })
     }
 
     pub fn note(&mut self, text: &str) {
@@ -206,7 +215,7 @@ impl<'a> Runner<'a> {
         if self.cancel.requested() {
             return Err(Stop::Interrupted);
         }
-        let seq = self.next_seq;
+        let seq = self.journal.next_seq();
         let spec = self.spec(ask, seq);
         let label = ask.candidate.label();
         let progress = self.progress(1);
@@ -218,11 +227,16 @@ impl<'a> Runner<'a> {
         }
         let result = result?;
         self.machine_unchanged(&result)?;
-        let mut line = TrialLine { seq, stage: ask.stage, launch: ask.launch, quality: None, result };
-        self.same_engine(&line)?;
-        line.quality = self.gate.as_ref().and_then(|g| g.check(self.plan, &line));
+        let mut line =
+            TrialLine { seq, stage: ask.stage, launch: ask.launch, quality: None, apart: None, result };
+        line.apart = self.other_engine(&line);
+        if line.apart.is_none() {
+            line.quality = self.gate.as_ref().and_then(|g| g.check(self.plan, &line));
+        }
         self.journal.append(&Line::Trial(Box::new(line.clone())))?;
-        self.next_seq += 1;
+        if let Some(why) = line.apart {
+            return Err(self.stopped_by(&why).into());
+        }
         self.expected = self.expected.saturating_sub(1);
         let answer = gated(answer(&line.result, self.plan), line.quality.as_ref(), &ask.candidate);
         self.trials.push(line);
@@ -236,22 +250,23 @@ impl<'a> Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// Errors: the engine is of another version than in the trials of the record; its runs must not be compared with them.
-    fn same_engine(&self, line: &TrialLine) -> Result<()> {
-        let now = version(line);
+    /// Why the launch is not comparable with the trials of the record: its engine is of another version.
+    fn other_engine(&self, line: &TrialLine) -> Option<String> {
+        let now = version(line)?;
         let engine = line.result.spec.candidate.engine;
         let earlier = self.trials.iter().chain(&self.recorded);
         let mut earlier = earlier.filter(|t| t.result.spec.candidate.engine == engine).filter_map(version);
-        match now.zip(earlier.find(|v| now.is_some_and(|now| now != *v))) {
-            None => Ok(()),
-            Some((now, before)) => Err(Error::failed(format!(
-                "{engine} is {now} now, and the record's trials are of {before}: they are not comparable"
-            ))
-            .at(self.dir.display())
-            .hint(
-                "begin anew with another --out, or install the version of the record and go on with --resume",
-            )),
-        }
+        let before = earlier.find(|before| *before != now)?;
+        Some(format!(
+            "{engine} is {now} now, and the record's trials are of {before}: they are not comparable"
+        ))
+    }
+
+    fn stopped_by(&self, why: &str) -> Error {
+        Error::failed(why).at(self.dir.display()).hint(
+            "the trial stays in the record, told apart; begin anew with another --out, or install the version of the record \
+             and go on with --resume",
+        )
     }
 }
 

@@ -199,7 +199,8 @@ fn campaign(dir: &Path, plan: &Plan, fake: &mut Fake) -> Ended {
     let (journal, contents) = Journal::resume(dir, "run").unwrap();
     let cancel = fake.cancel.clone();
     let mut silent = Silent;
-    let runner = Runner::new(plan, dir, (journal, contents.trials), fake, &mut silent, cancel);
+    let recorded = [contents.trials, contents.apart].concat();
+    let runner = Runner::new(plan, dir, (journal, recorded), fake, &mut silent, cancel);
     Campaign { runner, spaces: &FakeSpaces }.run().unwrap().ended
 }
 
@@ -259,7 +260,17 @@ fn an_engine_that_was_upgraded_in_between_is_told_and_not_mixed() {
     let runner = Runner::new(&plan, dir.path(), (journal, contents.trials), &mut second, &mut silent, cancel);
     let error = Campaign { runner, spaces: &FakeSpaces }.run().unwrap_err().to_string();
     assert!(error.contains("0.12.0 now") && error.contains("0.11.0"), "{error}");
-    assert_eq!(read_journal(dir.path()).unwrap().trials.len(), 4, "nothing of the new one is in the record");
+    let contents = read_journal(dir.path()).unwrap();
+    assert_eq!((contents.trials.len(), contents.apart.len()), (4, 1), "measured is recorded, and told apart");
+    assert!(contents.apart[0].apart.as_ref().unwrap().contains("0.12.0"));
+    // With the version of the record back, the campaign goes on, without that trial and without its number.
+    let mut third = Fake::new();
+    let v = finished(campaign(dir.path(), &plan, &mut third));
+    assert!(v.notes[0].contains("Trial 5") && v.notes[0].contains("0.12.0"), "{:?}", v.notes);
+    assert!(v.tried.iter().all(|t| !t.trials.contains(&5)) && third.launches[0].starts_with("006-"), "{v:?}");
+    let mut numbers: Vec<u32> = read_journal(dir.path()).unwrap().trials.iter().map(|t| t.seq).collect();
+    numbers.dedup();
+    assert!(numbers.is_sorted() && !numbers.contains(&5), "{numbers:?}");
 }
 
 #[test]

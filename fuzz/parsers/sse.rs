@@ -7,9 +7,6 @@
 //!   cut;
 //! - tokens that are put into the stream come out: none lost, none counted twice, whatever stands before them.
 
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
 use llm_dyno::load::{Event, Row, SseParser, fuzzing, read_event};
 
 /// The events of these reads.
@@ -42,7 +39,7 @@ fn tokens(events: &[Vec<u8>]) -> u64 {
     events.iter().filter_map(|e| read_event(e).ok()).map(|e| u64::from(e.token_ids.unwrap_or(0))).sum()
 }
 
-fuzz_target!(|input: &[u8]| {
+pub(crate) fn sse(input: &[u8]) {
     let Some((&n, rest)) = input.split_first() else { return };
     let (cuts, bytes) = rest.split_at(usize::from(n % 16).min(rest.len()));
     let whole = events(&[bytes], true);
@@ -63,7 +60,8 @@ fuzz_target!(|input: &[u8]| {
         http.extend_from_slice(b"\r\n");
     }
     http.extend_from_slice(b"0\r\n\r\n");
-    let fate = |row: Row| (row.output_tokens, row.input_tokens, row.chunks.len(), row.chunk_tokens, row.error);
+    let fate =
+        |row: Row| (row.output_tokens, row.input_tokens, row.chunks.len(), row.chunk_tokens, row.error);
     let one = fate(fuzzing::answer(&[&http]));
     assert_eq!(one, fate(fuzzing::answer(&cut(&http, cuts))), "the cuts changed the answer");
     // The bytes as an answer of their own, with head and all.
@@ -85,4 +83,4 @@ fuzz_target!(|input: &[u8]| {
     }
     let seen = tokens(&events(&cut(&stream, cuts), false));
     assert_eq!(seen, before + offered, "tokens were lost or counted twice");
-});
+}

@@ -1,0 +1,25 @@
+//! Command lines.
+//!
+//! - no panic; a word that was quoted is one word again;
+//! - a launch written as text has the same environment and words when it is read;
+//! - words without secrets stay so.
+
+use llm_dyno::engine::redact;
+use llm_dyno::launch::{Launch, quote, split};
+use llm_dyno::load::base_url;
+
+pub(crate) fn command(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let (words, closed) = split(&text);
+    if closed {
+        let joined: Vec<String> = words.iter().map(|w| quote(w)).collect();
+        assert_eq!(split(&joined.join(" ")), (words.clone(), true), "a quoted word is another word");
+    }
+    let launch = Launch::parse(&text);
+    let again = Launch::parse(&launch.to_text());
+    assert_eq!((&launch.env, &launch.argv), (&again.env, &again.argv), "{:?}", launch.to_text());
+    let hidden = redact::argv(&words);
+    assert_eq!(hidden.len(), words.len());
+    assert_eq!(hidden, redact::argv(&hidden), "what was hidden was shown");
+    let _ = base_url(&text);
+}
