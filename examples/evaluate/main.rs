@@ -42,6 +42,9 @@ struct Arguments {
     /// Every predicted figure, as CSV.
     #[arg(long)]
     rows: Option<PathBuf>,
+    /// The same with the intervals that the model itself believes.
+    #[arg(long)]
+    raw: Option<PathBuf>,
     /// The tables as a file.
     #[arg(long)]
     report: Option<PathBuf>,
@@ -82,9 +85,12 @@ fn main() {
         std::fs::write("profiles/calibration.toml", head.to_owned() + &text)
             .expect("profiles/ can be written");
     }
-    let rows = if a.blind { raw } else { conformal::left_out(&raw) };
+    let rows = if a.blind { raw.clone() } else { conformal::left_out(&raw) };
     if let Some(file) = &a.rows {
         std::fs::write(file, table::csv(&rows)).expect("the rows can be written");
+    }
+    if let Some(file) = &a.raw {
+        std::fs::write(file, table::csv(&raw)).expect("the rows can be written");
     }
     let mut text = table::markdown(&rows);
     if bases.contains(&Basis::Transfer) && bases.contains(&Basis::Prior) {

@@ -57,6 +57,9 @@ pub(crate) struct Row {
     pub(crate) from: String,
     pub(crate) label: String,
     pub(crate) key: &'static str,
+    pub(crate) distance: f64,
+    /// Root mean square of what the fit leaves of its own runs.
+    pub(crate) misfit: f64,
     pub(crate) measured: f64,
     pub(crate) value: f64,
     pub(crate) p05: f64,
@@ -73,6 +76,12 @@ impl Row {
     pub(crate) fn width(&self) -> f64 {
         (self.p95 / self.p05).ln()
     }
+}
+
+fn misfit(profile: Option<&Profile>, run: &Run, key: Key) -> f64 {
+    let Some(g) = profile.and_then(|p| p.exact(&run.key)) else { return -1.0 };
+    let left: Vec<f64> = g.residuals.iter().filter_map(|r| r.log_ratio.get(key.name())).copied().collect();
+    (left.iter().map(|v| v * v).sum::<f64>() / left.len().max(1) as f64).sqrt()
 }
 
 type Job<'a> = Box<dyn Fn() -> Vec<Row> + Send + Sync + 'a>;
@@ -130,6 +139,8 @@ impl Scorer<'_> {
                 from: from.to_owned(),
                 label: label(&run.record),
                 key: name,
+                distance: p.distance.unwrap_or(-1.0),
+                misfit: misfit(profile, run, key),
                 measured,
                 value: b.value,
                 p05: b.p05,

@@ -10,12 +10,12 @@ use std::fmt::Write;
 /// Every row as CSV.
 pub(crate) fn csv(rows: &[Row]) -> String {
     let mut out =
-        "set,seen,blind,opened,group,devices,kind,basis,standing,from,key,measured,value,p05,p95,label\n"
+        "set,seen,blind,opened,group,devices,kind,basis,standing,from,key,load,distance,misfit,measured,value,p05,p95,label\n"
             .to_owned();
     for r in rows {
         let _ = writeln!(
             out,
-            "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},\"{}\"",
+            "{},{},{},{},{},{},{},\"{}\",{},{},{},{:?},{},{},{},{},{},{},\"{}\"",
             r.set,
             r.seen,
             r.blind,
@@ -27,6 +27,9 @@ pub(crate) fn csv(rows: &[Row]) -> String {
             r.standing.id(),
             r.from,
             r.key,
+            r.load,
+            r.distance,
+            r.misfit,
             r.measured,
             r.value,
             r.p05,

@@ -6,6 +6,7 @@ pub mod forecast;
 pub mod ladder;
 pub mod measured;
 pub mod picture;
+pub mod plan;
 pub mod point;
 pub mod sample;
 pub mod simulated;

@@ -3,7 +3,8 @@
 mod published;
 
 use super::predict::{Launch, read_profile};
-use crate::capacity::simulated::{Options, Plan, Study, plan, ramp};
+use crate::capacity::plan::{Plan, plan};
+use crate::capacity::simulated::{Options, Study, ramp};
 use crate::capacity::{Axis, Breakpoint, ZoneSpan};
 use crate::cost::setup::Setup;
 use crate::cost::{Catalogs, KvRoom, Predictor};

@@ -10,14 +10,15 @@ use crate::scenario::Key;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Where an observation lies: coordinates in units of correlation length.
+/// Where an observation lies among loads and launches: the inputs of the Gaussian process, in units of correlation
+/// length.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Place(pub Vec<f64>);
+pub struct DesignPoint(pub Vec<f64>);
 
-impl Place {
+impl DesignPoint {
     /// Lengths, load, budget and parallelism of a scenario, each over the distance at which residuals
     /// stop being alike.
-    pub fn of(s: &Setup) -> Place {
+    pub fn of(s: &Setup) -> DesignPoint {
         let n = s.requests.len().max(1) as f64;
         let mean = |f: fn(&crate::workload::RequestShape) -> u32| {
             (s.requests.iter().map(|r| f64::from(f(r))).sum::<f64>() / n).max(1.0)
@@ -29,7 +30,7 @@ impl Place {
             None => (n.min(1024.0).ln(), 2.0),
         };
         let c = &s.config;
-        Place(vec![
+        DesignPoint(vec![
             mean(|r| r.input_tokens).ln() / 1.4,
             mean(|r| r.output_tokens).ln() / 1.6,
             load / 1.4,
@@ -44,11 +45,20 @@ impl Place {
         ])
     }
 
-    /// 1 at the same place, towards 0 far away.
-    pub fn alike(&self, other: &Place) -> f64 {
-        let d2: f64 = self.0.iter().zip(&other.0).map(|(a, b)| (a - b).powi(2)).sum();
-        (-0.5 * d2).exp()
+    /// Of the model's error there with that at another point: 1 at the same one, towards 0 far away.
+    pub fn correlation(&self, other: &DesignPoint) -> f64 {
+        (-0.5 * self.squared_distance(other)).exp()
     }
+
+    fn squared_distance(&self, other: &DesignPoint) -> f64 {
+        self.0.iter().zip(&other.0).map(|(a, b)| (a - b).powi(2)).sum()
+    }
+}
+
+/// Distance to the nearest observation, in units of correlation length; `None` without any.
+pub fn distance(at: &DesignPoint, residuals: &[Residual]) -> Option<f64> {
+    let nearest = residuals.iter().map(|r| r.point.squared_distance(at)).fold(f64::INFINITY, f64::min);
+    nearest.is_finite().then(|| nearest.sqrt())
 }
 
 /// Families of keys that share their residual, with (spread of the model's error, scatter between runs),
@@ -107,18 +117,20 @@ impl Family {
 pub struct Residual {
     /// Which observation: command and workload.
     pub label: String,
-    pub place: Place,
+    /// Its point among the loads and launches.
+    #[serde(alias = "place")]
+    pub point: DesignPoint,
     /// ln(measured / simulated) by result key.
     pub log_ratio: BTreeMap<String, f64>,
 }
 
 /// The correction of `key` at `at`: mean and standard deviation of ln(real / simulated), scatter included.
-pub fn correction(key: Key, at: &Place, residuals: &[Residual]) -> (f64, f64) {
+pub fn correction(key: Key, at: &DesignPoint, residuals: &[Residual]) -> (f64, f64) {
     let Some(family) = Family::of(key) else { return (0.0, 0.0) };
     let (model, scatter) = family.spread();
-    let near: Vec<(&Place, f64)> = residuals
+    let near: Vec<(&DesignPoint, f64)> = residuals
         .iter()
-        .filter_map(|r| r.log_ratio.get(key.name()).map(|v| (&r.place, v.clamp(-3.0 * model, 3.0 * model))))
+        .filter_map(|r| r.log_ratio.get(key.name()).map(|v| (&r.point, v.clamp(-3.0 * model, 3.0 * model))))
         .collect();
     let variance = model * model;
     if near.is_empty() {
@@ -130,11 +142,11 @@ pub fn correction(key: Key, at: &Place, residuals: &[Residual]) -> (f64, f64) {
         .map(|(i, (a, _))| {
             near.iter()
                 .enumerate()
-                .map(|(j, (b, _))| variance * a.alike(b) + if i == j { scatter * scatter } else { 0.0 })
+                .map(|(j, (b, _))| variance * a.correlation(b) + if i == j { scatter * scatter } else { 0.0 })
                 .collect()
         })
         .collect();
-    let cross: Vec<f64> = near.iter().map(|(p, _)| variance * at.alike(p)).collect();
+    let cross: Vec<f64> = near.iter().map(|(p, _)| variance * at.correlation(p)).collect();
     let values: Vec<f64> = near.iter().map(|n| n.1).collect();
     let dot = |w: &[f64]| cross.iter().zip(w).map(|(a, b)| a * b).sum::<f64>();
     let mean = dot(&solve(&k, &values));
@@ -149,7 +161,7 @@ mod tests {
     fn residual(x: f64, value: f64) -> Residual {
         Residual {
             label: String::new(),
-            place: Place(vec![x]),
+            point: DesignPoint(vec![x]),
             log_ratio: BTreeMap::from([("mean_tpot_ms".to_owned(), value)]),
         }
     }
@@ -157,10 +169,10 @@ mod tests {
     #[test]
     fn a_residual_is_believed_nearby_and_forgotten_far_away() {
         let seen = [residual(0.0, 0.10), residual(3.0, -0.05)];
-        let (near, sure) = correction(Key::MeanTpotMs, &Place(vec![0.05]), &seen);
+        let (near, sure) = correction(Key::MeanTpotMs, &DesignPoint(vec![0.05]), &seen);
         assert!((near - 0.10).abs() < 0.02 && sure < 0.04, "{near} {sure}");
-        let (far, unsure) = correction(Key::MeanTpotMs, &Place(vec![40.0]), &seen);
+        let (far, unsure) = correction(Key::MeanTpotMs, &DesignPoint(vec![40.0]), &seen);
         assert!(far.abs() < 1e-6 && (unsure - 0.045_f64.hypot(0.02)).abs() < 1e-6);
-        assert_eq!(correction(Key::Completed, &Place(vec![0.0]), &seen), (0.0, 0.0));
+        assert_eq!(correction(Key::Completed, &DesignPoint(vec![0.0]), &seen), (0.0, 0.0));
     }
 }

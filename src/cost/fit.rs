@@ -1,12 +1,12 @@
 //! Fitting the coefficients to observations: maximum a posteriori with the physical prior.
 //!
 //! Each observation is simulated; ln(measured / simulated) of its result keys over their spread are the
-//! residuals, large ones pulled in (Cauchy), and each coefficient's log shift over its prior spread is one
+//! residuals, large ones damped (Cauchy loss), and each coefficient's log shift over its prior spread is one
 //! residual more. Parameters that the data do not move stay at the prior, as wide as it is.
 
 pub use super::case::{Case, TimedRow, label};
 use super::coefficients::Coefficients;
-use super::discrepancy::{Place, Residual};
+use super::discrepancy::{DesignPoint, Residual};
 use super::habits::{self, Habits, Likely};
 use super::kernels::Generation;
 use super::levenberg::{FitState, LevenbergMarquardt, normal_equations};
@@ -55,13 +55,13 @@ impl Misfit<'_> {
             let medians = |k: &Key| case.medians || !k.name().starts_with("median");
             for &(key, sd) in FITTED.iter().filter(|f| medians(&f.0)) {
                 if let Some(z) = log_ratio(&case.measured, &run.metrics, key) {
-                    out.push(pulled_in(z / sd));
+                    out.push(robust(z / sd));
                 }
             }
             out.extend(row_residuals(&case.rows, &run.requests));
         }
         for log in self.steps {
-            out.extend(log.residuals(&c).into_iter().map(pulled_in));
+            out.extend(log.residuals(&c).into_iter().map(robust));
         }
         let off: Vec<f64> = shift.iter().zip(self.mean).map(|(s, m)| s - m).collect();
         out.extend(self.whitening.iter().map(|row| row.iter().zip(&off).map(|(w, o)| w * o).sum::<f64>()));
@@ -101,7 +101,7 @@ fn row_residuals(rows: &[TimedRow], got: &[RequestOutcome]) -> Vec<f64> {
         );
         for (a, b, sd) in [(measured.0, simulated.0, 0.05), (measured.1, simulated.1, 0.03)] {
             if a > 0.0 {
-                out.push(pulled_in(if b > 0.0 { (a / b).ln() / sd } else { 10.0 }));
+                out.push(robust(if b > 0.0 { (a / b).ln() / sd } else { 10.0 }));
             }
         }
     }
@@ -118,7 +118,7 @@ fn log_ratio(measured: &Metrics, simulated: &Metrics, key: Key) -> Option<f64> {
 }
 
 /// Square root of the loss `16 ln(1 + z²/16)`, with the sign of `z`: quadratic near zero, logarithmic far out.
-fn pulled_in(z: f64) -> f64 {
+fn robust(z: f64) -> f64 {
     z.signum() * (16.0 * (1.0 + z * z / 16.0).ln()).sqrt()
 }
 
@@ -224,7 +224,7 @@ fn with_warm_caches(
         let mut tried = cases.to_vec();
         for c in tried.iter_mut().filter(|c| like.is_like(&Warm::of(&c.setup)) && c.setup.could_be_warm()) {
             c.setup.warm = share;
-            // Cached and computed requests make two heaps, and a median falls into the one or the other.
+            // TTFT is bimodal then, and a median falls into the one mode or the other.
             c.medians = false;
         }
         tried
@@ -279,7 +279,7 @@ fn mean_input(case: &Case) -> f64 {
 }
 
 /// Changes of the logarithms of (emit_delay, frontend_request) from which a fit on steps and runs starts again.
-const HOPS: [[f64; 2]; 6] = [[-0.2, 0.0], [-0.5, 0.0], [0.3, 0.0], [0.0, -0.3], [0.0, 0.3], [-0.4, -0.4]];
+const PERTURBATIONS: [[f64; 2]; 6] = [[-0.2, 0.0], [-0.5, 0.0], [0.3, 0.0], [0.0, -0.3], [0.0, 0.3], [-0.4, -0.4]];
 
 /// One search: cases, and where it starts.
 type Search<'a> = dyn Fn(&[Case], Vec<f64>) -> Result<FitState> + 'a;
@@ -302,9 +302,9 @@ fn lowest(starts: Vec<Vec<f64>>, both: bool, cases: &[Case], minimum: &Search<'_
         let start = if both { param(&minimum(&[], start)?) } else { start };
         from = keep(minimum(cases, start)?);
     }
-    for hop in HOPS.iter().filter(|_| both) {
+    for moved in PERTURBATIONS.iter().filter(|_| both) {
         let mut start = from.clone();
-        for (name, shift) in ["emit_delay", "frontend_request"].iter().zip(hop) {
+        for (name, shift) in ["emit_delay", "frontend_request"].iter().zip(moved) {
             if let Some(i) = Coefficients::NAMES.iter().position(|n| n == name) {
                 start[i] += shift;
             }
@@ -400,5 +400,5 @@ fn residual(case: &Case, c: &Coefficients) -> Residual {
             (a > 0.0 && b > 0.0).then(|| (k.name().to_owned(), (a / b).ln()))
         })
         .collect();
-    Residual { label: case.label.clone(), place: Place::of(&case.setup), log_ratio }
+    Residual { label: case.label.clone(), point: DesignPoint::of(&case.setup), log_ratio }
 }

@@ -15,6 +15,13 @@
 //! A roofline's corner is rounded by `hypot`: real kernels reach neither limit where both bind. All terms
 //! are non-negative and grow with each count in the shape.
 
+mod breakdown;
+mod communication;
+mod graph;
+
+pub use self::breakdown::Breakdown;
+use self::communication::communication;
+use self::graph::{Graph, eager_factor, prompt_launch};
 use super::coefficients::Coefficients;
 use super::drafting::{Drafting, Rates};
 use super::footprint::Footprint;
@@ -22,7 +29,6 @@ use super::kernels;
 use super::{StepCost, StepShape, StepTime};
 use crate::engine::EngineConfig;
 use crate::hardware::{Hardware, Vendor};
-use crate::launch::EngineKind;
 use crate::model::Model;
 
 /// Step times of one launch; everything that does not depend on the batch is computed once.
@@ -90,33 +96,6 @@ pub struct Physical {
     drafting: Option<Box<Drafting>>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Graph {
-    max: u32,
-    covers_prefill: bool,
-    padding: bool,
-}
-
-/// Device time of one step by component, nanoseconds; for explanations and the binding resource.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Breakdown {
-    pub overhead: f64,
-    pub rows: f64,
-    pub weight_stream: f64,
-    pub dense_compute: f64,
-    pub expert_stream: f64,
-    pub expert_compute: f64,
-    pub prefill_attention: f64,
-    pub kv_read: f64,
-    pub activations: f64,
-    pub communication: f64,
-    /// Proposing the tokens that the next step verifies.
-    pub drafting: f64,
-    /// Launch time above the device's own when the step has no graph.
-    pub eager_launch: f64,
-    pub host: f64,
-}
-
 impl Physical {
     #[expect(clippy::too_many_lines, reason = "one value, field by field")]
     pub fn new(hw: &Hardware, model: &Model, config: &EngineConfig, c: &Coefficients) -> Physical {
@@ -177,11 +156,7 @@ impl Physical {
             emit_token: c.emit_token * 1e3 / f64::from(config.frontends * config.stream_interval),
             shared_frontend: config.shared_frontend,
             on_cpu: hw.vendor == Vendor::Cpu,
-            graph: Graph {
-                max: largest_graph(config),
-                covers_prefill: config.graph_prefill,
-                padding: config.graph_padding,
-            },
+            graph: Graph::of(config),
             window: f.window,
             micro: 1.0 / pp,
             drafting: config.speculative.as_ref().map(|s| {
@@ -198,20 +173,6 @@ impl Physical {
 
     pub fn coefficients(&self) -> &Coefficients {
         &self.coefficients
-    }
-
-    /// Tokens that a batch computes (padding included) and whether a graph is replayed.
-    fn padded(&self, s: &StepShape) -> (f64, bool) {
-        let tokens = (f64::from(s.tokens()) * self.micro).ceil() as u32;
-        let covered = s.prefill_rows == 0 || self.graph.covers_prefill;
-        if !covered || tokens > self.graph.max {
-            return (f64::from(tokens), false);
-        }
-        let size = capture_size(tokens);
-        if !self.graph.padding {
-            return (f64::from(tokens), tokens <= 32 || tokens.is_power_of_two());
-        }
-        (f64::from(size.min(self.graph.max.max(tokens))), true)
     }
 
     /// Tokens' worth of arithmetic that grouped kernels spend on the unfilled part of each expert's last tile.
@@ -249,7 +210,7 @@ impl Physical {
 
     /// The step's time by component.
     pub fn breakdown(&self, s: &StepShape) -> Breakdown {
-        let (tokens, graph) = self.padded(s);
+        let (tokens, graph) = self.graph.padded(s, self.micro);
         let mut b = self.device_time(s, tokens);
         if !graph {
             b.eager_launch = (self.launch(s) - b.device()).max(0.0);
@@ -309,42 +270,9 @@ impl Physical {
     }
 }
 
-impl Breakdown {
-    /// Adds `n` times another breakdown, component by component.
-    pub fn add(&mut self, other: &Breakdown, n: f64) {
-        self.overhead += n * other.overhead;
-        self.rows += n * other.rows;
-        self.weight_stream += n * other.weight_stream;
-        self.dense_compute += n * other.dense_compute;
-        self.expert_stream += n * other.expert_stream;
-        self.expert_compute += n * other.expert_compute;
-        self.prefill_attention += n * other.prefill_attention;
-        self.kv_read += n * other.kv_read;
-        self.activations += n * other.activations;
-        self.communication += n * other.communication;
-        self.drafting += n * other.drafting;
-        self.eager_launch += n * other.eager_launch;
-        self.host += n * other.host;
-    }
-
-    /// Device time: streams and products overlap within a component, components follow one another.
-    pub fn device(&self) -> f64 {
-        self.overhead
-            + self.rows
-            + self.weight_stream.hypot(self.dense_compute)
-            + if self.expert_stream > 0.0 { self.expert_stream.hypot(self.expert_compute) } else { 0.0 }
-            + self.prefill_attention
-            + self.kv_read
-            + self.activations
-            + self.communication
-            + self.drafting
-            + self.eager_launch
-    }
-}
-
 impl StepTime for Physical {
     fn step(&self, shape: &StepShape) -> StepCost {
-        let (tokens, graph) = self.padded(shape);
+        let (tokens, graph) = self.graph.padded(shape, self.micro);
         let b = self.device_time(shape, tokens);
         let launch = if graph { 0.0 } else { self.launch(shape) };
         StepCost { device: b.device() as u64, host: b.host as u64, launch: launch as u64 }
@@ -379,38 +307,6 @@ fn imbalance(config: &EngineConfig) -> f64 {
     if config.expert_parallel && config.tensor_parallel > 1 { 1.25 } else { 1.0 }
 }
 
-/// Tokens of the largest captured batch. vLLM counts tokens; the others count sequences, each with what it verifies.
-fn largest_graph(config: &EngineConfig) -> u32 {
-    let by_sequence = matches!(config.engine, EngineKind::Sglang | EngineKind::Trtllm);
-    let verified = config.speculative.as_ref().filter(|_| by_sequence).map_or(0, |s| s.verified);
-    config.max_graph_size.saturating_mul(1 + verified)
-}
-
-/// Captured sizes: 1, 2, 4, then every 8 to 256, then every 16.
-fn capture_size(tokens: u32) -> u32 {
-    match tokens {
-        0..=2 => tokens,
-        3..=4 => 4,
-        5..=256 => tokens.next_multiple_of(8),
-        _ => tokens.next_multiple_of(16),
-    }
-}
-
-/// Without any graph (`--enforce-eager`) nothing is compiled either, and each operator is launched by itself:
-/// 15 to 25 ms for a decode step of an 8B model on an H100. A CPU launches nothing.
-fn eager_factor(hw: &Hardware, config: &EngineConfig) -> f64 {
-    match (hw.vendor, config.max_graph_size) {
-        (Vendor::Cpu, _) => 0.0,
-        (_, 0) => 3.0,
-        _ => 1.0,
-    }
-}
-
-/// TensorRT-LLM launches the kernels of prompts and of decode rows one after the other.
-fn prompt_launch(config: &EngineConfig) -> f64 {
-    if config.engine == EngineKind::Trtllm { 2.0 } else { 1.0 }
-}
-
 /// Attention kernels reach less of the peak with narrow heads: FlashAttention 3 about a sixth less at 64.
 fn head_dim_factor(head_dim: f64) -> f64 {
     (head_dim / 128.0).clamp(0.25, 1.0).powf(0.25)
@@ -423,35 +319,6 @@ fn host_ranks(config: &EngineConfig) -> f64 {
         return 1.0;
     }
     1.0 + 0.1 * f64::from(config.tensor_parallel.max(1)).log2()
-}
-
-/// (ns a step, ns a token) of all-reduces under tensor parallelism, exchanges between data-parallel ranks and
-/// hand-overs between stages.
-fn communication(hw: &Hardware, f: &Footprint, config: &EngineConfig, c: &Coefficients) -> (f64, f64) {
-    let tp = f64::from(config.tensor_parallel.max(1));
-    let pp = f64::from(config.pipeline_parallel.max(1));
-    let link = hw.link_gbps.max(1.0) * c.comm_bandwidth;
-    // Without a switch of its own (NVLink, Infinity Fabric) a message passes through the host's root complex.
-    let slow_link = if hw.link_gbps < 100.0 && hw.vendor != Vendor::Cpu { 3.0 } else { 1.0 };
-    let message = f.hidden * 2.0;
-    let mut step = 0.0;
-    let mut token = 0.0;
-    if tp > 1.0 {
-        let reduces = 2.0 * f.layers + 1.0;
-        step += reduces * c.comm_latency * 1e3 * slow_link * (1.0 + 0.25 * (tp.log2() - 1.0));
-        token += reduces * message * 2.0 * (tp - 1.0) / tp / link;
-    }
-    let ranks = f.expert_ranks(config);
-    if ranks > 1.0 {
-        // All tokens are gathered before the experts of each layer, and their results scattered after.
-        step += 2.0 * f.moe_layers * c.comm_latency * 1e3 * slow_link * (1.0 + 0.25 * (ranks.log2() - 1.0));
-        token += 2.0 * f.moe_layers * message * (ranks - 1.0) / link;
-    }
-    if pp > 1.0 {
-        step += (pp - 1.0) * c.comm_latency * 1e3 * 4.0 * slow_link;
-        token += (pp - 1.0) * message / link;
-    }
-    (step, token)
 }
 
 #[cfg(test)]

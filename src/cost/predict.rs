@@ -8,7 +8,7 @@
 use super::Footprint;
 use super::calibration::{self, Calibration, Load};
 use super::coefficients::Coefficients;
-use super::discrepancy::{self, Family, Place};
+use super::discrepancy::{self, Family, DesignPoint};
 use super::habits::{self, Likely};
 use super::pooling;
 use super::prior::{self, Belief};
@@ -45,6 +45,8 @@ pub struct Prediction {
     pub basis: String,
     /// What stands behind it.
     pub standing: Standing,
+    /// Distance to the nearest observation of this launch, in units of correlation length.
+    pub distance: Option<f64>,
     /// Tokens of context that the KV room holds.
     pub kv_pool_tokens: u64,
     /// The same as the engine tells of it.
@@ -127,7 +129,7 @@ impl<'a> Predictor<'a> {
         let at_bound = |s: Setup| s.simulate(&belief.coefficients, false).metrics;
         let bounds = setup.acceptance_bounds().map(|both| both.map(at_bound));
         let spread = self.spread(setup, &belief, &simulated.metrics);
-        let place = Place::of(setup);
+        let point = DesignPoint::of(setup);
         let residuals = exact.map_or(&[][..], |g| &g.residuals);
         let standing = self.standing(setup);
         let mut values = BTreeMap::new();
@@ -136,7 +138,7 @@ impl<'a> Predictor<'a> {
                 values.insert(key, Interval { value, p05: value, p95: value });
                 continue;
             };
-            let (shift, own) = discrepancy::correction(key, &place, residuals);
+            let (shift, own) = discrepancy::correction(key, &point, residuals);
             let noise = exact.and_then(|g| g.noise.get(key.name())).copied().unwrap_or(0.0);
             let raw = own.hypot(noise).hypot(spread.get(&key).copied().unwrap_or(0.0));
             let sd = self.calibrated(setup, standing, family, raw);
@@ -155,6 +157,7 @@ impl<'a> Predictor<'a> {
             binding: super::binding::describe(setup, &belief.coefficients, &simulated),
             basis: format!("{} (standing: {})", belief.from, standing.words()),
             standing,
+            distance: discrepancy::distance(&point, residuals),
             kv_pool_tokens: setup.kv_pool_tokens(&belief.coefficients),
             kv_room: super::KvRoom::of(setup, &belief.coefficients),
             devices: setup.devices(),
@@ -189,14 +192,14 @@ impl<'a> Predictor<'a> {
         let residuals =
             self.profile.and_then(|p| p.exact(&GroupKey::of(setup))).map_or(&[][..], |g| &g.residuals);
         if !residuals.is_empty() {
-            let place = Place::of(setup);
+            let point = DesignPoint::of(setup);
             // The throughputs move together, as in a prediction, by what the total one shows.
-            let total = discrepancy::correction(Key::TotalTokenThroughput, &place, residuals).0;
+            let total = discrepancy::correction(Key::TotalTokenThroughput, &point, residuals).0;
             for (key, value) in &mut m.known {
                 *value *= match Family::of(*key) {
                     Some(Family::Throughput) if *key == Key::Duration => (-total).exp(),
                     Some(Family::Throughput) => total.exp(),
-                    _ => discrepancy::correction(*key, &place, residuals).0.exp(),
+                    _ => discrepancy::correction(*key, &point, residuals).0.exp(),
                 };
             }
         }

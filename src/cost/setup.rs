@@ -1,73 +1,31 @@
 //! From a record to everything that a simulation of it needs, coefficients apart.
 
+mod catalogs;
 mod load;
 mod room;
+mod run;
 mod screened;
+mod variants;
 
+pub use self::catalogs::Catalogs;
+use self::catalogs::same_gpus;
+pub(super) use self::catalogs::size_drafter;
 use self::load::Load;
 use self::room::Room;
-use self::screened::Prepared;
-use super::drafting;
 use super::footprint::Footprint;
 use super::habits::{Habits, Intake};
 use super::memory::{self, MemoryEstimate};
 use super::model_kind::ModelKind;
-use super::payoff;
-use super::{Coefficients, Physical, StepTime};
-use crate::engine::{Drafter, EngineConfig, resolve};
+use super::{Coefficients, Physical};
+use crate::engine::{EngineConfig, resolve};
 use crate::error::{Error, Result};
-use crate::hardware::{self, Hardware, Vendor};
-use crate::launch::{EngineKind, GpuLayout};
-use crate::model::{self, Model, Precision};
+use crate::hardware::Hardware;
+use crate::model::{Model, Precision};
 use crate::scenario::{Key, Record};
-use crate::sim::scheduler::SimRequest;
-use crate::sim::{
-    Arrival, FollowUp, KvLayout, SimOptions, SimResult, block_hashes, policy, simulate, simulate_replicas,
-};
+use crate::sim::KvLayout;
 use crate::units::Nanos;
-use crate::workload::{Lengths, RequestShape, Shared, WorkloadSpec, sharing};
-use std::path::Path;
+use crate::workload::{RequestShape, Shared, WorkloadSpec, sharing};
 use std::sync::Arc;
-
-/// What is known of parts and models; loaded once.
-#[derive(Debug, Clone)]
-pub struct Catalogs {
-    pub hardware: hardware::Catalog,
-    pub models: model::Catalog,
-}
-
-impl Catalogs {
-    /// The embedded data, and that of a directory over it.
-    pub fn load(data_dir: Option<&Path>) -> Result<Catalogs> {
-        Ok(Catalogs { hardware: hardware::Catalog::load(data_dir)?, models: model::Catalog::load(data_dir)? })
-    }
-}
-
-/// Refuses a record whose `num_gpus` is not what its launch takes: every rate and price a GPU would be wrong by it.
-fn same_gpus(record: &Record, hardware: &Hardware, config: &EngineConfig) -> Result<()> {
-    let layout = GpuLayout::of(&record.launch());
-    match record.num_gpus {
-        Some(said) if hardware.is_gpu() && layout.known && said != config.gpus() => Err(Error::usage(
-            format!("num_gpus says {said}, and the launch takes {} ({})", config.gpus(), layout.words()),
-        )
-        .hint(
-            "mend num_gpus or the sizes in the command; replicas behind a router are launches of their own",
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Looks up how large the draft model of a launch is.
-pub(super) fn size_drafter(config: &mut EngineConfig, catalogs: &Catalogs) {
-    let Some(s) = config.speculative.as_mut().filter(|s| s.method == Drafter::DraftModel) else { return };
-    let name = s.draft_model.clone().unwrap_or_default();
-    match catalogs.models.find(&name) {
-        Ok(model) => s.draft_size = Some(drafting::draft_size(&model)),
-        Err(_) => config
-            .unmodelled
-            .push(format!("draft model {name} (not known here: taken as a twentieth of the model)")),
-    }
-}
 
 /// A record made ready to simulate.
 #[derive(Debug, Clone)]
@@ -223,161 +181,6 @@ impl Setup {
         Physical::new(&self.hardware, &self.model, &self.config, c)
     }
 
-    /// This launch with its acceptance of speculated tokens at the lower and the upper bound; `None` without speculation.
-    pub(super) fn acceptance_bounds(&self) -> Option<[Setup; 2]> {
-        let s = self.config.speculative.as_ref()?;
-        Some([false, true].map(|high| {
-            let config = EngineConfig { speculative: Some(s.bound(high)), ..self.config.clone() };
-            Setup { config, ..self.clone() }
-        }))
-    }
-
-    /// Where speculation stops to pay, at the context of the mean request; `None` without speculation.
-    pub fn payoff(&self, c: &Coefficients) -> Option<payoff::Payoff> {
-        let s = self.config.speculative.as_ref()?;
-        let plain = self.unspeculated();
-        let n = self.requests.len().max(1) as u64;
-        let tokens = |r: &RequestShape| u64::from(r.input_tokens) + u64::from(r.output_tokens) / 2;
-        let context = (self.requests.iter().map(tokens).sum::<u64>() / n) as u32;
-        let overlap = (self.config.overlap, plain.config.overlap);
-        let most = self.config.max_num_seqs.max(plain.config.max_num_seqs);
-        Some(payoff::payoff(s, &self.physical(c), &plain.physical(c), overlap, context, most))
-    }
-
-    /// The same launch without speculation; whether its host would work ahead then is the engine's default.
-    fn unspeculated(&self) -> Setup {
-        let config = EngineConfig {
-            speculative: None,
-            overlap: self.config.overlap || self.config.speculative.as_ref().is_some_and(|s| s.held_up_host),
-            ..self.config.clone()
-        };
-        Setup { config, ..self.clone() }
-    }
-
-    /// A simulated run with these coefficients; `per_request` keeps every outcome.
-    pub fn simulate(&self, c: &Coefficients, per_request: bool) -> SimResult {
-        let Prepared { coefficients: c, config, mut options } = self.prepared(c);
-        options.per_request = per_request;
-        let time = Physical::new(&self.hardware, &self.model, &config, &c);
-        let layout = self.layout(self.kv_blocks(&c));
-        let scheduler = || policy::build(&config, &layout, time.window());
-        let mut run = if config.data_parallel > 1 {
-            simulate_replicas(&self.arrivals(), config.data_parallel, &scheduler, &time, &options)
-        } else {
-            simulate(self.arrivals(), scheduler().as_mut(), &time, &options)
-        };
-        if self.warm > 0.0 {
-            self.count_cached(&mut run);
-        }
-        run
-    }
-
-    /// What a run of this launch is made of, for the simulator and for the screen.
-    fn prepared(&self, c: &Coefficients) -> Prepared {
-        let mut c = *c;
-        let mut options = SimOptions {
-            max_concurrency: self.concurrency,
-            overlap: self.config.overlap,
-            ..SimOptions::default()
-        };
-        // Where requests share the front end, a burst needs no rule of its own.
-        if self.burst && self.hardware.vendor != Vendor::Cpu {
-            let tokens: f64 = self.requests.iter().map(|r| f64::from(r.input_tokens)).sum();
-            let us = c.burst_request * self.requests.len() as f64 + c.burst_token * tokens;
-            let frontends = self.config.frontends * self.config.data_parallel.max(1);
-            options.frontend_from = Nanos((us * 1e3 / f64::from(frontends)) as u64);
-            (c.frontend_request, c.frontend_token) = (0.0, 0.0);
-        }
-        let mut config = self.config.clone();
-        if let (Intake::WithCompletion, Some(n)) = (self.habits.intake, self.concurrency) {
-            config.max_num_seqs = config.max_num_seqs.min(n.saturating_sub(1).max(1));
-        }
-        if config.engine == EngineKind::Trtllm && self.concurrency.is_some() {
-            // Closed loops of the 8B model show no eager decode steps: batches are padded up to a graph.
-            config.graph_padding = true;
-        }
-        // Each batch on its way through the stages has a budget of its own.
-        config.max_num_batched_tokens *= config.pipeline_parallel.max(1);
-        Prepared { coefficients: c, config, options }
-    }
-
-    /// The habits that this launch may have as far as its scenario tells; its own ones where that says all.
-    pub fn possible_habits(&self) -> Vec<Habits> {
-        let lengths = match self.readings {
-            Some(_) => vec![Lengths::Scattered, Lengths::Exact],
-            None => vec![self.habits.lengths],
-        };
-        let may_hold = self.config.engine == EngineKind::Trtllm && self.concurrency.is_some_and(|n| n > 1);
-        let intakes =
-            if may_hold { &[Intake::AtOnce, Intake::WithCompletion][..] } else { &[Intake::AtOnce] };
-        let of = |l: &Lengths| intakes.iter().map(|i| Habits { lengths: *l, intake: *i }).collect::<Vec<_>>();
-        lengths.iter().flat_map(of).collect()
-    }
-
-    /// This launch with other habits.
-    #[must_use]
-    pub fn with_habits(&self, habits: Habits) -> Setup {
-        let mut s = Setup { habits, ..self.clone() };
-        if let Some(r) = &self.readings {
-            s.requests = match habits.lengths {
-                Lengths::Exact => r.0.clone(),
-                Lengths::Scattered => r.1.clone(),
-            };
-        }
-        s
-    }
-
-    /// How many requests find their prompt in the cache.
-    fn warm_requests(&self) -> usize {
-        (self.warm * self.requests.len() as f64).round() as usize
-    }
-
-    /// Prompt tokens from the cache count as served.
-    fn count_cached(&self, run: &mut SimResult) {
-        let input: f64 = self.requests.iter().map(|r| f64::from(r.input_tokens)).sum();
-        let m = &mut run.metrics;
-        if let (Some(output), Some(seconds)) = (m.get(Key::TotalOutputTokens), m.get(Key::Duration)) {
-            m.set(Key::TotalInputTokens, input);
-            m.set(Key::TotalTokenThroughput, (input + output) / seconds);
-        }
-    }
-
-    /// The requests as the client plans them; a session is one arrival with its later turns.
-    fn arrivals(&self) -> Vec<Arrival> {
-        let closed = self.concurrency.is_some();
-        let mut arrivals: Vec<Arrival> = Vec::with_capacity(self.requests.len());
-        for (i, r) in self.requests.iter().enumerate() {
-            let shared = self.shared.as_ref().and_then(|all| all.get(i));
-            let request = self.sim_request(i, r, shared);
-            let turn = shared.and_then(|s| s.follows);
-            if let (Some(f), Some(session)) = (turn, arrivals.last_mut()) {
-                session.follow_ups.push(FollowUp { think: f.think, request });
-            } else {
-                let at = if closed { Nanos::ZERO } else { r.arrival };
-                arrivals.push(Arrival { at, request, follow_ups: Vec::new() });
-            }
-        }
-        arrivals
-    }
-
-    fn sim_request(&self, i: usize, r: &RequestShape, shared: Option<&Shared>) -> SimRequest {
-        let warm = i < self.warm_requests();
-        let spans = shared.filter(|_| self.config.prefix_caching && !warm).map(|s| s.spans.as_slice());
-        SimRequest {
-            // The last token of a cached prompt is computed again.
-            input_tokens: if warm { 1 } else { r.input_tokens },
-            output_tokens: r.output_tokens,
-            max_tokens: self.max_tokens.unwrap_or(r.output_tokens).max(r.output_tokens),
-            block_hashes: block_hashes(spans.unwrap_or_default(), r.input_tokens, self.config.block_size),
-            ..SimRequest::default()
-        }
-    }
-
-    /// Whether the answer depends on what prompts share, or on sessions: the closed-form screen knows neither.
-    pub(super) fn shares(&self) -> bool {
-        let sessions = |all: &Arc<Vec<Shared>>| all.iter().any(|s| s.follows.is_some());
-        self.shared.as_ref().is_some_and(|all| self.config.prefix_caching || sessions(all))
-    }
 }
 
 /// The scenario of an observation: its result removed, and the real token counts moved into the workload.
@@ -399,6 +202,7 @@ pub fn scenario_of(record: &Record) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sim::SimResult;
 
     fn record(json: &str) -> Record {
         serde_json::from_str(json).unwrap()

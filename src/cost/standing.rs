@@ -1,6 +1,6 @@
 //! What a prediction stands on: measured, near what was measured, or physics alone.
 
-use super::discrepancy::Place;
+use super::discrepancy::DesignPoint;
 use super::profile::{GroupFit, GroupKey, Profile};
 use super::seen::SeenKind;
 use super::setup::Setup;
@@ -36,8 +36,8 @@ impl Standing {
     pub fn of(s: &Setup, profile: Option<&Profile>, base: &Profile, checked: &[SeenKind]) -> Standing {
         let key = GroupKey::of(s);
         if let Some(g) = profile.and_then(|p| p.exact(&key)) {
-            let here = Place::of(s);
-            let same = g.residuals.iter().any(|r| r.place.alike(&here) > SAME_PLACE);
+            let here = DesignPoint::of(s);
+            let same = g.residuals.iter().any(|r| r.point.correlation(&here) > SAME_POINT);
             return if same { Standing::Measured } else { Standing::SameLaunch };
         }
         if profile.is_some_and(|p| p.groups.iter().any(|g| g.hardware == key.hardware)) {
@@ -83,5 +83,5 @@ impl Standing {
     }
 }
 
-/// Two loads as alike as this are the same.
-const SAME_PLACE: f64 = 0.995;
+/// Two loads whose errors correlate so are the same.
+const SAME_POINT: f64 = 0.995;

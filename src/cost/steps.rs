@@ -1,18 +1,17 @@
 //! Per-step telemetry in the fit: steps of one launch, put together into kinds, each held against the step model.
-//!
-//! An engine tells how many requests and tokens were in a step, not their contexts. Those are followed here from
-//! step to step: prompts of one busy period count as equally long, whoever decodes longest is taken to end first; where the
-//! engine says how much of its KV room is in use, to better than a few percent, that is believed instead.
 
+mod contexts;
+mod kinds;
+
+pub use self::kinds::StepKind;
+use self::kinds::kinds;
 use super::setup::{Catalogs, Setup};
 use super::{Coefficients, StepCost, StepShape, StepTime};
 use crate::engine::{Span, StepRow};
 use crate::error::Result;
-use crate::launch::EngineKind;
 use crate::scenario::Record;
 use crate::workload::WorkloadSpec;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
 
 /// The steps of one launch as the engine told them.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,20 +19,6 @@ pub struct StepLog {
     /// The launch: model, hardware, engine, command, and what the engine resolved; its workload is not used.
     pub launch: Record,
     pub rows: Vec<StepRow>,
-}
-
-/// Steps that were alike.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StepKind {
-    /// Mean composition.
-    pub shape: StepShape,
-    pub span: Span,
-    pub steps: usize,
-    /// Mean duration, and the standard deviation of the mean's logarithm.
-    pub mean_ms: f64,
-    pub uncertain: f64,
-    /// Share of the log's time.
-    pub share: f64,
 }
 
 /// What the fitted model leaves of one kind of step.
@@ -56,15 +41,8 @@ pub struct StepCase {
 
 /// Standard deviation of the logarithm that the model's shape is good for, for one kind of step.
 const MODEL_SD: f64 = 0.04;
-/// The same where the kind's contexts are a guess.
-const GUESS_SD: f64 = 0.15;
 /// A wait shorter than this share of the device's time says little of it: the host was the longer one.
 const TOLD: f64 = 0.1;
-/// A printed KV usage below this is too coarse (steps of 0.1 %) to give contexts.
-const USAGE_TELLS: f64 = 0.02;
-/// Longer than this many times the median of its kind, a step was disturbed from outside.
-const DISTURBED: f64 = 4.0;
-
 impl StepCase {
     /// Errors: a launch that cannot be made ready.
     pub fn new(log: &StepLog, catalogs: &Catalogs) -> Result<StepCase> {
@@ -133,188 +111,10 @@ fn words(s: &StepShape) -> String {
     parts.join("; ")
 }
 
-/// Puts steps together that agree in every count within a fifth or so.
-fn kinds(setup: &Setup, rows: &[StepRow]) -> Vec<StepKind> {
-    let mut groups: BTreeMap<[u32; 6], Vec<(StepShape, f64, bool)>> = BTreeMap::new();
-    for (row, (shape, sure)) in rows.iter().zip(shapes(setup, rows)) {
-        let class = |n: f64| ((n + 1.0).ln() * 4.0).round() as u32;
-        let key = [
-            row.span as u32,
-            shape.prefill_rows.min(2) + 4 * u32::from(sure),
-            class(f64::from(shape.prefill_tokens)),
-            class(shape.prefill_ctx as f64) / 2,
-            class(f64::from(shape.decode_rows)),
-            class(shape.decode_ctx as f64) / 3,
-        ];
-        if row.duration_ms > 0.0 {
-            groups.entry(key).or_default().push((shape, row.duration_ms, sure));
-        }
-    }
-    let total: f64 = rows.iter().map(|r| r.duration_ms).sum();
-    groups.into_iter().map(|(key, members)| kind(rows, key[0], &members, total)).collect()
-}
-
-fn kind(rows: &[StepRow], span: u32, members: &[(StepShape, f64, bool)], total: f64) -> StepKind {
-    let mut times: Vec<f64> = members.iter().map(|m| m.1).collect();
-    times.sort_by(f64::total_cmp);
-    let median = times[times.len() / 2];
-    times.retain(|t| *t <= DISTURBED * median);
-    let n = times.len() as f64;
-    let mean = times.iter().sum::<f64>() / n;
-    let spread = (times.iter().map(|t| (t / mean).ln().powi(2)).sum::<f64>() / n).sqrt();
-    let sure = members[0].2;
-    // Steps of one run are disturbed together: their mean is not as good as their number promises.
-    let uncertain = (spread.max(0.05) / n.powf(0.25)).hypot(if sure { 0.0 } else { GUESS_SD });
-    let span = rows.iter().map(|r| r.span).find(|s| *s as u32 == span).unwrap_or(Span::Device);
-    let shapes: Vec<StepShape> = members.iter().map(|m| m.0).collect();
-    StepKind {
-        shape: mean_shape(&shapes),
-        span,
-        steps: times.len(),
-        mean_ms: mean,
-        uncertain,
-        share: times.iter().sum::<f64>() / total.max(1e-9),
-    }
-}
-
-fn mean_shape(all: &[StepShape]) -> StepShape {
-    let mean = |f: fn(&StepShape) -> u64| {
-        (all.iter().map(|s| f(s) as f64).sum::<f64>() / all.len().max(1) as f64).round() as u64
-    };
-    StepShape {
-        prefill_rows: mean(|s| u64::from(s.prefill_rows)) as u32,
-        prefill_tokens: mean(|s| u64::from(s.prefill_tokens)) as u32,
-        prefill_ctx: mean(|s| s.prefill_ctx),
-        prefill_ctx_window: mean(|s| s.prefill_ctx_window),
-        prefill_kv: mean(|s| s.prefill_kv),
-        decode_rows: mean(|s| u64::from(s.decode_rows)) as u32,
-        decode_ctx: mean(|s| s.decode_ctx),
-        decode_ctx_window: mean(|s| s.decode_ctx_window),
-        ..StepShape::default()
-    }
-}
-
-/// The compositions of the steps, and whether their contexts are known well.
-fn shapes(setup: &Setup, rows: &[StepRow]) -> Vec<(StepShape, bool)> {
-    let window = setup.model.sliding.as_ref().map_or(u64::MAX, |s| u64::from(s.window));
-    let pool = setup.config.num_kv_blocks.unwrap_or(0) * u64::from(setup.config.block_size);
-    let follows = setup.config.engine != EngineKind::Sglang;
-    let mut out = Vec::with_capacity(rows.len());
-    let mut start = 0;
-    while start < rows.len() {
-        // A busy period begins where nothing decodes and no prompt was cut: its prompts are taken to be alike.
-        let budget = setup.config.max_num_batched_tokens;
-        let full = |r: &StepRow| r.prefill_tokens + r.decode_tokens >= budget;
-        let begins = |pair: &[StepRow]| pair[1].decode_requests == 0 && !full(&pair[0]);
-        let more = rows[start..].windows(2).position(begins);
-        let end = more.map_or(rows.len(), |n| start + 1 + n);
-        let mut follow = Follow::new(&rows[start..end], budget, window);
-        for row in &rows[start..end] {
-            let (mut shape, mut sure) = follow.step(row);
-            let coarse = row.kv_usage.filter(|u| *u >= USAGE_TELLS).map(|u| (u * pool as f64) as u64);
-            if let Some(held) = row.kv_tokens.or(coarse).filter(|h| *h > 0 && row.decode_requests > 0) {
-                shape.decode_ctx = held.max(u64::from(row.decode_requests));
-                shape.decode_ctx_window =
-                    shape.decode_ctx.min(window.saturating_mul(u64::from(row.decode_requests)));
-                sure = sure || row.prefill_requests == 0;
-            } else if !follows {
-                sure = false;
-            }
-            out.push((shape, sure));
-        }
-        start = end;
-    }
-    out
-}
-
-/// Follows the contexts of a busy period.
-struct Follow {
-    /// Contexts of what decodes, oldest first.
-    decoding: VecDeque<f64>,
-    /// Tokens of a prompt computed so far, of the one that did not fit.
-    begun: f64,
-    prompt: f64,
-    budget: u32,
-    window: u64,
-}
-
-impl Follow {
-    fn new(rows: &[StepRow], budget: u32, window: u64) -> Follow {
-        let full = |r: &&StepRow| r.prefill_tokens + r.decode_tokens >= budget;
-        let tokens: f64 = rows.iter().map(|r| f64::from(r.prefill_tokens)).sum();
-        let parts: f64 = rows.iter().map(|r| f64::from(r.prefill_requests)).sum();
-        // A prompt cut by the budget counts in two steps.
-        let cut = rows.iter().filter(full).count() as f64;
-        let prompt = tokens / (parts - cut).max(1.0);
-        Follow { decoding: VecDeque::new(), begun: 0.0, prompt, budget, window }
-    }
-
-    fn step(&mut self, row: &StepRow) -> (StepShape, bool) {
-        let rows = row.decode_requests as usize;
-        while self.decoding.len() > rows {
-            self.decoding.pop_front();
-        }
-        let known = self.decoding.len() == rows;
-        self.decoding.resize(rows, self.prompt);
-        for context in &mut self.decoding {
-            *context += 1.0;
-        }
-        let clip = |c: &f64| c.min(self.window as f64);
-        let mut shape = StepShape {
-            prefill_rows: row.prefill_requests,
-            prefill_tokens: row.prefill_tokens,
-            decode_rows: row.decode_requests,
-            decode_ctx: self.decoding.iter().sum::<f64>() as u64,
-            decode_ctx_window: self.decoding.iter().map(clip).sum::<f64>() as u64,
-            ..StepShape::default()
-        };
-        let sure = self.prefill(row, &mut shape) && known;
-        (shape, sure)
-    }
-
-    /// The step's prompts; whether their lengths are known well.
-    fn prefill(&mut self, row: &StepRow, shape: &mut StepShape) -> bool {
-        let mut left = f64::from(row.prefill_tokens);
-        let full = row.prefill_tokens + row.decode_tokens >= self.budget;
-        let sure = self.begun == 0.0 && (!full || row.prefill_requests == 1);
-        let n = row.prefill_requests;
-        for i in 0..n {
-            let last = i + 1 == n;
-            let begun = std::mem::take(&mut self.begun);
-            let share = left / f64::from(n - i);
-            let chunk = match (last, full) {
-                (true, _) => left,
-                (false, true) => (self.prompt - begun).clamp(1.0, left.max(1.0)),
-                (false, false) if begun > 0.0 => (self.prompt - begun).clamp(1.0, left.max(1.0)),
-                (false, false) => share,
-            };
-            left = (left - chunk).max(0.0);
-            let end = begun + chunk;
-            shape.prefill_ctx += pairs(begun, end, f64::INFINITY) as u64;
-            shape.prefill_ctx_window += pairs(begun, end, self.window as f64) as u64;
-            shape.prefill_kv += end as u64;
-            if last && full && end + 0.5 < self.prompt {
-                self.begun = end;
-            } else {
-                self.decoding.push_back(end);
-            }
-        }
-        sure
-    }
-}
-
-/// Σ of the contexts that tokens `from..to` of a prompt attend to, each clipped.
-fn pairs(from: f64, to: f64, clip: f64) -> f64 {
-    let below = |n: f64| {
-        let m = n.min(clip);
-        m * m / 2.0 + (n - m) * clip.min(1e12)
-    };
-    below(to) - below(from)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{fit, prior};
+    use super::contexts::shapes;
     use super::*;
 
     fn launch(extra: &str) -> Record {

@@ -72,6 +72,9 @@ pub struct EngineConfig {
     /// Tokens of `stream_interval`: how many are sent in one chunk.
     #[serde(default = "one")]
     pub stream_interval: u32,
+    /// SGLang `scheduler_recv_interval`: decode steps between two looks for new requests.
+    #[serde(default = "one")]
+    pub recv_interval: u32,
     /// One process receives requests and sends every token: streaming holds up new requests.
     #[serde(default)]
     pub shared_frontend: bool,
@@ -137,6 +140,7 @@ impl Default for EngineConfig {
             reserve_output: false,
             weights: None,
             stream_interval: 1,
+            recv_interval: 1,
             shared_frontend: false,
             frontends: 1,
             speculative: None,

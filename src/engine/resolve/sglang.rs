@@ -30,6 +30,7 @@ pub(super) fn apply(c: &mut EngineConfig, command: &Launch, hw: &Hardware) {
     c.prefix_caching = !command.switch(&["disable-radix-cache"]).unwrap_or(false);
     c.overlap = !command.switch(&["disable-overlap-schedule"]).unwrap_or(false);
     c.mixed_chunk = command.switch(&["enable-mixed-chunk"]).unwrap_or(false);
+    c.recv_interval = command.integer(&["scheduler-recv-interval"]).unwrap_or(1).max(1);
     c.conservativeness = command.number(&["schedule-conservativeness"]).unwrap_or(1.0);
 }
 

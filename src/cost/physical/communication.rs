@@ -1,0 +1,35 @@
+//! What exchanges between devices cost a step.
+
+use super::super::coefficients::Coefficients;
+use super::super::footprint::Footprint;
+use crate::engine::EngineConfig;
+use crate::hardware::{Hardware, Vendor};
+
+/// (ns a step, ns a token) of all-reduces under tensor parallelism, exchanges between data-parallel ranks and
+/// hand-overs between stages.
+pub(super) fn communication(hw: &Hardware, f: &Footprint, config: &EngineConfig, c: &Coefficients) -> (f64, f64) {
+    let tp = f64::from(config.tensor_parallel.max(1));
+    let pp = f64::from(config.pipeline_parallel.max(1));
+    let link = hw.link_gbps.max(1.0) * c.comm_bandwidth;
+    // Without a switch of its own (NVLink, Infinity Fabric) a message passes through the host's root complex.
+    let slow_link = if hw.link_gbps < 100.0 && hw.vendor != Vendor::Cpu { 3.0 } else { 1.0 };
+    let message = f.hidden * 2.0;
+    let mut step = 0.0;
+    let mut token = 0.0;
+    if tp > 1.0 {
+        let reduces = 2.0 * f.layers + 1.0;
+        step += reduces * c.comm_latency * 1e3 * slow_link * (1.0 + 0.25 * (tp.log2() - 1.0));
+        token += reduces * message * 2.0 * (tp - 1.0) / tp / link;
+    }
+    let ranks = f.expert_ranks(config);
+    if ranks > 1.0 {
+        // All tokens are gathered before the experts of each layer, and their results scattered after.
+        step += 2.0 * f.moe_layers * c.comm_latency * 1e3 * slow_link * (1.0 + 0.25 * (ranks.log2() - 1.0));
+        token += 2.0 * f.moe_layers * message * (ranks - 1.0) / link;
+    }
+    if pp > 1.0 {
+        step += (pp - 1.0) * c.comm_latency * 1e3 * 4.0 * slow_link;
+        token += (pp - 1.0) * message / link;
+    }
+    (step, token)
+}

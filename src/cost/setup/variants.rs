@@ -1,0 +1,67 @@
+//! The same launch otherwise: readings of what its scenario leaves open, bounds of its acceptance, without speculation.
+
+use super::Setup;
+use super::super::habits::{Habits, Intake};
+use super::super::{Coefficients, payoff};
+use crate::engine::EngineConfig;
+use crate::launch::EngineKind;
+use crate::workload::{Lengths, RequestShape};
+
+impl Setup {
+    /// This launch with its acceptance of speculated tokens at the lower and the upper bound; `None` without speculation.
+    pub(in super::super) fn acceptance_bounds(&self) -> Option<[Setup; 2]> {
+        let s = self.config.speculative.as_ref()?;
+        Some([false, true].map(|high| {
+            let config = EngineConfig { speculative: Some(s.bound(high)), ..self.config.clone() };
+            Setup { config, ..self.clone() }
+        }))
+    }
+
+    /// Where speculation stops to pay, at the context of the mean request; `None` without speculation.
+    pub fn payoff(&self, c: &Coefficients) -> Option<payoff::Payoff> {
+        let s = self.config.speculative.as_ref()?;
+        let plain = self.unspeculated();
+        let n = self.requests.len().max(1) as u64;
+        let tokens = |r: &RequestShape| u64::from(r.input_tokens) + u64::from(r.output_tokens) / 2;
+        let context = (self.requests.iter().map(tokens).sum::<u64>() / n) as u32;
+        let overlap = (self.config.overlap, plain.config.overlap);
+        let most = self.config.max_num_seqs.max(plain.config.max_num_seqs);
+        Some(payoff::payoff(s, &self.physical(c), &plain.physical(c), overlap, context, most))
+    }
+
+    /// The same launch without speculation; whether its host would work ahead then is the engine's default.
+    fn unspeculated(&self) -> Setup {
+        let config = EngineConfig {
+            speculative: None,
+            overlap: self.config.overlap || self.config.speculative.as_ref().is_some_and(|s| s.held_up_host),
+            ..self.config.clone()
+        };
+        Setup { config, ..self.clone() }
+    }
+
+    /// The habits that this launch may have as far as its scenario tells; its own ones where that says all.
+    pub fn possible_habits(&self) -> Vec<Habits> {
+        let lengths = match self.readings {
+            Some(_) => vec![Lengths::Scattered, Lengths::Exact],
+            None => vec![self.habits.lengths],
+        };
+        let may_hold = self.config.engine == EngineKind::Trtllm && self.concurrency.is_some_and(|n| n > 1);
+        let intakes =
+            if may_hold { &[Intake::AtOnce, Intake::WithCompletion][..] } else { &[Intake::AtOnce] };
+        let of = |l: &Lengths| intakes.iter().map(|i| Habits { lengths: *l, intake: *i }).collect::<Vec<_>>();
+        lengths.iter().flat_map(of).collect()
+    }
+
+    /// This launch with other habits.
+    #[must_use]
+    pub fn with_habits(&self, habits: Habits) -> Setup {
+        let mut s = Setup { habits, ..self.clone() };
+        if let Some(r) = &self.readings {
+            s.requests = match habits.lengths {
+                Lengths::Exact => r.0.clone(),
+                Lengths::Scattered => r.1.clone(),
+            };
+        }
+        s
+    }
+}
