@@ -279,7 +279,8 @@ fn mean_input(case: &Case) -> f64 {
 }
 
 /// Changes of the logarithms of (emit_delay, frontend_request) from which a fit on steps and runs starts again.
-const PERTURBATIONS: [[f64; 2]; 6] = [[-0.2, 0.0], [-0.5, 0.0], [0.3, 0.0], [0.0, -0.3], [0.0, 0.3], [-0.4, -0.4]];
+const PERTURBATIONS: [[f64; 2]; 6] =
+    [[-0.2, 0.0], [-0.5, 0.0], [0.3, 0.0], [0.0, -0.3], [0.0, 0.3], [-0.4, -0.4]];
 
 /// One search: cases, and where it starts.
 type Search<'a> = dyn Fn(&[Case], Vec<f64>) -> Result<FitState> + 'a;

@@ -8,7 +8,7 @@
 use super::Footprint;
 use super::calibration::{self, Calibration, Load};
 use super::coefficients::Coefficients;
-use super::discrepancy::{self, Family, DesignPoint};
+use super::discrepancy::{self, DesignPoint, Family};
 use super::habits::{self, Likely};
 use super::pooling;
 use super::prior::{self, Belief};

@@ -180,7 +180,6 @@ impl Setup {
     pub fn physical(&self, c: &Coefficients) -> Physical {
         Physical::new(&self.hardware, &self.model, &self.config, c)
     }
-
 }
 
 /// The scenario of an observation: its result removed, and the real token counts moved into the workload.

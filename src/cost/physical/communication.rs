@@ -7,7 +7,12 @@ use crate::hardware::{Hardware, Vendor};
 
 /// (ns a step, ns a token) of all-reduces under tensor parallelism, exchanges between data-parallel ranks and
 /// hand-overs between stages.
-pub(super) fn communication(hw: &Hardware, f: &Footprint, config: &EngineConfig, c: &Coefficients) -> (f64, f64) {
+pub(super) fn communication(
+    hw: &Hardware,
+    f: &Footprint,
+    config: &EngineConfig,
+    c: &Coefficients,
+) -> (f64, f64) {
     let tp = f64::from(config.tensor_parallel.max(1));
     let pp = f64::from(config.pipeline_parallel.max(1));
     let link = hw.link_gbps.max(1.0) * c.comm_bandwidth;

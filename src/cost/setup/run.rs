@@ -1,14 +1,16 @@
 //! A launch's load through the simulator.
 
-use super::Setup;
-use super::screened::Prepared;
 use super::super::habits::Intake;
 use super::super::{Coefficients, Physical, StepShape, StepTime};
+use super::Setup;
+use super::screened::Prepared;
 use crate::hardware::Vendor;
 use crate::launch::EngineKind;
 use crate::scenario::Key;
 use crate::sim::scheduler::SimRequest;
-use crate::sim::{Arrival, FollowUp, SimOptions, SimResult, block_hashes, policy, simulate, simulate_replicas};
+use crate::sim::{
+    Arrival, FollowUp, SimOptions, SimResult, block_hashes, policy, simulate, simulate_replicas,
+};
 use crate::units::Nanos;
 use crate::workload::{RequestShape, Shared};
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! The same launch otherwise: readings of what its scenario leaves open, bounds of its acceptance, without speculation.
 
-use super::Setup;
 use super::super::habits::{Habits, Intake};
 use super::super::{Coefficients, payoff};
+use super::Setup;
 use crate::engine::EngineConfig;
 use crate::launch::EngineKind;
 use crate::workload::{Lengths, RequestShape};
