@@ -17,7 +17,7 @@ pub enum Kind {
     Usage,
     /// Every candidate failed, nothing is feasible: exit 3.
     Infeasible,
-    /// The question was answered, and the answer is no: a log's failure is not known: exit 4.
+    /// The question was answered, and the answer is no (a log's failure is not known, a machine is not ready): exit 4.
     Negative,
     /// Interrupted by the user; the record is safe: exit 130.
     Interrupted,

@@ -132,7 +132,8 @@ fn doctor_looks_and_says_what_will_work() {
     let dir = tempfile::tempdir().unwrap();
     let context = ["--hardware", "a100-sxm-80gb", "--model", "openai/gpt-oss-20b"];
     let said = dyno(dir.path(), &[&["doctor", "--offline"], &context[..]].concat());
-    assert!(said.starts_with("exit code: 0"), "{said}");
+    // TensorRT-LLM cannot serve it here: something will not work.
+    assert!(said.starts_with("exit code: 4"), "{said}");
     for part in ["ok   vllm: fits", "BAD  trtllm: its MXFP4", "emulated: built in", "port 8000"] {
         assert!(said.contains(part), "{part} in {said}");
     }

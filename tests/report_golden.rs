@@ -240,7 +240,7 @@ fn every_figure_of_the_before_and_after_follows_from_the_raw_runs() {
 fn the_json_holds_the_means_of_the_report() {
     let r = recorded("clear-win");
     let s = r.subject();
-    let json = recommendation(&s).expect("a recommendation");
+    let json = serde_json::to_value(recommendation(&s).expect("a recommendation")).expect("JSON");
     let row = &rows(&report(&s).markdown, "| Workload | Metric | Defaults | Recommended |")[0];
     let value = |side: &str| json[side]["result"]["total_token_throughput"].as_f64().expect("a number");
     assert!(agrees(number(&row[2]), value("baseline")) && agrees(number(&row[3]), value("recommended")));

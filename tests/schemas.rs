@@ -1,5 +1,6 @@
 //! The schemas of the recorded and exchanged formats are those of the types, and what dyno writes conforms to them.
 
+use llm_dyno::report::Recommendation;
 use llm_dyno::scenario::Record;
 use llm_dyno::store::{Line, RunFile};
 use llm_dyno::trial::{TrialResult, TrialSpec};
@@ -24,6 +25,7 @@ fn all() -> Vec<(&'static str, Value)> {
         ("trial-result.json", schema::<TrialResult>()),
         ("trials-line.json", schema::<Line>()),
         ("run.json", schema::<RunFile>()),
+        ("recommendation.json", schema::<Recommendation>()),
     ]
 }
 

@@ -103,7 +103,7 @@ impl Picture {
         out
     }
 
-    /// The horizontal axis with the zones' initials: safe, early degradation, saturation, loss.
+    /// The horizontal axis with the zones' initials: no queueing, efficient, saturation, loss.
     fn zone_line(&self) -> String {
         let (low, high) = self.loads();
         (0..COLUMNS)
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!((text.matches('●').count(), text.matches('·').count()), (4, 4), "{text}");
         let axis = text.lines().find(|l| l.contains('└')).unwrap();
         let zones: String = axis.chars().filter(char::is_ascii_lowercase).collect();
-        assert!(zones.starts_with("sss") && zones.contains("eee") && zones.ends_with("sss"), "{axis}");
+        assert!(zones.starts_with("nnn") && zones.contains("eee") && zones.ends_with("sss"), "{axis}");
     }
 
     #[test]
@@ -253,7 +253,7 @@ mod tests {
         let svg = picture().svg();
         assert_eq!(svg.matches("<circle").count(), 3);
         assert_eq!(svg.matches("<polyline").count(), 2);
-        assert!(svg.contains("early degradation") && svg.contains("stroke-dasharray"));
+        assert!(svg.contains("efficient") && svg.contains("stroke-dasharray"));
         for cx in svg.split("cx=\"").skip(1) {
             let at: f64 = cx.split('"').next().unwrap().parse().unwrap();
             assert!((MARGIN.0..=SIZE.0 - MARGIN.2).contains(&at), "{at}");

@@ -35,11 +35,13 @@ pub enum Zone {
     Loss,
 }
 
+/// For a person who plans with it: "safe" would promise more than "nobody waits yet", and what follows is where a GPU
+/// earns its money.
 impl fmt::Display for Zone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Zone::Safe => "safe",
-            Zone::EarlyDegradation => "early degradation",
+            Zone::Safe => "no queueing",
+            Zone::EarlyDegradation => "efficient",
             Zone::Saturation => "saturation",
             Zone::Loss => "loss",
         })

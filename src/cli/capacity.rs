@@ -1,6 +1,6 @@
 //! `dyno capacity`: the predicted ramp of load, its zones, and what a target load costs.
 
-mod published;
+pub(super) mod published;
 
 use super::predict::{Launch, read_profile};
 use crate::capacity::plan::{Plan, plan};
@@ -102,7 +102,7 @@ pub(super) fn run(args: CapacityArgs) -> Result<()> {
         super::out::line(serde_json::to_string_pretty(&value).unwrap_or_default());
     } else {
         let beside = published.map_or(String::new(), |p| p.beside(&study));
-        super::out::line(format!("{}{beside}", text(&study, target.as_ref(), cost, gpus)));
+        super::out::line(format!("{}{beside}", text(&study, target.as_ref(), cost, price, gpus)));
     }
     super::out::note(format_args!("dyno: rests on {}", study.basis));
     super::out::note(format_args!("dyno: {kv_room} a replica"));
@@ -176,7 +176,13 @@ const SHOWN: &[(Key, &str)] = &[
     (Key::MeanTpotMs, "TPOT ms"),
 ];
 
-fn text(study: &Study, target: Option<&Option<Plan>>, cost: Option<f64>, gpus: u32) -> String {
+fn text(
+    study: &Study,
+    target: Option<&Option<Plan>>,
+    cost: Option<f64>,
+    price: Option<f64>,
+    gpus: u32,
+) -> String {
     let mut t = Table::new();
     t.load_style(comfy_table::presets::NOTHING);
     t.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
@@ -213,22 +219,37 @@ fn text(study: &Study, target: Option<&Option<Plan>>, cost: Option<f64>, gpus: u
         out.push_str(&breakpoint_line(b));
     }
     if let Some(s) = study.slo_load {
-        let say = |x: Option<f64>| x.map_or("not even the lightest load".into(), short);
+        let say = |x: Option<f64>| x.map_or("less than the lightest load of the ramp".into(), short);
         out.push_str(&format!(
             "\nThe SLO is kept up to {} {axis}; up to {} with the pessimistic end of the interval.\n",
             say(s.central),
             say(s.pessimistic)
         ));
     }
-    if let Some(c) = cost {
-        out.push_str(&format!("\nAt the planning load a million tokens cost {c:.3} US dollars.\n"));
-    }
+    out.push_str(&planning_lines(study, axis, cost.zip(price)));
     match target {
         Some(Some(p)) => out.push_str(&plan_line(p, axis, gpus)),
         Some(None) => {
             out.push_str("\nNo load keeps the SLO, so no number of replicas can be planned with.\n");
         }
         None => {}
+    }
+    out
+}
+
+/// The load to plan with, and what tokens cost at it: US dollars for a million, and for a replica and hour.
+fn planning_lines(study: &Study, axis: &str, cost: Option<(f64, f64)>) -> String {
+    let Some(load) = study.planning_load() else { return String::new() };
+    let why = if study.slo_load.is_some() {
+        "the largest that keeps the SLO by the pessimistic end of the interval"
+    } else {
+        "the lower end of the interval in which queueing begins; --slo gives a figure that follows from your promises"
+    };
+    let mut out = format!("\nLoad to plan one replica with: {} {axis} ({why}).\n", short(load));
+    if let Some((per_token, per_hour)) = cost {
+        out.push_str(&format!(
+            "At that load a million tokens cost {per_token:.3} US dollars, at {per_hour:.2} a replica and hour.\n"
+        ));
     }
     out
 }
@@ -261,7 +282,7 @@ fn plan_line(p: &Plan, axis: &str, gpus: u32) -> String {
         short(p.replica_rate.p95),
     );
     if let Some(d) = p.usd_per_hour {
-        s.push_str(&format!("; {d:.2} US dollars an hour"));
+        s.push_str(&format!("; {} replicas cost {d:.2} US dollars an hour", p.replicas_safe));
     }
     s.push_str(".\n");
     s

@@ -1,5 +1,7 @@
 //! `dyno check FILE…`: every problem of data files and of files of scenarios and observations.
 
+mod own;
+
 use super::completion::{Supplied, complete, missing};
 use super::out;
 use crate::data::{self, python_json};
@@ -12,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Hardware, model or search-space TOML; scenario or observation JSON; a result file of another load tool; a
-    /// model's config.json; a pattern; or a directory with hardware/, models/ or search-spaces/, or of results
+    /// Hardware, model or search-space TOML; a profile; a plan of `dyno tune`; scenario or observation JSON; a result file
+    /// of another load tool; a file of a campaign's directory; a model's config.json; a pattern; or a directory with hardware/, models/ or search-spaces/, or of results
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// What a result file lacks for `dyno fit` and `dyno predict`, checked with it
@@ -141,9 +143,13 @@ fn check_toml(file: &str, text: &str) -> (String, Vec<Problem>) {
         ("hardware".into(), hardware::check_text(file, text))
     } else if has(&["layers", "hidden", "q_heads", "vocab"]) {
         ("model".into(), model::check_text(file, text))
+    } else if let Some(found) = own::toml(file, text, &value) {
+        found
     } else {
-        let p = Problem::new(file, "", "is no hardware, model or search-space file")
-            .hint("hardware has `vendor`, a model has `layers`, a search space has [[flag]] records");
+        let p = Problem::new(file, "", "is no file that dyno knows").hint(
+            "hardware has `vendor`, a model has `layers`, a search space has [[flag]] records, a plan has `model` and the \
+             other options of `dyno tune`",
+        );
         ("TOML".into(), vec![p])
     }
 }
@@ -152,6 +158,9 @@ fn check_records(file: &str, text: &str, names: &Names, args: &Args) -> (String,
     let value: Value = python_json::parse(text).unwrap_or(Value::Null);
     if ["architectures", "model_type", "num_hidden_layers"].iter().any(|k| value.get(k).is_some()) {
         return ("model config.json".into(), model::check_config(file, text), Vec::new());
+    }
+    if let Some((what, problems)) = own::json(file, text, &value) {
+        return (what, problems, Vec::new());
     }
     let mut loaded = match scenario::load_text(file, text) {
         Ok(loaded) => loaded,
@@ -171,17 +180,17 @@ fn check_records(file: &str, text: &str, names: &Names, args: &Args) -> (String,
     let mut problems = Vec::new();
     if loaded.tool.is_some() {
         notes.extend(unknown.iter().map(|p| format!("{}: {}", p.key, p.message)));
-        notes.extend(missing(&loaded, true).iter().map(|p| {
-            format!(
-                "for `dyno fit`: {} {}{}",
-                p.key,
-                p.message,
-                p.hint.as_ref().map_or(String::new(), |h| format!(": {h}"))
-            )
-        }));
     } else {
         problems = unknown;
     }
+    notes.extend(missing(&loaded, true).iter().map(|p| {
+        format!(
+            "for `dyno fit`: {} {}{}",
+            p.key,
+            p.message,
+            p.hint.as_ref().map_or(String::new(), |h| format!(": {h}"))
+        )
+    }));
     let mut seen = std::collections::BTreeSet::new();
     notes.retain(|n| seen.insert(n.clone()));
     (format!("{n} {records}{of}"), problems, notes)

@@ -25,7 +25,9 @@ mod metrics;
 mod model;
 mod out;
 mod paced;
+mod plan_file;
 mod predict;
+mod prediction;
 mod progress;
 mod ramp;
 mod report;
@@ -42,6 +44,12 @@ use std::process::ExitCode;
 #[derive(Debug, Parser)]
 #[command(name = "dyno", version, about, propagate_version = true)]
 struct Cli {
+    /// Say nothing but results and errors
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more: every step of a launch, and all causes of an error
+    #[arg(long, short, global = true)]
+    verbose: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -92,6 +100,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    out::speak(cli.quiet, cli.verbose);
     // An engine started by this process is ended by a guard when the process can do so no more.
     if let Ok(program) = std::env::current_exe() {
         crate::process::guard::enable(program);
@@ -110,7 +119,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Check(args) => check::run(*args),
         Command::List(args) => list::run(args),
         Command::Model(args) => model::run(&args),
-        Command::Tune(args) => tune::run(&args),
+        Command::Tune(args) => plan_file::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Diagnose(args) => diagnose::run(args),
@@ -138,6 +147,12 @@ fn run(cli: Cli) -> Result<ExitCode> {
 }
 
 fn fail(e: &Error) -> ExitCode {
-    out::note(format_args!("dyno: {e}"));
+    out::fault(format_args!("dyno: {e}"));
+    if out::verbose() {
+        let first = e.source.as_ref().and_then(|s| s.source());
+        for cause in std::iter::successors(first, |e| e.source()) {
+            out::fault(format_args!("  because: {cause}"));
+        }
+    }
     ExitCode::from(e.kind.exit_code())
 }

@@ -4,6 +4,10 @@
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Whether anything but results and errors is said, and whether more than usual is.
+static QUIET: AtomicBool = AtomicBool::new(false);
+static VERBOSE: AtomicBool = AtomicBool::new(false);
+
 /// The result could not be written where it was asked for.
 static LOST: AtomicBool = AtomicBool::new(false);
 
@@ -22,8 +26,29 @@ pub(super) fn lost() -> bool {
     LOST.load(Ordering::Relaxed)
 }
 
-/// Writes one line to standard error. Nobody may be listening any more: that is no reason to stop.
+/// Sets what `--quiet` and `--verbose` ask for.
+pub(super) fn speak(quiet: bool, verbose: bool) {
+    QUIET.store(quiet, Ordering::Relaxed);
+    VERBOSE.store(verbose, Ordering::Relaxed);
+}
+
+pub(super) fn quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+pub(super) fn verbose() -> bool {
+    VERBOSE.load(Ordering::Relaxed)
+}
+
+/// Writes one line to standard error, unless the user wants to hear results alone.
 pub(super) fn note(text: impl std::fmt::Display) {
+    if !quiet() {
+        fault(text);
+    }
+}
+
+/// Writes one line to standard error. Nobody may be listening any more: that is no reason to stop.
+pub(super) fn fault(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{}", shown(&text.to_string()));
 }
 

@@ -1,13 +1,13 @@
 //! `dyno predict`: what scenarios would give, without running them.
 
 use super::completion::{Supplied, complete, missing, program};
+use super::prediction;
 use crate::cost::{Catalogs, Interval, Prediction, Predictor, Profile};
-use crate::engine::told;
-use crate::error::{Error, Kind, Result};
+use crate::engine::{told, wrong_values};
+use crate::error::{Error, Kind, Problem, Result};
 use crate::launch::{EngineKind, GpuLayout};
-use crate::scenario::{AcceptanceInput, Key, Record, RequestRow, load};
+use crate::scenario::{AcceptanceInput, Record, RequestRow, load};
 use crate::workload::WorkloadSpec;
-use comfy_table::{Cell, CellAlignment, Table};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -61,7 +61,8 @@ pub(super) struct Launch {
     pub(super) engine_version: Option<String>,
     #[arg(long)]
     pub(super) num_gpus: Option<u32>,
-    /// Workload such as sharegpt or random:2000/100,n=500; repeatable
+    /// Workload such as sharegpt-lengths or random:2000/100,n=500,concurrency=64; without rate or concurrency all requests are
+    /// sent at once; repeatable
     #[arg(long)]
     pub(super) workload: Vec<WorkloadSpec>,
     /// How many speculated tokens hold, where the launch speculates: a rate a token (0.7), or by position (0.8,0.6,0.4)
@@ -116,10 +117,10 @@ impl Launch {
         }
     }
 
-    /// One record a workload; without any workload, ShareGPT sent at once.
+    /// One record a workload; without any workload, the lengths of ShareGPT sent at once.
     fn records(&self) -> Result<Vec<Record>> {
         let workloads = if self.workload.is_empty() {
-            "sharegpt".parse().map(|w| vec![w]).unwrap_or_default()
+            "sharegpt-lengths".parse().map(|w| vec![w]).unwrap_or_default()
         } else {
             self.workload.clone()
         };
@@ -145,6 +146,15 @@ impl Launch {
             }
             launch.to_text()
         });
+        let wrong = wrong_values(&crate::launch::Launch {
+            engine: Some(engine),
+            ..crate::launch::Launch::parse(&command)
+        });
+        if !wrong.is_empty() {
+            let problem = |(flag, why): (String, String)| Problem::new(format!("--{flag}"), "", why);
+            let problems = wrong.into_iter().map(problem).collect();
+            return Err(Error::problems("the engine would refuse these flags", problems));
+        }
         Ok(workloads
             .into_iter()
             .map(|w| Record {
@@ -193,25 +203,23 @@ pub(super) fn run(args: PredictArgs) -> Result<()> {
             records.iter().zip(&outcomes).map(|(r, o)| to_json(r, o, args.per_request, &catalogs)).collect();
         super::out::line(serde_json::to_string_pretty(&all).unwrap_or_default());
     } else {
-        super::out::line(table(&records, &outcomes));
+        super::out::line(prediction::text(&records, &outcomes));
     }
-    for (r, o) in records.iter().zip(&outcomes) {
-        for note in told(r, &catalogs.models) {
-            if o.as_ref().is_ok_and(|p| p.notes.contains(&note)) {
-                continue;
-            }
-            super::out::note(format_args!("dyno: {}: {note}", crate::cost::fit::label(r)));
-        }
+    let mut said = Vec::new();
+    for (i, (r, o)) in records.iter().zip(&outcomes).enumerate() {
+        let own = o.as_ref().map_or(&[][..], |p| p.notes.as_slice());
+        said.extend(told(r, &catalogs.models).into_iter().filter(|n| !own.contains(n)).map(|n| (i, n)));
         let Ok(p) = o else { continue };
         if profile.is_none() || !p.basis.starts_with("a fit") {
-            super::out::note(format_args!("dyno: {}: rests on {}", crate::cost::fit::label(r), p.basis));
+            said.push((i, format!("rests on {}", p.basis)));
         }
         if !args.json {
-            super::out::note(format_args!("dyno: {}: {}", crate::cost::fit::label(r), p.kv_room));
+            said.push((i, p.kv_room.to_string()));
         }
-        for n in &p.notes {
-            super::out::note(format_args!("dyno: {}: {n}", crate::cost::fit::label(r)));
-        }
+        said.extend(own.iter().map(|n| (i, n.clone())));
+    }
+    for note in prediction::notes(records.len(), said) {
+        super::out::note(format_args!("dyno: {note}"));
     }
     if !outcomes.is_empty() && outcomes.iter().all(Result::is_err) {
         return Err(Error::infeasible("no scenario can run"));
@@ -323,43 +331,4 @@ fn row(r: &crate::sim::RequestOutcome) -> RequestRow {
 fn rounded(v: Interval) -> Interval {
     let r = |x: f64| format!("{x:.6e}").parse().unwrap_or(x);
     Interval { value: r(v.value), p05: r(v.p05), p95: r(v.p95) }
-}
-
-const SHOWN: &[(Key, &str)] = &[
-    (Key::TotalTokenThroughput, "total tok/s"),
-    (Key::OutputThroughput, "output tok/s"),
-    (Key::MeanTtftMs, "TTFT ms"),
-    (Key::P99TtftMs, "p99 TTFT ms"),
-    (Key::MeanTpotMs, "TPOT ms"),
-    (Key::P99TpotMs, "p99 TPOT ms"),
-];
-
-fn table(records: &[Record], outcomes: &[Result<Prediction>]) -> String {
-    let mut t = Table::new();
-    t.load_style(comfy_table::presets::NOTHING);
-    t.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
-    t.set_header(["scenario"].into_iter().chain(SHOWN.iter().map(|s| s.1)).chain(["limited by"]));
-    for (r, o) in records.iter().zip(outcomes) {
-        let mut cells = vec![Cell::new(crate::cost::fit::label(r))];
-        match o {
-            Ok(p) => {
-                cells.extend(SHOWN.iter().map(|(k, _)| {
-                    let text = p.get(*k).map_or("-".to_owned(), short);
-                    Cell::new(text).set_alignment(CellAlignment::Right)
-                }));
-                cells.push(Cell::new(&p.binding));
-            }
-            Err(e) => {
-                cells.extend(SHOWN.iter().map(|_| Cell::new("-")));
-                cells.push(Cell::new(&e.what));
-            }
-        }
-        t.add_row(cells);
-    }
-    format!("{t}\n(value, and the interval that holds it nine times in ten)")
-}
-
-fn short(v: Interval) -> String {
-    let digits = usize::from(v.value < 100.0);
-    format!("{:.digits$} [{:.digits$}, {:.digits$}]", v.value, v.p05, v.p95)
 }

@@ -1,8 +1,9 @@
 //! Progress that a person can follow: a live line on a terminal, one line a finished trial, or JSON lines.
 
+use crate::scenario::Key;
 use crate::search::Stage;
 use crate::store::{Plan, TrialLine};
-use crate::trial::{self, Observer, Outcome};
+use crate::trial::{self, Observer, Outcome, without_secrets};
 use crate::tune::{Event, Watcher, events};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
@@ -19,7 +20,8 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(quiet: bool, json: bool, plan: &Plan) -> Progress {
+    pub(super) fn new(json: bool, plan: &Plan) -> Progress {
+        let quiet = super::out::quiet();
         let live = !quiet && !json && std::io::stderr().is_terminal();
         let bar = ProgressBar::no_length();
         bar.set_draw_target(if live {
@@ -49,7 +51,7 @@ impl Progress {
 
     /// Shows the steps inside a trial on the live line.
     pub(super) fn observer(&self) -> Steps {
-        Steps { bar: self.bar.clone() }
+        Steps { bar: self.bar.clone(), told: super::out::verbose() && !self.json }
     }
 
     pub(super) fn finish(&self) {
@@ -123,13 +125,41 @@ impl Watcher for Progress {
     }
 }
 
-/// Steps of the trial in flight, on the live line only.
+/// Steps of the trial in flight: on the live line, and with `--verbose` as lines of their own.
 pub(super) struct Steps {
     bar: ProgressBar,
+    told: bool,
+}
+
+impl Steps {
+    fn tell(&self, event: &trial::Event<'_>) {
+        let text = match event {
+            trial::Event::Launching { argv } => {
+                format!("  starting: {}", crate::launch::Launch::from_argv(&without_secrets(argv)).to_text())
+            }
+            trial::Event::Ready { facts } => format!("  ready after {:.1} s", facts.startup_s),
+            trial::Event::RunFinished { run } => {
+                let figure = |key| run.observation.result.as_ref().and_then(|r| r.get(key)).unwrap_or(0.0);
+                format!(
+                    "  {}: {:.1} total tok/s, mean TTFT {:.1} ms, mean TPOT {:.2} ms",
+                    run.workload.label(),
+                    figure(Key::TotalTokenThroughput),
+                    figure(Key::MeanTtftMs),
+                    figure(Key::MeanTpotMs)
+                )
+            }
+            trial::Event::Stopping => "  stopping".to_owned(),
+            _ => return,
+        };
+        self.bar.suspend(|| line(&text));
+    }
 }
 
 impl Observer for Steps {
     fn event(&self, event: &trial::Event<'_>) {
+        if self.told {
+            self.tell(event);
+        }
         let text = match event {
             trial::Event::Launching { .. } => "starting".to_owned(),
             trial::Event::Waiting { elapsed_s, last_line } => {

@@ -18,15 +18,20 @@ use std::path::{Path, PathBuf};
 /// flags, measures them under load, confirms the winner against the defaults, writes a report.
 #[derive(Debug, Args)]
 pub(super) struct TuneArgs {
+    /// File with any of the options below, by their names (`model = "..."`, `workload = ["...", "..."]`; `engine-args` for what
+    /// stands after `--`); options on the command line win
+    #[arg(value_name = "PLAN.toml")]
+    pub(super) plan: Option<PathBuf>,
     /// Hub name such as openai/gpt-oss-20b, or a local directory
     #[arg(long)]
     model: Option<String>,
     /// vllm, sglang, trtllm or emulated; repeatable, or a comma list [default: vllm]
     #[arg(long)]
     engine: Vec<String>,
-    /// short, medium, long, very-long, sharegpt or sharegpt:FILE, random:IN/OUT, trace:FILE, custom:FILE or chat, each with
+    /// sharegpt:FILE or sharegpt:cached (the real text), sharegpt-lengths (its lengths with random token ids), short, medium,
+    /// long, very-long, random:IN/OUT, trace:FILE, custom:FILE or chat, each with
     /// `,n=500,seed=42,rate=inf,concurrency=256,scale=0.1,...`, or a weighted mixture of them such as
-    /// `mix:0.7*sharegpt+0.3*random:2000/100,n=200`; repeatable: the first is tuned for, the others are checked [default: sharegpt, short, medium, long]
+    /// `mix:0.7*sharegpt+0.3*random:2000/100,n=200`; repeatable: the first is tuned for, the others are checked [default: sharegpt-lengths, short, medium, long]
     #[arg(long)]
     workload: Vec<String>,
     /// total-throughput, output-throughput, request-throughput, goodput, or ttft, tpot, itl, e2e with .mean, .p50,
@@ -46,7 +51,7 @@ pub(super) struct TuneArgs {
     #[arg(long)]
     seed: Option<u64>,
     /// Directory for the record and the report; must not hold a record yet
-    #[arg(long, required_unless_present_any = ["resume", "dry_run"], conflicts_with = "resume")]
+    #[arg(long, required_unless_present_any = ["resume", "dry_run", "plan"], conflicts_with = "resume")]
     out: Option<PathBuf>,
     /// Go on with the campaign recorded in this directory
     #[arg(long, value_name = "DIR")]
@@ -100,7 +105,7 @@ pub(super) struct TuneArgs {
     preset: Option<String>,
     /// Print what would be considered and about how many launches it takes, and launch nothing
     #[arg(long, conflicts_with = "resume")]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// Time a launch may take until it is ready [default: 30m]
     #[arg(long)]
     ready_timeout: Option<String>,
@@ -109,9 +114,6 @@ pub(super) struct TuneArgs {
     run_timeout: Option<String>,
     #[command(flatten)]
     metrics: super::metrics::MetricsArgs,
-    /// Print nothing but the conclusion
-    #[arg(long, short)]
-    quiet: bool,
     /// Print the recommendation as JSON on stdout, events as JSON lines on stderr
     #[arg(long)]
     json: bool,
@@ -129,6 +131,16 @@ enum SearchArg {
 }
 
 impl TuneArgs {
+    /// The checked plan of a new campaign on this machine.
+    pub(super) fn planned(&self) -> Result<Plan> {
+        self.request(None).plan(detect)
+    }
+
+    /// The plan as far as it is known without a look at this machine.
+    pub(super) fn checked(&self) -> Result<Plan> {
+        self.request(None).plan(|| Ok("cpu".to_owned()))
+    }
+
     /// The request; what was not said is taken from the recorded plan when there is one.
     fn request(&self, recorded: Option<&Plan>) -> TuneRequest {
         let old = recorded;
@@ -193,7 +205,7 @@ impl TuneArgs {
 
 /// What a campaign would consider, without launching anything.
 fn dry_run(args: &TuneArgs) -> Result<()> {
-    let plan = args.request(None).plan(detect)?;
+    let plan = args.planned()?;
     let spaces = PlannedSpaces::new(&plan)?;
     for engine in &plan.engines {
         let space = spaces.space(*engine, None)?;
@@ -219,17 +231,18 @@ fn dry_run(args: &TuneArgs) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn run(args: &TuneArgs) -> Result<()> {
+/// The campaign, as the command line `invocation` asks for it.
+pub(super) fn run(args: &TuneArgs, invocation: Vec<String>) -> Result<()> {
     if args.dry_run {
         return dry_run(args);
     }
     let (dir, run, lock) = match (&args.resume, &args.out) {
         (Some(dir), _) => resumed(args, dir)?,
-        (None, Some(dir)) => begun(args, dir)?,
+        (None, Some(dir)) => begun(args, dir, invocation)?,
         (None, None) => return Err(Error::usage("--out is missing")),
     };
     let spaces = PlannedSpaces::new(&run.plan)?;
-    let mut progress = Progress::new(args.quiet, args.json, &run.plan);
+    let mut progress = Progress::new(args.json, &run.plan);
     if !args.json {
         for line in crate::report::opening(&run.plan, &dir.display().to_string()) {
             progress.say(&line);
@@ -268,8 +281,8 @@ pub(super) fn run(args: &TuneArgs) -> Result<()> {
 }
 
 /// A new campaign: everything is checked and the directory is made before anything is measured.
-fn begun(args: &TuneArgs, dir: &Path) -> Result<(PathBuf, RunFile, DirLock)> {
-    let plan = args.request(None).plan(detect)?;
+fn begun(args: &TuneArgs, dir: &Path, invocation: Vec<String>) -> Result<(PathBuf, RunFile, DirLock)> {
+    let plan = args.planned()?;
     if dir.join("run.json").exists() {
         return Err(Error::usage("this directory already holds a campaign")
             .at(dir.display())
@@ -289,7 +302,7 @@ fn begun(args: &TuneArgs, dir: &Path) -> Result<(PathBuf, RunFile, DirLock)> {
         run_id: format!("{:x}-{:x}", created_unix_s as u64, std::process::id()),
         created_unix_s,
         plan,
-        invocation: invocation(),
+        invocation,
         machine: super::machine::facts(),
     };
     write_run(dir, &run)?;
@@ -330,7 +343,7 @@ fn detect() -> crate::tune::request::Detected {
 }
 
 /// The command line that can be given again: without a path to this program.
-fn invocation() -> Vec<String> {
+pub(super) fn invocation() -> Vec<String> {
     let mut words: Vec<String> = std::env::args().collect();
     if let Some(first) = words.first_mut() {
         "dyno".clone_into(first);

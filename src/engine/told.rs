@@ -41,35 +41,46 @@ pub fn told(record: &Record, models: &Catalog) -> Vec<String> {
     out
 }
 
-/// Flags whose value cannot be what the engine wants.
+/// Flags whose value cannot be what the engine wants, as they are told beside a prediction.
 fn values(launch: &Launch) -> Vec<String> {
+    let told = |(name, text, why): (&str, &str, String)| {
+        format!("--{name} {text}: {why}; the prediction is made as if the flag were not there")
+    };
+    unusable(launch).into_iter().map(told).collect()
+}
+
+/// Flags that the engine refuses for their value, each with the reason: for a command line that somebody has just typed.
+/// What a shell would put in its place is not known and not judged.
+pub fn wrong_values(launch: &Launch) -> Vec<(String, String)> {
+    let typed = unusable(launch).into_iter().filter(|(_, text, _)| !text.contains('$'));
+    typed.map(|(name, text, why)| (name.to_owned(), format!("`{text}` is {why}"))).collect()
+}
+
+/// Name, value and reason.
+fn unusable(launch: &Launch) -> Vec<(&str, &str, String)> {
     let Some(engine) = launch.engine else { return Vec::new() };
-    let wrong = |(name, value): &(String, Option<String>)| {
-        let text = value.as_deref()?;
-        let flag = row(engine, name)?;
-        if flag.role == Role::Neutral {
-            return None;
-        }
-        let number = launch.number(&[name.as_str()]);
+    let mut out = Vec::new();
+    for (name, value) in &launch.flags {
+        let (Some(text), Some(flag)) = (value.as_deref(), row(engine, name)) else { continue };
         let usable = match flag.kind {
+            _ if flag.role == Role::Neutral => true,
             // Engines take `8k`, and some sizes may be `auto`.
-            FlagType::Int | FlagType::Float => number.is_some() || text == "auto",
-            FlagType::Text if !flag.choices.is_empty() => {
-                let version = launch.version?;
-                flag.objection(&FlagValue::Text(text.to_owned()), version).is_none()
-            }
+            FlagType::Int | FlagType::Float => launch.number(&[name.as_str()]).is_some() || text == "auto",
+            FlagType::Text if !flag.choices.is_empty() => launch
+                .version
+                .is_none_or(|version| flag.objection(&FlagValue::Text(text.to_owned()), version).is_none()),
             _ => true,
         };
-        (!usable).then(|| {
+        if !usable {
             let why = if text.contains('$') {
                 "a shell variable, whose value is not known here".to_owned()
             } else {
                 format!("not {}", flag.wants())
             };
-            format!("--{name} {text}: {why}; the prediction is made as if the flag were not there")
-        })
-    };
-    launch.flags.iter().filter_map(wrong).collect()
+            out.push((name.as_str(), text, why));
+        }
+    }
+    out
 }
 
 fn row(engine: EngineKind, name: &str) -> Option<&'static crate::space::Flag> {

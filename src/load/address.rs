@@ -6,7 +6,7 @@ use url::Url;
 /// Scheme, host, port and path of a server, as every request is built on it.
 ///
 /// A missing scheme is `http`, and a `/v1` at the end, which the documentation of many tools asks for, is part of the
-/// routes and taken off. Errors: no address of a server, or another scheme than http.
+/// routes and taken off. Errors: no address of a server, or another scheme than http and https.
 pub fn base_url(given: &str) -> Result<String> {
     let text = given.trim();
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
@@ -15,8 +15,12 @@ pub fn base_url(given: &str) -> Result<String> {
             .hint("such as http://127.0.0.1:8000")
     };
     let url = Url::parse(&with_scheme).map_err(|e| wrong(e.to_string()))?;
-    if url.scheme() != "http" {
-        return Err(wrong(format!("only http can be measured, not {}", url.scheme())));
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong(format!("only http and https can be measured, not {}", url.scheme())));
+    }
+    if url.scheme() == "https" && !cfg!(feature = "tls") {
+        return Err(Error::usage(format!("`{given}` needs TLS, and this dyno was built without it"))
+            .hint("install the released program, or build with `--features tls`"));
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err(wrong("it names no host".into()));
@@ -51,6 +55,8 @@ mod tests {
         ] {
             assert_eq!(base_url(given).unwrap(), base, "{given}");
         }
+        let https = base_url("https://api.example.com/v1");
+        assert_eq!(https.is_ok(), cfg!(feature = "tls"), "{https:?}");
         for bad in ["", "http://", "ftp://x", "http://a b", "http://x/?a=1", "http://me:secret@x"] {
             let e = base_url(bad).unwrap_err();
             assert_eq!(e.kind.exit_code(), 2, "{bad}");

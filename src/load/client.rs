@@ -27,6 +27,7 @@ pub(super) struct Sender {
 struct Inner {
     host: String,
     port: u16,
+    tls: bool,
     connect_timeout: Duration,
     /// Head of a POST up to the number of bytes of its body.
     post: String,
@@ -66,6 +67,7 @@ impl Sender {
             inner: Arc::new(Inner {
                 host: host.trim_matches(['[', ']']).to_owned(),
                 port: url.port_or_known_default().unwrap_or(80),
+                tls: url.scheme() == "https",
                 connect_timeout: options.connect_timeout,
                 post: format!(
                     "POST {path}{} HTTP/1.1\r\n{fields}content-type: application/json\r\ncontent-length: ",
@@ -218,9 +220,13 @@ impl Sender {
     }
 
     async fn connect(&self) -> io::Result<Socket> {
-        let opening = tokio::net::TcpStream::connect((self.inner.host.as_str(), self.inner.port));
+        let opening = async {
+            let host = self.inner.host.as_str();
+            let stream = tokio::net::TcpStream::connect((host, self.inner.port)).await?;
+            if self.inner.tls { Socket::with_tls(stream, host).await } else { Socket::new(stream) }
+        };
         match tokio::time::timeout(self.inner.connect_timeout, opening).await {
-            Ok(stream) => Socket::new(stream?),
+            Ok(socket) => socket,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }
     }

@@ -42,6 +42,8 @@ mod socket;
 mod sse;
 mod steady;
 mod stream;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
+mod tls;
 mod validity;
 
 pub use address::base_url;

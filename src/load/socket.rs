@@ -4,6 +4,7 @@
 //! that a busy client does not read its own lateness into the server's times. Where a socket gives no stamp, the time
 //! after the read is taken.
 
+use super::tls::Tls;
 use hdrhistogram::Histogram;
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -26,6 +27,8 @@ const RESYNC: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: Arc<TcpStream>,
+    /// Of an `https` address.
+    tls: Option<Tls>,
 }
 
 /// One read: what came, and when it had come.
@@ -42,7 +45,27 @@ impl Socket {
         stream.set_nodelay(true)?;
         // A system without such stamps is measured by the clock after each read.
         let _ = setsockopt(&stream, ReceiveTimestampns, &true);
-        Ok(Socket { stream: Arc::new(stream) })
+        Ok(Socket { stream: Arc::new(stream), tls: None })
+    }
+
+    /// The same for a server that speaks TLS, after its handshake.
+    pub(super) async fn with_tls(stream: TcpStream, host: &str) -> io::Result<Socket> {
+        let plain = Socket::new(stream)?;
+        let tls = Tls::new(host)?;
+        loop {
+            let hello = tls.encrypt(&[], &[])?;
+            plain.write_raw(&hello, &[]).await?;
+            if !tls.is_handshaking() {
+                return Ok(Socket { tls: Some(tls), ..plain });
+            }
+            let answer = plain.read_raw(|r| {
+                if r.bytes.is_empty() {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                tls.decrypt(r.bytes, &mut Vec::new())
+            });
+            answer.await??;
+        }
     }
 
     /// The socket itself, for a thread that writes without an event loop.
@@ -52,6 +75,24 @@ impl Socket {
 
     /// Waits for bytes and hands them to `use_bytes`, whose answer is given back.
     pub(super) async fn read<T>(&self, mut use_bytes: impl FnMut(Read<'_>) -> T) -> io::Result<T> {
+        let Some(tls) = &self.tls else { return self.read_raw(use_bytes).await };
+        loop {
+            // A read may hold no whole record yet, or only words of the protocol.
+            let step = self.read_raw(|r| {
+                PLAIN.with_borrow_mut(|plain| {
+                    plain.clear();
+                    let closed = tls.decrypt(r.bytes, plain)? || r.bytes.is_empty();
+                    let told = closed || !plain.is_empty();
+                    Ok::<_, io::Error>(told.then(|| use_bytes(Read { bytes: plain, at: r.at })))
+                })
+            });
+            if let Some(done) = step.await?? {
+                return Ok(done);
+            }
+        }
+    }
+
+    async fn read_raw<T>(&self, mut use_bytes: impl FnMut(Read<'_>) -> T) -> io::Result<T> {
         loop {
             std::future::poll_fn(|cx| self.stream.poll_read_ready(cx)).await?;
             let mut done = None;
@@ -77,12 +118,38 @@ impl Socket {
     /// Whether an idle connection has been closed, or has bytes that nobody asked for.
     pub(super) fn stale(&self) -> bool {
         let mut byte = [0];
-        recv(self.stream.as_raw_fd(), &mut byte, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT)
-            != Err(Errno::EAGAIN)
+        let mut waiting =
+            || recv(self.stream.as_raw_fd(), &mut byte, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT);
+        let Some(tls) = &self.tls else { return waiting() != Err(Errno::EAGAIN) };
+        loop {
+            match waiting() {
+                Err(Errno::EAGAIN) => return false,
+                Err(_) | Ok(0) => return true,
+                // Tickets for a later session come unasked and mean nothing here.
+                Ok(_) => {
+                    let words = READER.with_borrow_mut(|reader| {
+                        let (n, _) = reader.receive(&self.stream)?;
+                        let mut plain = Vec::new();
+                        let closed = tls.decrypt(&reader.buffer[..n], &mut plain)?;
+                        Ok::<_, io::Error>(closed || !plain.is_empty())
+                    });
+                    if words.unwrap_or(true) {
+                        return true;
+                    }
+                }
+            }
+        }
     }
 
     /// Writes both parts; says when the first byte was handed to the kernel.
     pub(super) async fn write(&self, head: &[u8], body: &[u8]) -> io::Result<Instant> {
+        match &self.tls {
+            None => self.write_raw(head, body).await,
+            Some(tls) => self.write_raw(&tls.encrypt(head, body)?, &[]).await,
+        }
+    }
+
+    async fn write_raw(&self, head: &[u8], body: &[u8]) -> io::Result<Instant> {
         let mut first = Instant::now();
         let mut done = 0;
         while done < head.len() + body.len() {
@@ -110,6 +177,8 @@ impl Socket {
 thread_local! {
     /// One buffer a thread: a connection that waits holds no memory for bytes.
     static READER: RefCell<Reader> = RefCell::new(Reader::new());
+    /// What the last read of a TLS connection held.
+    static PLAIN: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// How long bytes lay in the socket before this thread read them, microseconds, since the last call; one entry for

@@ -100,7 +100,7 @@ impl Catalog {
             }
         }
         if problems.is_empty() {
-            Ok(Catalog { models, hub_cache: hub::default_cache() })
+            Ok(Catalog { models, hub_cache: crate::host::hub_cache() })
         } else {
             Err(Error::problems("the model data has problems", problems))
         }

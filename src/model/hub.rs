@@ -40,14 +40,6 @@ pub fn cached(cache: &Path, name: &str) -> Option<PathBuf> {
     })
 }
 
-/// Where the hub's tools cache: `HF_HUB_CACHE`, else `HF_HOME/hub`, else `~/.cache/huggingface/hub`.
-pub fn default_cache() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    set("HF_HUB_CACHE")
-        .or_else(|| set("HF_HOME").map(|d| d.join("hub")))
-        .or_else(|| set("HOME").map(|d| d.join(".cache/huggingface/hub")))
-}
-
 /// Size of the checkpoint's safetensors, GB: the index's total, else the files' sizes.
 fn checkpoint_gb(dir: &Path) -> Option<f64> {
     let index =

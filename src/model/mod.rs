@@ -13,7 +13,7 @@ mod sizes;
 mod uniform;
 
 pub use catalog::{Catalog, check_text};
-pub use hub::{cached, check_config, default_cache};
+pub use hub::{cached, check_config};
 pub use layer::{
     Attention, AttentionParams, DenseFfn, Experts, Indexer, Latent, Layer, LayerRun, Rest, Span, StateKind,
     StateMixer,

@@ -23,6 +23,6 @@ mod words;
 pub use analysis::Analysis;
 pub use evidence::measured_runs;
 pub use page::{Report, report};
-pub use recommendation::recommendation;
+pub use recommendation::{Recommendation, recommendation};
 pub use subject::Subject;
 pub use terminal::{closing, opening};

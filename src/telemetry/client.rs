@@ -60,7 +60,8 @@ impl EngineClient {
     /// For an engine at any address.
     pub fn at(base_url: &str, endpoints: Endpoints, api_key: Option<String>) -> Result<EngineClient> {
         let fail = |e: String| Error::failed("the control client cannot be made").source(e);
-        let http = reqwest::Client::builder()
+        let http = encrypted(reqwest::Client::builder())
+            .map_err(fail)?
             .connect_timeout(Duration::from_secs(5))
             .no_proxy()
             // An engine under test speaks for itself: what another server says would be booked on it.
@@ -185,6 +186,19 @@ impl EngineClient {
             Ok((status, text))
         })
     }
+}
+
+/// With the TLS that the measuring client speaks, where it is built in.
+#[cfg(feature = "tls")]
+fn encrypted(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder, String> {
+    let client = crate::host::tls_client()?;
+    Ok(builder.tls_backend_preconfigured((*client.config).clone()))
+}
+
+#[cfg(not(feature = "tls"))]
+#[expect(clippy::unnecessary_wraps, reason = "with TLS it can fail")]
+fn encrypted(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder, String> {
+    Ok(builder)
 }
 
 /// The body as text, as far as it is no longer than any honest answer.

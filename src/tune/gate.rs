@@ -1,5 +1,6 @@
 //! The quality gate in a campaign: which launches are asked the prompts, and what becomes of a candidate that fails.
 
+use crate::engine::Class;
 use crate::error::Result;
 use crate::launch::Candidate;
 use crate::quality::{self, Check};
@@ -8,9 +9,6 @@ use crate::space::{OutputChange, Space};
 use crate::store::{Plan, TrialLine};
 use crate::trial::{ANSWERS, AskQuality, Outcome, read_answers};
 use std::path::{Path, PathBuf};
-
-/// Class of a candidate whose answers are worse than allowed.
-const QUALITY_LOSS: &str = "quality-loss";
 
 /// The tables by which a candidate's class of change is known.
 pub(super) struct Gate {
@@ -81,7 +79,7 @@ pub(super) fn gated(answer: Answer, check: Option<&Check>, candidate: &Candidate
         Some(c) => Answer {
             samples: Vec::new(),
             failure: Some(FailedLaunch {
-                class: QUALITY_LOSS.to_owned(),
+                class: Class::QualityLoss.id().to_owned(),
                 root_cause: format!("{} ({})", c.words, candidate.label()),
                 hint: "allow a larger --max-quality-loss, or leave it out".to_owned(),
                 memory: false,

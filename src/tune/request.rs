@@ -12,7 +12,7 @@ use crate::workload;
 use std::path::Path;
 
 /// Workloads when none is named: the practitioners' set, conversation lengths first.
-const WORKLOADS: [&str; 4] = ["sharegpt", "short", "medium", "long"];
+const WORKLOADS: [&str; 4] = ["sharegpt-lengths", "short", "medium", "long"];
 
 /// What the user said; nothing checked yet.
 #[derive(Debug, Clone, PartialEq)]

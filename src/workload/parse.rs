@@ -1,8 +1,9 @@
-//! The command-line form of a workload: `PRESET | random:IN/OUT | sharegpt[:PATH] | trace:PATH | custom:PATH
+//! The command-line form of a workload: `PRESET | random:IN/OUT | sharegpt-lengths | sharegpt:PATH | trace:PATH | custom:PATH
 //! | chat | mix:WEIGHT*WORKLOAD+WEIGHT*WORKLOAD...`, each with optional `,key=value` settings. Inside a mixture the
 //! settings of one part follow it after semicolons: `mix:0.7*sharegpt+0.3*random:2000/100;prefix=512,n=200,rate=5`.
 
 use super::presets::{PRESETS, preset};
+use super::sharegpt;
 use super::spec::{Component, Stage};
 use super::{Arrivals, Dataset, RequestRate, WorkloadSpec};
 use crate::error::{Error, Problem, Result};
@@ -143,6 +144,16 @@ fn head(text: &str) -> Result<WorkloadSpec, Bad> {
             Ok(spec)
         }
         ("random", None) => Err(("random needs lengths".into(), "such as random:4000/200".into())),
+        // Found by hand: a name that meant the file on one machine and the table on another would compare the two.
+        ("sharegpt", Some("cached")) => {
+            let found = crate::host::hub_cache().and_then(|c| sharegpt::cached(&c));
+            let missing = || {
+                let message = "the file of ShareGPT is not in the hub's cache on this machine".to_owned();
+                (message, format!("`{}`, or sharegpt:FILE", sharegpt::download()))
+            };
+            let file = found.ok_or_else(missing)?;
+            Ok(with_path(Dataset::Sharegpt, Some(&file.display().to_string())))
+        }
         ("sharegpt", Some(path)) => Ok(with_path(Dataset::Sharegpt, Some(path))),
         ("trace", Some(path)) => Ok(with_path(Dataset::Trace, Some(path))),
         ("custom", Some(path)) => Ok(with_path(Dataset::Custom, Some(path))),
@@ -162,7 +173,7 @@ fn unknown(name: &str) -> Bad {
     (
         format!("unknown workload `{name}`"),
         format!(
-            "one of {}, random:IN/OUT, sharegpt:FILE, trace:FILE, custom:FILE, chat, mix:WEIGHT*WORKLOAD+...",
+            "one of {}, random:IN/OUT, sharegpt:FILE, sharegpt:cached, trace:FILE, custom:FILE, chat, mix:WEIGHT*WORKLOAD+...",
             names.join(", ")
         ),
     )

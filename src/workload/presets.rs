@@ -54,8 +54,8 @@ const SEED: u64 = 42;
 /// Every preset, in the order of the published comparisons.
 pub const PRESETS: &[Preset] = &[
     Preset {
-        name: "sharegpt",
-        doc: "chat-like mixture of lengths (mean about 217 in, 201 out)",
+        name: "sharegpt-lengths",
+        doc: "the lengths of ShareGPT (mean about 217 in, 201 out), random token ids; sharegpt:FILE has the text",
         dataset: Dataset::Sharegpt,
         lengths: None,
         ranges: None,
@@ -182,8 +182,9 @@ impl Preset {
     }
 }
 
-/// The preset of this name.
+/// The preset of this name. `sharegpt` without a file is the older name of `sharegpt-lengths`.
 pub fn preset(name: &str) -> Option<&'static Preset> {
+    let name = if name == "sharegpt" { "sharegpt-lengths" } else { name };
     PRESETS.iter().find(|p| p.name == name)
 }
 
@@ -235,7 +236,11 @@ mod tests {
         assert_eq!(long, WorkloadSpec::random(4000, 200, 500, 42));
         assert_eq!(long.label(), "long");
         assert_eq!(WorkloadSpec::random(4001, 200, 500, 42).label(), "random:4001/200");
-        assert_eq!(preset("sharegpt").unwrap().spec().num_prompts, Some(1000));
+        for name in ["sharegpt", "sharegpt-lengths"] {
+            let lengths = preset(name).unwrap().spec();
+            assert_eq!((lengths.num_prompts, lengths.label().as_str()), (Some(1000), "sharegpt-lengths"));
+            assert!(!lengths.is_text());
+        }
         assert_eq!(preset("fib-63").unwrap().spec().label(), "fib-63");
         let text = crate::workload::parse("random:3-9/5").unwrap().label();
         assert_eq!(text, "random:3-9/5");

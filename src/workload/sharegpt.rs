@@ -8,6 +8,7 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
+use std::path::{Path, PathBuf};
 
 /// Longest prompt, and longest prompt plus answer, that `vllm bench serve`'s filter keeps.
 const MAX_PROMPT: u32 = 1024;
@@ -80,6 +81,23 @@ fn strata(n: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
     let mut shares: Vec<f64> = (0..n).map(|k| (k as f64 + rng.random::<f64>()) / n as f64).collect();
     shares.shuffle(rng);
     shares
+}
+
+/// Data set on the hub and its file, as `vllm bench serve`'s documentation names them.
+const HUB: (&str, &str) =
+    ("anon8231489123/ShareGPT_Vicuna_unfiltered", "ShareGPT_V3_unfiltered_cleaned_split.json");
+
+/// The real file in a hub cache: of the snapshot that was written last by name.
+pub(super) fn cached(cache: &Path) -> Option<PathBuf> {
+    let folder = cache.join(format!("datasets--{}", HUB.0.replace('/', "--"))).join("snapshots");
+    let mut dirs: Vec<PathBuf> = std::fs::read_dir(folder).ok()?.flatten().map(|e| e.path()).collect();
+    dirs.sort();
+    dirs.into_iter().rev().map(|d| d.join(HUB.1)).find(|f| f.is_file())
+}
+
+/// The command that puts the real file into the hub's cache.
+pub(super) fn download() -> String {
+    format!("hf download --repo-type dataset {} {}", HUB.0, HUB.1)
 }
 
 /// The texts of a conversation's turns.

@@ -10,7 +10,7 @@ use std::path::Path;
 /// What a page says of a ramp; loads on its own axis.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Published {
+pub(in super::super) struct Published {
     source: String,
     /// Ends of the range of requests a second at which throughput stands still, and the load from which on.
     plateau_requests_per_s: Option<(f64, f64)>,
@@ -35,9 +35,16 @@ pub(super) fn read(path: &Path) -> Result<(Record, Option<Published>)> {
         |at: &str, what: String| Error::problems("bad scenario file", vec![Problem::new(&file, at, what)]);
     let text =
         crate::host::read_text(path, crate::host::SETTINGS_LIMIT).map_err(|e| bad("", e.to_string()))?;
-    let parsed: File = toml::from_str(&text).map_err(|e| bad("", e.to_string()))?;
+    parse(&file, &text)
+}
+
+/// The same of a text.
+pub(in super::super) fn parse(file: &str, text: &str) -> Result<(Record, Option<Published>)> {
+    let bad =
+        |at: &str, what: String| Error::problems("bad scenario file", vec![Problem::new(file, at, what)]);
+    let parsed: File = toml::from_str(text).map_err(|e| bad("", e.to_string()))?;
     let json = serde_json::to_string(&parsed.scenario).map_err(|e| bad("scenario", e.to_string()))?;
-    let record = parse_records(&file, &json)?.into_iter().next();
+    let record = parse_records(file, &json)?.into_iter().next();
     let record = record.ok_or_else(|| bad("scenario", "is empty".to_owned()))?;
     Ok((record, parsed.published))
 }

@@ -90,7 +90,7 @@ fn disk(model: Option<&Model>) -> Vec<Finding> {
     let weights = model.filter(|m| !is_cached(m)).map_or(0, Model::weight_bytes);
     let gib = |n: u64| n << 30;
     let mut out: Vec<Finding> = [
-        ("model cache", model::default_cache().unwrap_or_else(|| home.join(".cache")), weights + gib(1)),
+        ("model cache", crate::host::hub_cache().unwrap_or_else(|| home.join(".cache")), weights + gib(1)),
         ("vLLM's compile cache", var("VLLM_CACHE_ROOT", home.join(".cache/vllm")), gib(5)),
         ("Triton's kernel cache", var("TRITON_CACHE_DIR", home.join(".triton")), gib(2)),
         ("temporary files", std::env::temp_dir(), gib(2)),
@@ -125,7 +125,8 @@ fn open_files() -> Finding {
 
 fn is_cached(m: &Model) -> bool {
     let local = Path::new(&m.id).is_dir();
-    local || model::default_cache().is_some_and(|c| model::cached(&c, &m.id).is_some_and(|d| has_weights(&d)))
+    local
+        || crate::host::hub_cache().is_some_and(|c| model::cached(&c, &m.id).is_some_and(|d| has_weights(&d)))
 }
 
 fn has_weights(dir: &Path) -> bool {

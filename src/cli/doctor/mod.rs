@@ -6,7 +6,7 @@ mod fitness;
 mod host;
 
 use super::out;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hardware::{self, Hardware};
 use crate::model;
 use crate::telemetry::{self, Detected};
@@ -14,7 +14,9 @@ use crate::units::Bytes;
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Look at this machine: engines, GPU, leftovers, disk, limits, and what will work for a model here
+/// Look at this machine: engines, GPU, leftovers, disk, limits, and what will work for a model here.
+///
+/// Exit code 0 when nothing is in the way, 4 when something will not work.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Say what will work for this model: hub name or directory with config.json
@@ -111,7 +113,11 @@ pub(super) fn run(args: Args) -> Result<()> {
         }
     }
     print(&out, args.json);
-    Ok(())
+    match out.iter().filter(|f| f.level == Level::Bad).count() {
+        0 => Ok(()),
+        1 => Err(Error::negative("one thing here will not work as it is")),
+        n => Err(Error::negative(format!("{n} things here will not work as they are"))),
+    }
 }
 
 /// Findings on the GPUs; returns the part they are, when that is certain.

@@ -70,6 +70,7 @@ classes! {
     FlagConflict "flag-conflict" "drop the flag from one of the two places",
     Unwritable "unwritable" "choose a directory that can be written",
     NoValidRun "no-valid-run" "leave the machine to the engine and to dyno, then try again",
+    QualityLoss "quality-loss" "allow a larger --max-quality-loss, or leave it out",
     Unknown "unknown" "no known failure: read the log around this line",
 }
 

@@ -21,8 +21,8 @@ pub(in super::super) fn section(s: &Subject<'_>) -> Section {
     }
     if plan.workloads.iter().any(|w| w.spec.dataset == Dataset::Sharegpt && w.spec.path.is_none()) {
         items.push(text![
-            "The workload named sharegpt has the lengths of that data and random token ids. Prefix caches and speculative \
-             decoding find nothing in it; ",
+            "The workload named sharegpt-lengths (or sharegpt, without a file) has the lengths of that data and random token ids. \
+             Prefix caches and speculative decoding find nothing in it; ",
             code("--workload sharegpt:FILE"),
             " sends the real text."
         ]);
