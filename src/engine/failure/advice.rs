@@ -3,6 +3,7 @@
 use super::Class;
 use super::causes::{self, Cause, Rank};
 use super::judge::Found;
+use super::place::Subject;
 use super::remedy;
 use super::text::{Level, Line, Part};
 use crate::launch::EngineKind;
@@ -28,7 +29,66 @@ pub(super) fn after(lines: &[Line], found: &Found) -> Vec<String> {
 
 /// The next step of a finding.
 pub(super) fn next(found: &Found, after: &[String], engine: Option<EngineKind>) -> String {
-    of(found.class, found.cause, &found.text, after, engine)
+    let next = of(found.class, found.cause, &found.text, after, engine);
+    let unknown = found.class == Class::Unknown && found.cause.is_none();
+    if unknown && !found.place.is_empty() {
+        next.replacen(Class::Unknown.advice(), &unexplained(found, engine), 1)
+    } else {
+        next
+    }
+}
+
+/// What is left to do about an exception that nobody knows: it is the engine's own check, and its place says which part of the
+/// engine can be gone round.
+fn unexplained(found: &Found, engine: Option<EngineKind>) -> String {
+    let own = |vllm: &'static str, sglang: &'static str, trtllm: &'static str| match engine {
+        Some(EngineKind::Sglang) => sglang,
+        Some(EngineKind::Trtllm) => trtllm,
+        _ => vllm,
+    };
+    let round = match found.subject {
+        None => own("--enforce-eager", "--disable-cuda-graph", "cuda_graph_config: null in the YAML"),
+        Some(Subject::Lora) => own("no --enable-lora", "no --enable-lora", "no lora_config"),
+        Some(Subject::Speculation) => {
+            own("no --speculative-config", "no --speculative-algorithm", "no speculative_config")
+        }
+        Some(Subject::Compilation) => {
+            own("--enforce-eager", "--disable-cuda-graph", "cuda_graph_config: null in the YAML")
+        }
+        Some(Subject::KvTransfer) => own(
+            "no --kv-transfer-config or --kv-offloading-size",
+            "no --enable-hierarchical-cache, another --disaggregation-transfer-backend",
+            "another cache_transceiver_config",
+        ),
+        Some(Subject::KvCache) => {
+            own("--no-enable-prefix-caching", "--disable-radix-cache", "enable_block_reuse: false")
+        }
+        Some(Subject::Quantisation) => own("other weights", "other weights", "other weights"),
+        Some(Subject::Experts) => {
+            own("another --moe-backend", "another --moe-runner-backend", "another moe_config.backend")
+        }
+        Some(Subject::Attention) => {
+            own("another --attention-backend", "another --attention-backend", "another attn_backend")
+        }
+        Some(Subject::Weights) => "other files of the model",
+        Some(Subject::Parallel) => own(
+            "--disable-custom-all-reduce, another --tensor-parallel-size",
+            "--disable-custom-all-reduce, another --tp-size",
+            "allreduce_strategy: NCCL, another --tp_size",
+        ),
+        Some(Subject::Multimodal) => {
+            own("--limit-mm-per-prompt", "no --enable-multimodal", "text prompts only")
+        }
+        Some(Subject::Structured) => own(
+            "another structured outputs backend",
+            "another --grammar-backend",
+            "another guided_decoding_backend",
+        ),
+    };
+    format!(
+        "the engine's own check failed in {}: no setting is named, so try what goes round that part ({round}) or another version; read the log around this line and report it upstream",
+        found.place
+    )
 }
 
 pub(super) fn of(
@@ -68,11 +128,6 @@ pub(super) fn of(
                     format!("change one of the flags named ({}): they exclude each other", flags.join(", "));
             }
         }
-        Class::Unknown if own.is_empty() => {
-            if let Some(flag) = named_flags(text).first() {
-                next = format!("{next}; it names {flag}: go back to that setting's default");
-            }
-        }
         _ => {}
     }
     if let Some(n) = remedy::at_most(text) {
@@ -96,11 +151,11 @@ fn missing_object(text: &str) -> Option<&str> {
 /// Flags, settings and environment variables that a message names.
 fn named_flags(text: &str) -> Vec<String> {
     static FLAG: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"--[a-z][a-z0-9]+(?:[-_][a-z0-9]+)*|\b[a-z]+(?:_[a-z0-9]+){1,5}\b|\b[A-Z][A-Z0-9]+(?:_[A-Z0-9]+)+\b")
+        Regex::new(r"--[a-z][a-z0-9]+(?:[-_][a-z0-9]+)*|\b[a-z]+(?:_[a-z0-9]+){1,5}\b|\b[A-Z][A-Z0-9]+(?:_[A-Z0-9]+)+\b|\b[a-z]+(?:[A-Z][a-z0-9]+){2,5}\b")
             .expect("constant")
     });
     static NO_SETTING: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"https?://\S+|\[type=\w+, input_value=.*|pydantic_core\S*").expect("constant")
+        Regex::new(r"https?://\S+|^.*Assertion failed: |\(?(?:/[\w.+-]+)+(?::\d+)?\)?|\[type=\w+, input_value=.*|pydantic_core\S*").expect("constant")
     });
     let text = NO_SETTING.replace_all(text, "");
     let mut flags: Vec<String> = Vec::new();

@@ -2,7 +2,9 @@
 
 use super::Class;
 use super::causes::{self, Cause, Rank};
+use super::concept;
 use super::life;
+use super::place::Subject;
 use super::text::{Line, Part, Speaker};
 use regex::Regex;
 use std::ops::Range;
@@ -17,13 +19,18 @@ pub(super) struct Found {
     /// The message, with what stands beside it where it says nothing alone.
     pub(super) text: String,
     /// Only the end of a process is told, not why.
-    weak: bool,
+    pub(super) weak: bool,
+    /// Where it was raised, as `engine/file.py, function`; empty where the log does not say.
+    pub(super) place: String,
+    /// What the code that raised it is about.
+    pub(super) subject: Option<Subject>,
 }
 
 /// The failure of one start, if it had one that it did not outlive.
 pub(super) fn judge(lines: &[Line], start: &Range<usize>, speaker: Speaker) -> Option<Found> {
     let found = outlasting(lines, start, speaker)?;
-    Some(located(lines, found))
+    let serves = life::ready(&lines[start.clone()], speaker).is_some_and(|r| start.start + r < found.at);
+    Some(concept::understood(lines, found, serves))
 }
 
 /// The message that tells most of a failure's remedy: an exception raised from the root cause, of the same class.
@@ -36,71 +43,6 @@ pub(super) fn retold(lines: &[Line], found: &Found, speaker: Speaker) -> Option<
     let cause =
         causes::first(&text, speaker.engine).filter(|c| c.class == found.class && c.rank <= Rank::Symptom)?;
     Some(Found { at, cause: Some(cause), text, ..found.clone() })
-}
-
-/// Where an exception was raised may say more than its text: an invalid device while memory is shared between
-/// processes, shapes that do not fit in a draft model.
-fn located(lines: &[Line], found: Found) -> Found {
-    const CHECKS: &str = r"arg_utils\.py|server_args\.py|llm_args\.py|envs\.py|vllm/config|parse_(?:yaml|args)|__post_init__|verify_and_update";
-    static PLACES: LazyLock<Vec<(Regex, Regex, &str)>> = LazyLock::new(|| {
-        [
-            (r"(?i)\bipc\w*|_ipc|ipc_|custom_all_?reduce|all_?reduce", r"(?i)invalid ?(?:device|argument|resource)|peer", "peer-access"),
-            (r"(?i)eagle|medusa|_mtp|spec_decode|speculative|draft", r"(?i)shapes? |size of tensor|^AssertionError|^KeyError|ForCausalLM' object has no attribute", "draft-mismatch"),
-            (r"tokenization_|/tokenizers?/|get_tokenizer", r"^(?:Key|Type|Attribute|Value|Index|UnicodeDecode)Error|^Exception: ", "tokenizer"),
-            (r"(?i)weight_loader|load_weights|load_model", r"(?i)shapes? .*(?:match|mismatch)|shape mismatch|size of tensor .* must match|loaded_weight", "weights-do-not-fit"),
-            (r"(?i)attention|attn", r"^NotImplementedError", "backend"),
-            (r"(?i)quantiz|fused_moe", r"^(?:NotImplemented|Value)Error", "quantisation"),
-            (r"/models/\w+\.py", r"^NotImplementedError", "architecture"),
-            (r"weight_loader|load_weights|weight_utils|model_loader/", r"^(?:Key|Attribute|Assertion|Value|Type)Error", "weights-do-not-fit"),
-            (r"(?i)transformers/|configuration_|rope", r"^(?:Key|Attribute|Type|Assertion|Value)Error", "package-mismatch"),
-            (CHECKS, r"(?:^(?:Value|Assertion|Type|NotImplemented)Error|^Value error).*\b(?:with|when|and|both|together|requires?|than)\b", "settings-together"),
-            (CHECKS, r"^(?:Value|Assertion|Type|NotImplemented)Error|^Value error", "setting"),
-            (r"torch/_inductor|triton/(?:compiler|backends|runtime)|flashinfer/jit|cpp_extension|deep_gemm", r"", "compile"),
-        ]
-        .into_iter()
-        .map(|(place, text, id)| (Regex::new(place).expect("constant"), Regex::new(text).expect("constant"), id))
-        .collect()
-    });
-    let generic =
-        found.cause.is_none_or(|c| matches!(c.id, "cuda-error" | "trtllm-assertion" | "weights-do-not-fit"));
-    if !generic || found.weak {
-        return found;
-    }
-    let frames = frames(lines, found.at);
-    for (place, text, id) in &*PLACES {
-        // A draft model is loaded by the same code as any other: its worker stands far out.
-        let near = if *id == "draft-mismatch" { frames.len() } else { INNERMOST };
-        let here = frames.iter().take(near).any(|f| place.is_match(f)) && text.is_match(&found.text);
-        if let Some(cause) = causes::by_id(id).filter(|_| here) {
-            return Found { class: cause.class, cause: Some(cause), ..found };
-        }
-    }
-    found
-}
-
-/// So many lines of frames tell where an exception was raised.
-const INNERMOST: usize = 6;
-
-/// The frames above an exception, or of the traceback that follows a line which tells it first; the innermost first.
-fn frames(lines: &[Line], at: usize) -> Vec<&str> {
-    let above: Vec<&str> = lines[..at]
-        .iter()
-        .rev()
-        .filter(|l| l.who == lines[at].who)
-        .take_while(|l| l.part == Part::Frame)
-        .map(|l| l.text.as_str())
-        .collect();
-    if !above.is_empty() {
-        return above;
-    }
-    let below: Vec<&str> = lines[at + 1..]
-        .iter()
-        .take(80)
-        .skip_while(|l| l.part != Part::Frame)
-        .take_while(|l| l.part == Part::Frame)
-        .map(|l| l.text.as_str())
-        .collect();
-    below.into_iter().rev().collect()
 }
 
 fn outlasting(lines: &[Line], start: &Range<usize>, speaker: Speaker) -> Option<Found> {
@@ -138,7 +80,9 @@ fn deadly(line: &Line, speaker: Speaker) -> bool {
     causes::first(&line.text, speaker.engine).is_some_and(|c| {
         matches!(c.rank, Rank::Opener | Rank::Closer) && c.class != Class::Terminated
             || matches!(c.class, Class::KilledByKernel | Class::Crash | Class::Watchdog)
-            || matches!(c.id, "nccl-heartbeat" | "hardware-fault")
+                // A late health check kills nobody.
+                && c.id != "detokenizer"
+            || matches!(c.id, "nccl-heartbeat" | "hardware-fault" | "iteration-timeout")
     })
 }
 
@@ -175,9 +119,20 @@ fn pick(
     let mut closed = false;
     for i in range.filter(|i| lines[*i].speaks()).filter(|i| counts(*i)) {
         let line = &lines[i];
+        if announces(lines, i) {
+            continue;
+        }
         let text = full_text(lines, i);
         let known = causes::first(&text, speaker.engine).filter(|c| counts_here(c, line, speaker));
-        let found = |class, cause, weak| Found { at: i, class, cause, text: text.clone(), weak };
+        let found = |class, cause, weak| Found {
+            at: i,
+            class,
+            cause,
+            text: text.clone(),
+            weak,
+            place: String::new(),
+            subject: None,
+        };
         match known.map(|c| (c, c.rank)) {
             Some((c, Rank::Cause)) => {
                 signs.cause.get_or_insert(found(c.class, known, false));
@@ -195,7 +150,8 @@ fn pick(
                 signs.opener.get_or_insert(found(c.class, known, true));
             }
             Some((c, Rank::Closer)) => {
-                closed = true;
+                // An engine that was asked to stop may still say why it had to be.
+                closed |= c.class != Class::Terminated;
                 signs.closer.get_or_insert(found(c.class, known, true));
             }
             None if line.is_exception() && is_wrapper(&text) => {
@@ -234,6 +190,14 @@ impl Signs {
 fn counts_here(cause: &Cause, line: &Line, speaker: Speaker) -> bool {
     let own = cause.rank == Rank::Cause && !cause.common || cause.class == Class::CudaError;
     speaker.certain || line.part == Part::Exception || own
+}
+
+/// An exception that ends in a colon announces the one below it.
+pub(super) fn announces(lines: &[Line], at: usize) -> bool {
+    let line = &lines[at];
+    let open = line.is_exception() && line.text.contains(' ') && line.text.ends_with(':');
+    let next = || lines[at + 1..].iter().find(|l| l.who == line.who && !l.text.is_empty());
+    open && next().is_some_and(Line::is_exception)
 }
 
 /// An exception that says only that something else failed.

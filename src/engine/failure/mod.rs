@@ -3,17 +3,19 @@
 //! A log is read by its structure first: what stands before each message is taken off (`text`), starts and
 //! restarts, readiness and answered requests are told apart (`life`), tracebacks are blocks whose code is not
 //! asked. Then one line is chosen (`judge`): the first known cause; else a symptom that many causes share; else
-//! an exception that nobody knows, with its text and no class, never a guess; and last what other processes saw
-//! of the death. A log that never became ready says so (`waiting`). What helps stands in `advice` and, as values
+//! an exception that no text covers, whose words and place tell what it is about (`concept`) or else nothing; and last what
+//! other processes saw of the death. A log that never became ready says so (`waiting`). What helps stands in `advice` and, as values
 //! that a search can act on, in `remedy`.
 
 mod advice;
 mod causes;
 mod classes;
+mod concept;
 mod excerpt;
 mod judge;
 mod life;
 mod phase;
+mod place;
 mod remedy;
 mod speed;
 mod text;

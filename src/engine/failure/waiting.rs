@@ -65,6 +65,8 @@ const OPENS: &[(&str, Stage)] = &[
     ("is using nccl==", Stage::Connect),
     ("Init torch distributed begin", Stage::Connect),
     ("MpiPoolSession", Stage::Connect),
+    ("run mgmn leader node", Stage::Connect),
+    ("run mgmn worker node", Stage::Connect),
     ("start MpiSession", Stage::Connect),
     ("Initializing MPI", Stage::Connect),
     ("NCCL INFO", Stage::Connect),
@@ -120,7 +122,7 @@ static WAITS: LazyLock<Vec<(Regex, Class, &'static str)>> = LazyLock::new(|| {
             "the cluster has fewer free GPUs than the parallel sizes ask for: look at `ray status`, end what holds them, or lower the parallel sizes",
         ),
         (
-            r"using MpiPoolSession to spawn MPI processes|Initializing MPI with thread mode|MPI size: \d+",
+            r"run mgmn (?:leader|worker) node|using MpiPoolSession to spawn MPI processes|Initializing MPI with thread mode|MPI size: \d+",
             Class::HangAtStart,
             "the MPI workers were spawned and do not go on: the GPUs probably hang in their first collective; try NCCL_P2P_DISABLE=1, check P2P (nvidia-smi topo -p2p r; none on many L40S machines), the IOMMU and /dev/shm (--ipc=host), and NCCL_DEBUG=INFO for where it stands",
         ),

@@ -184,6 +184,30 @@ pub(super) const COMBINATIONS: &[Cause] = &[
     )
     .only(Sglang)
     .sglang("the engine's own check of its arguments failed: go back to the default of the setting named in the asserted line"),
+    cause(
+        "lora",
+        Class::BadValue,
+        &[],
+    )
+    .next("the adapter does not go with this model or release: check its rank and target modules (adapter_config.json) against the base model, merge it into the weights, or serve without it")
+    .vllm("the adapter does not go with this model or release: check its rank and target modules (adapter_config.json) against --max-lora-rank and the base model, merge it into the weights, or leave --enable-lora out")
+    .sglang("the adapter does not go with this model or release: check --max-lora-rank and --lora-target-modules against adapter_config.json, merge it into the weights, or leave --enable-lora out"),
+    cause(
+        "kv-connector",
+        Class::BadCombination,
+        &[],
+    )
+    .next("the KV connector or offloading does not go with this model, layout or release: use the release that its package was made for, or serve without it")
+    .vllm("the KV connector or offloading does not go with this model, KV layout or release: use the connector's package of this vLLM's time (LMCache, NIXL: see its version table), or leave --kv-transfer-config / --kv-offloading-size out; hybrid models need a connector that knows them")
+    .sglang("the KV transfer or hierarchical cache does not go with this model or layout: both sides need one --page-size and release; or leave --enable-hierarchical-cache / --disaggregation-mode out"),
+    cause(
+        "kv-layout",
+        Class::BadCombination,
+        &[],
+    )
+    .next("the engine cannot lay out the KV caches that these settings ask for: go back to the default block (page) size, cache type and speculative settings")
+    .vllm("the engine cannot lay out the KV caches that these settings ask for (hybrid models and draft models have caches of several page sizes): leave --block-size, --kv-cache-dtype, --speculative-config or the KV connector at their defaults, or take another release")
+    .sglang("the engine cannot lay out the KV caches that these settings ask for: leave --page-size, --kv-cache-dtype and the speculative settings at their defaults, or take another release"),
     cause("settings-together", Class::BadCombination, &[])
         .next("the engine's own check of its settings failed: go back to the default of one of those it names"),
     cause("setting", Class::BadValue, &[])
@@ -191,8 +215,8 @@ pub(super) const COMBINATIONS: &[Cause] = &[
     cause(
         "trtllm-build-limit",
         Class::BadValue,
-        &[r"(?i)(?:max_batch_size|max_num_tokens|max_seq_len|max_beam_width|max_input_len)\b.*(?:exceeds?|larger than|greater than|must not|should not).*(?:engine|built|build|model)", r"does not satisfy any optimization profile|condition: satisfyProfile"],
+        &[r"(?i)(?:max_batch_size|max_num_tokens|max_seq_len|max_beam_width|max_input_len)\b.*(?:exceeds?|larger than|greater than|must not|should not).*(?:engine|built|build|model)", r"does not satisfy any optimization profile|condition: satisfyProfile|max_context_len <= mMaxContextLength|<= mMax(?:BatchSize|InputLen|SequenceLen|BeamWidth)"],
     )
     .only(Trtllm)
-    .trtllm("the engine was built for less: lower the value to the build's, or build the engine anew"),
+    .trtllm("the engine was built for less: lower the value (or shorten the request) to the build's, or build the engine anew (trtllm-build --max_input_len, --max_seq_len, --max_batch_size)"),
 ];

@@ -8,7 +8,7 @@ pub(super) const CAUSES: &[Cause] = &[
         "launcher",
         Class::Communication,
         &[
-            r"not enough slots available|mpi(?:run|exec) (?:was unable|could not)|ORTE (?:does not know|was unable)|prterun|PMI\w*_Init failed|PMIX ERROR|pmix\w* .*(?:fail|error)|PMIx? (?:server|client)?.*(?:fail|error|not (?:found|supported))|was not built with (?:SLURM|SLURM's) (?:PMI|support)|OPAL ERROR|MPI_ERR_SPAWN|MPI_Comm_spawn",
+            r"(?i:cannot find mpi plugin|specified plugin name for mpi|Invalid MPI type)|PMI2?_Init|not enough slots available|mpi(?:run|exec) (?:was unable|could not)|ORTE (?:does not know|was unable)|prterun|PMI\w*_Init failed|PMIX ERROR|pmix\w* .*(?:fail|error)|PMIx? (?:server|client)?.*(?:fail|error|not (?:found|supported))|was not built with (?:SLURM|SLURM's) (?:PMI|support)|OPAL ERROR|MPI_ERR_SPAWN|MPI_Comm_spawn",
             r"orte_init failed|MPI_INIT has failed|MPI_Init\w* (?:failed|error)|There are not enough slots|requested number of (?:processes|slots)|allocated to this job|running as root",
             r"mpi4py|MPI\.Exception|MPIError|MPI error|MPI_ERR_\w+|ompi_mpi_init|UCX +ERROR|libfabric:.*error",
         ],
@@ -78,6 +78,15 @@ pub(super) const CAUSES: &[Cause] = &[
     .vllm("the prefill and the decode server do not exchange their KV caches: set VLLM_NIXL_SIDE_CHANNEL_HOST (and _PORT) of each to an address that the other reaches; check that the peer lives, that both have the same model, --block-size and fitting parallel sizes, and the transport (UCX_TLS, UCX_NET_DEVICES)")
     .sglang("the prefill and the decode server do not exchange their KV caches: check that the peer lives, --disaggregation-bootstrap-port, --disaggregation-ib-device, and that both have the same model and --page-size; --disaggregation-transfer-backend names another transport"),
     cause(
+        "ranks",
+        Class::Communication,
+        &[r"(?i)nvshmem\S*.*(?:non-zero status|initialization)|ibv_modify_qp failed|ep_connect failed|DeepEP (?:error: )?timeout|Failed to connect to GCS|gcs_client.*(?:TimedOut|Failed)"],
+    )
+    .rank(Symptom)
+    .next("the processes or nodes do not reach each other: check that every rank and the head are up under the address given, the network between them (interfaces, firewall, RDMA devices), and NCCL_DEBUG=INFO for the transport")
+    .vllm("the processes or nodes do not reach each other: check that every rank and the Ray head are up under the address given (VLLM_HOST_IP, ray status), the network between them (NCCL_SOCKET_IFNAME, GLOO_SOCKET_IFNAME, NCCL_IB_HCA), and NCCL_DEBUG=INFO for the transport")
+    .sglang("the processes or nodes do not reach each other: check --dist-init-addr on every node, the network between them (NCCL_SOCKET_IFNAME, GLOO_SOCKET_IFNAME, NVSHMEM_IB_GID_INDEX and the RDMA devices for DeepEP), and NCCL_DEBUG=INFO for the transport"),
+    cause(
         "nccl-system",
         Class::Communication,
         &[r"ncclSystemError|ncclInvalidUsage|invalid usage \(run with NCCL|unhandled system error|Call to (?:ibv_\w+|connect|bind|socket) failed|ibv_\w+ failed|NCCL WARN"],
@@ -96,7 +105,7 @@ pub(super) const CAUSES: &[Cause] = &[
     cause(
         "mpi-abort",
         Class::Communication,
-        &[r"MPI_ABORT|MPI_Abort|mpi(?:run|exec) (?:noticed|detected) that|ORTE has lost|Primary job\s+terminated normally, but"],
+        &[r"MPI_ABORT|MPI_Abort|mpi(?:run|exec) (?:noticed|detected) that|ORTE has lost"],
     )
     .rank(Echo)
     .next("one MPI rank ended all: the first error above, or in that rank's own output, holds the cause; check topology and that each rank sees its GPU"),

@@ -79,11 +79,39 @@ pub(super) const CAUSES: &[Cause] = &[
     )
     .next("the weights in object storage (S3, GCS) cannot be read: check the bucket's name and region, the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or the instance's role) and the endpoint (AWS_ENDPOINT_URL; RUNAI_STREAMER_S3_ENDPOINT for the streamer)"),
     cause(
+        "model-repository",
+        Class::BadValue,
+        &[
+            r"Error parsing text-format inference\.ModelConfig|failed to read text proto|Poll failed for model directory|failed to load '\S+' version \d+: Invalid argument",
+        ],
+    )
+    .next("a config.pbtxt of the model repository does not parse or does not fit: fill in every ${variable} of the template (tools/fill_template.py), and correct the line named"),
+    cause(
+        "model-path",
+        Class::BadValue,
+        &[r"model paths? (?:is|are) empty|gpt_model_path .*(?:empty|not set|missing)"],
+    )
+    .next("no engine directory is named: set gpt_model_path (or encoder_model_path) in tensorrt_llm/config.pbtxt to the directory with config.json and rank0.engine"),
+    cause(
+        "missing-file",
+        Class::ModelNotFound,
+        &[r"filesystem error: .*No such file or directory"],
+    )
+    .next("a file or directory is not where it is looked for: correct the path that the line names (in a container: the mount), and see that the model's directory is whole")
+    .trtllm("a file or directory is not where it is looked for: correct the path that the line names (the engine directory of config.pbtxt or of the command, with config.json and rank0.engine; in a container: the mount)"),
+    cause(
         "tokenizer",
         Class::ModelNotFound,
         &[r"(?i)(?:failed|unable|cannot|could not) to (?:load|read|parse|instantiate) (?:the )?tokenizer|error (?:while )?(?:loading|parsing) (?:the )?tokenizer"],
     )
     .next("the tokenizer cannot be read: its files (tokenizer.json, tokenizer.model, tokenizer_config.json) are damaged, missing or of a newer kind than the installed packages: download the model again (hf download MODEL --force-download), give another --tokenizer, or install the transformers and tokenizers that the engine pins"),
+    cause(
+        "warm-up-limit",
+        Class::HangAtStart,
+        &[r"(?:0\.0\.0\.0|127\.0\.0\.1|localhost|host='(?:10|192\.168)\.[\d.]+)\b.*Read timed out"],
+    )
+    .next("the server's own first request did not come back in time: the GPUs hang or compile in their first step; look at the ranks' stacks (py-spy dump --pid PID) and at nvidia-smi")
+    .sglang("the server's own warm-up request did not come back in time: the GPUs hang or compile in their first step; look at the ranks' stacks (py-spy dump --pid PID) and at nvidia-smi, try another --attention-backend, --disable-cuda-graph or NCCL_P2P_DISABLE=1; in disaggregated serving add --skip-server-warmup"),
     cause(
         "hub-access",
         Class::HubAccess,
@@ -155,6 +183,12 @@ pub(super) const CAUSES: &[Cause] = &[
     .rank(Echo)
     .next("the shell found no such program: check the command, the PATH of the container or service, and the image's entry point"),
     cause(
+        "not-executable",
+        Class::Unwritable,
+        &[r"(?:^|[ /])(?:vllm|sglang|trtllm-serve|tritonserver|python3?): (?:cannot execute: )?[Pp]ermission denied"],
+    )
+    .next("this user may not run the program: give it execute permission for the user of the container or service (an arbitrary user id needs a world-readable installation, not one under /root), or run as its owner"),
+    cause(
         "user-without-name",
         Class::Unwritable,
         &[r"getpwuid\(\): uid not found|No such user with uid|cannot find name for user ID"],
@@ -165,6 +199,6 @@ pub(super) const CAUSES: &[Cause] = &[
         Class::Unwritable,
         &[r"PermissionError|[Pp]ermission denied|Read-only file system|\[Errno 13\]|\[Errno 30\]"],
     )
-    .next("the engine may not write or read there: choose a directory that it can (HF_HOME, VLLM_CACHE_ROOT, TRITON_CACHE_DIR), or run as its owner")
+    .next("the engine may not write or read there: choose a directory that it can (HOME=/tmp for all caches at once, or HF_HOME, VLLM_CACHE_ROOT, TRITON_CACHE_DIR, FLASHINFER_WORKSPACE_BASE), or run as its owner")
     .common(),
 ];

@@ -69,6 +69,20 @@ pub(super) const CAUSES: &[Cause] = &[
     .sglang("the KV token pool ran out under load, not GPU memory: lower --max-running-requests or --chunked-prefill-size, or raise --mem-fraction-static for a larger pool")
     .trtllm("the KV cache ran out under load: lower --max_batch_size or --max_num_tokens, or raise --kv_cache_free_gpu_memory_fraction"),
     cause(
+        "workspace",
+        Class::OutOfMemory,
+        &[r"batch_prefill_tmp|workspace buffer .*(?:too small|overflow|exceed)"],
+    )
+    .next("a scratch buffer of the attention kernels is too small for this batch: enlarge it, or lower the batched tokens")
+    .vllm("a scratch buffer of the attention kernels is too small for this batch: raise VLLM_FLASHINFER_WORKSPACE_BUFFER_SIZE (bytes; since 0.11.2), lower --max-num-batched-tokens or --max-num-seqs, or choose another attention backend")
+    .sglang("a scratch buffer of the attention kernels is too small for this batch: raise SGLANG_FLASHINFER_WORKSPACE_SIZE (bytes), lower --chunked-prefill-size or --max-running-requests, or choose another --attention-backend"),
+    cause(
+        "executor-memory",
+        Class::OutOfMemory,
+        &[r"Executor creation failed due to insufficient GPU memory"],
+    )
+    .trtllm("what the line below names (KV cache, sampler, extra resources) does not fit beside the model: lower the memory fraction (--kv_cache_free_gpu_memory_fraction), --max_batch_size or --max_num_tokens, or use more GPUs (--tp_size)"),
+    cause(
         "no-kv-room",
         Class::NoKvRoom,
         &[
@@ -114,7 +128,7 @@ pub(super) const CAUSES: &[Cause] = &[
         "host-oom-killer",
         Class::KilledByKernel,
         &[
-            r"oom-kill|Out of memory: Killed process|Memory cgroup out of memory",
+            r"oom[-_]kill|OOM Killed|Out of memory: Killed process|Memory cgroup out of memory|^srun: error: .*: Out Of Memory",
             r"OOMKilled|\bReason:\s+OOM|[Ee]xit(?:ed)? ?(?:with )?(?:[Cc]ode|status):? ?137\b",
             r"(?i)signal 9 \(SIGKILL\).*out of memory",
             r"ray\.exceptions\.OutOfMemoryError|killed due to the node running low on memory|Workers \(tasks / actors\) killed due to memory pressure",

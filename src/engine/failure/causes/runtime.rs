@@ -20,6 +20,19 @@ pub(super) const CAUSES: &[Cause] = &[
     .sglang("the start takes longer than the engine itself allows: raise --watchdog-timeout and --dist-timeout, load from a local disk")
     .trtllm("the start takes longer than the engine itself allows: load from a local disk, or raise the launcher's timeout"),
     cause(
+        "load-barrier",
+        Class::HangAtStart,
+        &[r"could finish the model loading, but there are other ranks that didn't finish|could not finish the model loading before timeout"],
+    )
+    .next("one rank loads more slowly than the engine's own barrier allows (or died: its own lines say so): read the weights from a local disk on every node, or raise the limit")
+    .sglang("one rank loads more slowly than the engine's own barrier allows (or died: its own lines say so): read the weights from a local disk on every node, start again with a warm page cache, or raise the limit (SGLANG_MODEL_LOADING_TIMEOUT_S in recent releases; --dist-timeout)"),
+    cause(
+        "own-request",
+        Class::BadResponse,
+        &[r"assert res\.status_code == 200|^AssertionError: res=<Response \[\d+\]>"],
+    )
+    .next("something else answered the server's own first request: a proxy (set NO_PROXY=localhost,127.0.0.1,0.0.0.0 and unset http_proxy), another server on the port, or an engine that is not there"),
+    cause(
         "coordinator-limit",
         Class::HangAtStart,
         &[r"(?i)coordinator process failed|failed to report \w+ addresses|process .*(?:did not|failed to) .* during start-?up"],
@@ -57,6 +70,13 @@ pub(super) const CAUSES: &[Cause] = &[
     .sglang("a step took longer than the engine's watchdog allows: lower the batch (--max-running-requests, --chunked-prefill-size), or raise the limit (--watchdog-timeout)")
     .trtllm("a step took longer than the engine's watchdog allows: lower the batch (--max_batch_size, --max_num_tokens), or raise the limit (hang_detection_timeout)"),
     cause(
+        "iteration-timeout",
+        Class::Watchdog,
+        &[r"Engine iteration timed out"],
+    )
+    .rank(Symptom)
+    .vllm("a step took longer than the engine allows for an iteration: where the GPUs hang in a collective try --disable-custom-all-reduce or NCCL_P2P_DISABLE=1 (NCCL_DEBUG=INFO shows the transport); for long but honest steps raise VLLM_ENGINE_ITERATION_TIMEOUT_S or lower the batch"),
+    cause(
         "step-timeout",
         Class::Watchdog,
         &[r"RPC call to \w+ timed out|TimeoutError: .*execute_model|sample_tokens timed out"],
@@ -91,6 +111,7 @@ pub(super) const CAUSES: &[Cause] = &[
     .only(Trtllm)
     .rank(Echo)
     .trtllm("an internal check of the engine failed: the asserted condition names the setting or the shape; go back to its default, or try another version"),
+    cause("mpi-job-ended", Class::WorkerDeath, &[r"Primary job\s+terminated normally, but"]).rank(Closer),
     // Asked to stop: counts only where no other death stands above it.
     cause(
         "terminated",
@@ -109,7 +130,7 @@ pub(super) const CAUSES: &[Cause] = &[
         "worker-fails",
         Class::WorkerDeath,
         &[
-            r"WorkerProc (?:failed to start|hit an exception)|hit an exception: ?(?:Traceback|$)|initialization error: ?(?:Traceback|$)|warmup error|Failed to initialize executor|[Ee]rror executing method|Exception in worker|Worker failed with error|Error in inspecting model architecture|Error raised in subprocess|Capture cuda graph failed|failed to load '[\w-]+' version|Failed to create instance",
+            r"because of an error raised in its creation task|WorkerProc (?:failed to start|hit an exception)|hit an exception: ?(?:Traceback|$)|initialization error: ?(?:Traceback|$)|warmup error|Failed to initialize executor|[Ee]rror executing method|Exception in worker|Worker failed with error|Error in inspecting model architecture|Error raised in subprocess|Capture cuda graph failed|failed to load '[\w-]+' version|Failed to create instance",
         ],
     )
     .rank(Opener),

@@ -102,6 +102,7 @@ pub(super) const CAUSES: &[Cause] = &[
             r"engine plan file is (?:generated on an incompatible device|not compatible with this version)",
             r"(?i)expecting compute \d[\d.]* got compute",
             r"Input tensor '\w+' not found; expected|(?i:engine .*does not (?:have|contain) .*tensor)",
+            r"json\.exception\.out_of_range\.403\] key '\w+' not found",
             r"(?i)Version tag does not match|expecting library version|stdVersionRead == (?:kSERIALIZATION|serialization)Version",
             r"(?i)Failed to deserialize cuda engine|deserializeCudaEngine.*(?:fail|error)",
         ],

@@ -40,6 +40,12 @@ pub(super) const CAUSES: &[Cause] = &[
     .next("nvcc is not where it is looked for: correct CUDA_HOME (the directory that holds bin/nvcc; the line shows the path that was tried), or install the CUDA toolkit of PyTorch's version")
     .vllm("nvcc is not where it is looked for: correct CUDA_HOME (the directory that holds bin/nvcc; the line shows the path that was tried), or install the CUDA toolkit of PyTorch's version; without one VLLM_USE_FLASHINFER_SAMPLER=0 and another attention backend avoid the compilation"),
     cause(
+        "ptxas-architecture",
+        Class::CompileFailed,
+        &[r"ptxas fatal\s*: ?\s*Value 'sm_\w+' is not defined|is not defined for option 'gpu-name'|--gpu-name=sm_\w+ .*returned non-zero exit status"],
+    )
+    .next("the ptxas that is used does not know this GPU: upgrade Triton and PyTorch (or the engine) to releases for it, or point TRITON_PTXAS_PATH at the ptxas of a newer CUDA toolkit"),
+    cause(
         "nvcc-version",
         Class::CompileFailed,
         &[
@@ -76,6 +82,14 @@ pub(super) const CAUSES: &[Cause] = &[
         &[r"cannot find -lcuda\w*|libcuda\.so(?:\.1)? (?:cannot|not) (?:be )?found|libcuda\.so cannot found|assert .*libcuda"],
     )
     .next("the linker finds no libcuda.so: make it known (ldconfig, or LIBRARY_PATH=/usr/local/cuda/lib64/stubs), TRITON_LIBCUDA_PATH for Triton; in a container start with --gpus all"),
+    cause(
+        "compiler-error",
+        Class::CompileFailed,
+        &[r"\.(?:cu|cuh|cpp|cc|c|h|hpp)(?:\(\d+\)|:\d+(?::\d+)?): (?:fatal |catastrophic )?error: |\d+ errors? detected in the compilation of"],
+    )
+    .next("the compiler rejects a kernel of the library: the CUDA toolkit on PATH and the library's release do not go together (nvcc --version; CUDA_HOME); take the toolkit of PyTorch's version, clear the compile caches (~/.cache/flashinfer, ~/.deep_gemm), or choose another backend")
+    .vllm("the compiler rejects a kernel of the library: the CUDA toolkit on PATH and the library's release do not go together (nvcc --version; CUDA_HOME); take the toolkit of PyTorch's version, clear ~/.cache/flashinfer and ~/.deep_gemm, or go round the kernel: another attention backend or --kv-cache-dtype for FlashInfer, VLLM_USE_DEEP_GEMM=0 for DeepGEMM")
+    .sglang("the compiler rejects a kernel of the library: the CUDA toolkit on PATH and the library's release do not go together (nvcc --version; CUDA_HOME); take the toolkit of PyTorch's version, clear ~/.cache/flashinfer and ~/.cache/deep_gemm, or choose another --attention-backend"),
     cause(
         "deep-gemm",
         Class::CompileFailed,
@@ -126,6 +140,10 @@ pub(super) const CAUSES: &[Cause] = &[
         ],
     )
     .next("two Python packages do not go together (often transformers, tokenizers or huggingface_hub against the engine): install the library versions that the engine pins (pip install 'transformers<5' where the engine predates it; pip check), or use the engine's image"),
+    cause("glibc", Class::MissingLibrary, &[r"GLIBC_[\d.]+' not found"]).next(
+        "the system's C library (glibc) is older than the one the wheel was built for, and cannot be changed by pip: use the engine's \
+         image, a newer distribution, or build the engine on this system",
+    ),
     cause("libstdcxx", Class::MissingLibrary, &[r"GLIBCXX_[\d.]+' not found|CXXABI_[\d.]+' not found"]).next(
         "the libstdc++ that is found first is older than the one the engine was built with: install a newer one (conda install \
          -c conda-forge libstdcxx-ng, or the system's libstdc++6) and put its directory first in LD_LIBRARY_PATH, or use the \
