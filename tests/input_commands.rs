@@ -168,6 +168,66 @@ fn a_refused_launch_tells_its_flags_too() {
     assert!(o.err.contains("flags without a model, taken as neutral: --enable-lora"), "{}", o.err);
 }
 
+/// The KV pool of a case with and without the options of its file.
+fn pools(name: &str, bare: &str) -> (f64, f64) {
+    let (with, notes) = predicted(name);
+    assert!(!notes.contains("was not read") && !notes.contains("neutral: --config"), "{notes}");
+    let text = std::fs::read_to_string(case(name).join("scenario.json")).unwrap();
+    let mut all: Value = serde_json::from_str(&text).unwrap();
+    all[0]["serve_command"] = bare.into();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("scenario.json"), all.to_string()).unwrap();
+    let o = dyno(dir.path(), &["predict", "--scenarios", "scenario.json", "--draws", "1", "--json"]);
+    let out: Value = serde_json::from_str(&o.out).unwrap_or_else(|e| panic!("{name}: {e}: {}", o.err));
+    let tokens = |v: &Value| v["kv_pool_tokens"].as_f64().unwrap_or_else(|| panic!("{v:#}"));
+    (tokens(&with), tokens(&out[0]))
+}
+
+#[test]
+fn files_of_options_are_read_where_the_command_names_them() {
+    // Half of the memory, and half of the bytes a token.
+    let bare = "trtllm-serve openai/gpt-oss-120b --max_batch_size 64 --max_num_tokens 20000 --max_seq_len=9416 --tp_size=8 \
+                --kv_cache_free_gpu_memory_fraction 0.5";
+    let (with, without) = pools("201-config-trtllm", bare);
+    assert!((with / without - 2.0).abs() < 0.01, "{with} and {without}");
+    let (p, notes) = predicted("202-config-vllm");
+    assert!(p["failure"].as_str().unwrap().contains("max_model_len 131072"), "{p:#}");
+    assert!(!notes.contains("was not read") && !notes.contains("--config"), "{notes}");
+    let (p, _) = predicted("203-config-sglang");
+    assert_eq!((p["gpus"].as_u64(), p["model"].as_str()), (Some(2), Some("Qwen/Qwen3-32B")));
+    let pool = p["kv_pool_tokens"].as_f64().unwrap();
+    assert!(pool > 100_000.0, "32 GB of weights lie on each of two GPUs: {pool}");
+}
+
+#[test]
+fn half_of_a_disaggregated_service_is_refused() {
+    for command in [
+        "python -m sglang.launch_server --model-path meta-llama/Llama-3.1-8B-Instruct --disaggregation-mode prefill",
+        r#"vllm serve meta-llama/Llama-3.1-8B-Instruct --kv-transfer-config '{"kv_connector":"NixlConnector","kv_role":"kv_producer"}'"#,
+    ] {
+        let args = ["predict", "--hardware", "h100-sxm-80gb", "--model", "meta-llama/Llama-3.1-8B-Instruct"];
+        let o = dyno(&case("057-form-lora"), &[args.as_slice(), &["--serve-command", command]].concat());
+        assert_eq!(o.code, Some(3), "{}", o.err);
+        assert!(o.out.contains("one half of a disaggregated service"), "{}", o.out);
+    }
+}
+
+#[test]
+fn a_directory_that_is_not_the_served_model_is_told() {
+    let (_, notes) = predicted("042-kv-gemma4-e2b-l4");
+    assert!(notes.contains("the command serves google/gemma-4-E2B (35 layers of width 1536)"), "{notes}");
+    // The model by its name: the engine printed 1,062,157 tokens.
+    let text = std::fs::read_to_string(case("042-kv-gemma4-e2b-l4").join("scenario.json")).unwrap();
+    let mut all: Value = serde_json::from_str(&text).unwrap();
+    all[0]["model"] = "google/gemma-4-E2B".into();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("s.json"), all.to_string()).unwrap();
+    let o = dyno(dir.path(), &["predict", "--scenarios", "s.json", "--draws", "1", "--json"]);
+    let out: Value = serde_json::from_str(&o.out).unwrap_or_else(|e| panic!("{e}: {}", o.err));
+    let tokens = out[0]["kv_pool_tokens"].as_f64().unwrap();
+    assert!((tokens / 1_062_157.0 - 1.0).abs() < 0.1, "{tokens}");
+}
+
 #[test]
 fn another_model_in_the_command_is_told() {
     let (_, notes) = predicted("056-form-model-mismatch");

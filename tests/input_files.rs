@@ -256,6 +256,39 @@ fn a_file_of_another_trade_is_named() {
 }
 
 #[test]
+fn runs_of_an_engine_without_a_server_are_read_as_such() {
+    let (tool, all) = records("205-trtllm-bench");
+    assert_eq!((tool, all.len()), (Some("trtllm-bench"), 1));
+    let r = &all[0];
+    assert_eq!(
+        (r.engine, r.num_gpus, r.precision.as_deref()),
+        (Some(EngineKind::Trtllm), Some(1), Some("fp8"))
+    );
+    assert_eq!(r.model.as_deref(), Some("meta-llama/Llama-3.1-8B-Instruct"));
+    assert!(near(figure(r, Key::OutputThroughput), 19103.8) && near(figure(r, Key::MeanE2elMs), 41000.1));
+    let (tool, all) = records("206-sglang-offline");
+    assert_eq!((tool, all[0].engine), (Some("sglang.bench_offline_throughput"), Some(EngineKind::Sglang)));
+    assert!(near(figure(&all[0], Key::OutputThroughput), 8858.6));
+    assert!(all[0].note.as_deref().is_some_and(|n| n.contains("without its server")));
+}
+
+#[test]
+fn a_file_of_no_known_form_is_one_problem() {
+    let o = dyno(&["check", input("207-llama-bench").to_str().unwrap()]);
+    assert_eq!(o.code, Some(2));
+    assert!(o.err.contains("1 problem") && o.err.contains("llama-bench"), "{}", o.err);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.json");
+    std::fs::write(&file, r#"{"cells": 3, "voltage": [1, 2], "maker": "x", "date": "y"}"#).unwrap();
+    let o = dyno(&["check", file.to_str().unwrap()]);
+    assert!(o.err.contains("1 problem") && o.err.contains("its keys: cells, "), "{}", o.err);
+    // A misspelt key of ours is still named.
+    std::fs::write(&file, r#"{"engine": "vllm", "hardwear": "x", "model": "m"}"#).unwrap();
+    let o = dyno(&["check", file.to_str().unwrap()]);
+    assert!(o.err.contains("hardwear: unknown key"), "{}", o.err);
+}
+
+#[test]
 fn the_gpus_of_public_reports_are_known() {
     let file = input("058-hw-t4-v100-3090");
     let o = dyno(&["predict", "--scenarios", file.to_str().unwrap(), "--draws", "1"]);

@@ -43,6 +43,21 @@ fn estimated(model: &str, hw: &str, version: &str, flags: &str) -> MemoryEstimat
     estimate(&config, hw, &model)
 }
 
+#[derive(Debug, Deserialize)]
+struct SglangLine {
+    model: String,
+    hardware: String,
+    flags: String,
+    floor: f64,
+    half: String,
+    source: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct SglangLines {
+    line: Vec<SglangLine>,
+}
+
 /// Median and 90th percentile of absolute errors.
 fn quantiles(mut errors: Vec<f64>) -> (f64, f64) {
     errors.sort_by(f64::total_cmp);
@@ -98,6 +113,59 @@ fn whole_launches_leave_the_room_that_the_engine_says() {
     let (median, p90) = quantiles(errors.clone());
     println!("{} launches, median {:.1} %, p90 {:.1} %", errors.len(), median * 100.0, p90 * 100.0);
     assert!(errors.len() >= 17 && median <= 0.03 && p90 <= 0.12, "median {median}, p90 {p90}");
+}
+
+#[test]
+fn pools_of_sglang_are_those_of_its_tests() {
+    let all = toml::from_str::<SglangLines>(include_str!("kv-pool-sglang.toml")).unwrap().line;
+    let models = model::Catalog::load(None).unwrap().with_hub_cache(None);
+    let hardware = hardware::Catalog::load(None).unwrap();
+    let mut errors = Vec::new();
+    for l in &all {
+        let (model, hw) = (models.find(&l.model).unwrap(), hardware.find(&l.hardware).unwrap());
+        let words = format!("python3 -m sglang.launch_server --model-path {} {}", l.model, l.flags);
+        let launch = Launch { version: "0.5.16".parse().ok(), ..Launch::parse(&words) };
+        let config = resolve_launch(&launch, None, hw, &model).unwrap();
+        let e = estimate(&config, hw, &model);
+        let truth = l.floor / 0.99;
+        let off = e.kv_tokens as f64 / truth - 1.0;
+        println!(
+            "{:+7.2} %  {} tokens, {truth:.0} printed, {}: {} on {} {} ({}); weights {}, KV {}, states {:?}",
+            off * 100.0,
+            e.kv_tokens,
+            l.half,
+            l.model,
+            l.hardware,
+            l.flags,
+            l.source,
+            e.weights,
+            e.kv,
+            e.states
+        );
+        errors.push(off.abs());
+    }
+    let (median, p90) = quantiles(errors.clone());
+    println!("{} launches, median {:.1} %, p90 {:.1} %", errors.len(), median * 100.0, p90 * 100.0);
+    assert!(errors.len() >= 10 && median <= 0.03 && p90 <= 0.10, "median {median}, p90 {p90}");
+}
+
+#[test]
+fn ranks_of_attention_have_pools_of_their_own() {
+    // The nightly test of GLM-5.2-FP8 (mean of H200 and B200): 12.9 GiB less for KV on each GPU with eight ranks, each of which
+    // holds attention whole.
+    let models = model::Catalog::load(None).unwrap().with_hub_cache(None);
+    let hardware = hardware::Catalog::load(None).unwrap();
+    let (model, hw) = (models.find("zai-org/GLM-5.2-FP8").unwrap(), hardware.find("h200-sxm-141gb").unwrap());
+    let of = |flags: &str| {
+        let words = format!(
+            "python3 -m sglang.launch_server --model-path m --tp 8 --mem-fraction-static 0.85 {flags}"
+        );
+        let launch = Launch { version: "0.5.16".parse().ok(), ..Launch::parse(&words) };
+        estimate(&resolve_launch(&launch, None, hw, &model).unwrap(), hw, &model)
+    };
+    let (split, own) = (of(""), of("--dp 8 --enable-dp-attention"));
+    let less = split.kv.gib() - own.kv.gib();
+    assert!((less / 12.9 - 1.0).abs() < 0.15, "{less} GiB less");
 }
 
 #[test]

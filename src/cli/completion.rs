@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Problem, Result};
 use crate::launch::{EngineKind, Launch, quote};
-use crate::scenario::{Loaded, Record, engine_of};
+use crate::scenario::{Loaded, Record, engine_of, read_beside};
 use crate::space::Space;
 use serde_json::Value;
 use std::path::Path;
@@ -66,6 +66,10 @@ pub(super) fn complete(
         }
     }
     swept(&mut loaded.records, data_dir, &mut notes)?;
+    read_beside(&mut loaded.records, &[Path::new("")]);
+    for r in loaded.records.iter_mut().filter(|r| r.model.is_none()) {
+        r.model = r.launch().model;
+    }
     notes.extend(loaded.records.iter().filter_map(|r| r.note.clone().filter(|_| foreign)));
     let mut seen = std::collections::BTreeSet::new();
     notes.retain(|n| seen.insert(n.clone()));

@@ -6,7 +6,7 @@ use crate::cost::{Catalogs, Interval, Prediction, Predictor, Profile};
 use crate::engine::{told, wrong_values};
 use crate::error::{Error, Kind, Problem, Result};
 use crate::launch::{EngineKind, GpuLayout};
-use crate::scenario::{AcceptanceInput, Record, RequestRow, load};
+use crate::scenario::{AcceptanceInput, Record, RequestRow, load, read_beside};
 use crate::workload::WorkloadSpec;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -155,7 +155,7 @@ impl Launch {
             let problems = wrong.into_iter().map(problem).collect();
             return Err(Error::problems("the engine would refuse these flags", problems));
         }
-        Ok(workloads
+        let mut records: Vec<Record> = workloads
             .into_iter()
             .map(|w| Record {
                 engine: Some(engine),
@@ -168,7 +168,9 @@ impl Launch {
                 workload: Some(w),
                 ..Record::default()
             })
-            .collect())
+            .collect();
+        read_beside(&mut records, &[Path::new("")]);
+        Ok(records)
     }
 }
 

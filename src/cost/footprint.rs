@@ -20,6 +20,8 @@ pub struct Footprint {
     /// Parameters every token passes through (attention, dense FFN, shared experts, router), without head.
     pub dense_params: f64,
     pub dense_bytes: f64,
+    /// Of these, attention and recurrent mixers.
+    pub attention_bytes: f64,
     pub head_params: f64,
     pub head_bytes: f64,
     /// Parameters and bytes of one routed expert of one layer; 0 for a dense model.
@@ -84,6 +86,7 @@ impl Footprint {
             window: kv.window,
             hidden: f64::from(m.hidden),
             dense_params: f(p.attention + p.state + p.dense_ffn + p.router + p.shared_experts),
+            attention_bytes: f(w.attention + w.state),
             dense_bytes: f(w.attention + w.state + w.dense_ffn + w.router + w.shared_experts),
             head_params: f(if head_is_embedding { p.embedding } else { p.lm_head }),
             head_bytes: f(if head_is_embedding { w.embedding } else { w.lm_head }),
@@ -123,6 +126,13 @@ impl Footprint {
         if self.experts > 0.0 && together { f64::from(config.data_parallel.max(1)) } else { 1.0 }
     }
 
+    /// Bytes of dense layers that one device reads a step: ranks of data-parallel attention each read attention whole.
+    pub fn dense_bytes_rank(&self, config: &EngineConfig) -> f64 {
+        let tensor = f64::from(config.tensor_parallel.max(1));
+        let copies = tensor / f64::from(config.attention_tensor());
+        (self.dense_bytes + self.attention_bytes * (copies - 1.0)) / tensor
+    }
+
     /// FLOPs that one token costs outside attention scores and the head.
     pub fn flops_token(&self) -> f64 {
         2.0 * (self.dense_params + self.expert_params * self.top_k * self.moe_layers)
@@ -156,6 +166,7 @@ pub(super) fn division(model: &Model, config: &EngineConfig) -> Division {
         pipeline: config.pipeline_parallel.max(1),
         experts: tensor * data,
         experts_whole: config.expert_parallel,
+        attention: config.attention_tensor(),
         ..Division::tensor(tensor)
     }
 }

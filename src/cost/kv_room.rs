@@ -16,6 +16,8 @@ pub struct KvRoom {
     pub max_model_len: u32,
     /// Requests of `max_model_len` tokens that fit at once.
     pub max_concurrency: f64,
+    /// Ranks of data-parallel attention, each of which has such a pool of its own.
+    pub ranks: u32,
 }
 
 impl KvRoom {
@@ -30,7 +32,14 @@ impl KvRoom {
             n => blocks / n as f64,
         };
         let gib = blocks * m.block_bytes / f64::from(1 << 30);
-        KvRoom { engine: config.engine, tokens, gib, max_model_len: length, max_concurrency }
+        KvRoom {
+            engine: config.engine,
+            tokens,
+            gib,
+            max_model_len: length,
+            max_concurrency,
+            ranks: config.attention_parallel.max(1),
+        }
     }
 }
 
@@ -42,6 +51,9 @@ impl fmt::Display for KvRoom {
             f,
             "KV cache: {gib:.2} GiB on each GPU, {tokens} tokens, {max_concurrency:.2} requests of {length}"
         )?;
+        if self.ranks > 1 {
+            write!(f, ", on each of {} attention ranks", self.ranks)?;
+        }
         match self.engine {
             EngineKind::Vllm => write!(
                 f,
@@ -73,6 +85,7 @@ mod tests {
             gib: 106.17,
             max_model_len: 8192,
             max_concurrency: 169.868,
+            ranks: 1,
         };
         let said = room.to_string();
         assert!(said.contains("GPU KV cache size: 1,391,552 tokens"), "{said}");

@@ -26,6 +26,8 @@ pub struct MemoryEstimate {
     pub graphs: Bytes,
     /// Left for KV on each device.
     pub kv: Bytes,
+    /// Recurrent states that have a place beside the cache, where the engine keeps a pool of them.
+    pub states: Option<u64>,
     /// Bytes of one block in the shared pool, on one device.
     pub block_bytes: f64,
     pub blocks: u64,
@@ -78,7 +80,7 @@ pub fn estimate(config: &EngineConfig, hw: &Hardware, model: &Model) -> MemoryEs
         }
         EngineKind::Sglang => {
             let budget = device * config.gpu_memory_utilization;
-            (budget, budget - weights - 0.5 * GIB)
+            (budget, budget - weights - outside_of_sglang(config))
         }
         EngineKind::Vllm | EngineKind::Emulated => {
             let budget = device * config.gpu_memory_utilization;
@@ -87,12 +89,11 @@ pub fn estimate(config: &EngineConfig, hw: &Hardware, model: &Model) -> MemoryEs
         }
     };
     // A size given in bytes is taken as it is: nothing is profiled.
-    let (budget, kv) = match config.kv_cache_bytes {
-        Some(bytes) => (device, (bytes as f64).min(device - weights - activations)),
-        None => (budget, kv),
-    };
+    let given = config.kv_cache_bytes.map(|b| (device, (b as f64).min(device - weights - activations)));
+    let (budget, kv) = given.unwrap_or((budget, kv));
     // The drafter's cache has a block for each of the model's.
     let kv = kv / (1.0 + drafter_kv);
+    let (kv, states) = beside_states(kv, &f);
     let block_bytes = f.pool.token_bytes * f64::from(config.block_size.max(1));
     let estimated = (kv.max(0.0) / block_bytes) as u64;
     let blocks = config.num_kv_blocks.unwrap_or(estimated);
@@ -105,6 +106,7 @@ pub fn estimate(config: &EngineConfig, hw: &Hardware, model: &Model) -> MemoryEs
         activations: Bytes(activations as u64),
         graphs: Bytes(graphs as u64),
         kv: Bytes(kv.max(0.0) as u64),
+        states,
         block_bytes,
         blocks,
         kv_tokens,
@@ -113,13 +115,25 @@ pub fn estimate(config: &EngineConfig, hw: &Hardware, model: &Model) -> MemoryEs
     };
     let page_bytes = f.pool.page_tokens * f.pool.token_bytes;
     let mut needed = 1.0;
-    if matches!(config.engine, EngineKind::Vllm | EngineKind::Emulated) {
+    if vllm {
         needed = f.pool.pages(f64::from(config.max_model_len), f64::from(config.max_num_batched_tokens));
         e.least_blocks = (needed * page_bytes / block_bytes).ceil() as u64;
     }
     let most = (kv + RESERVE_ERROR * device) / page_bytes;
     e.refusals = refusals(&e, config, hw, model, Shortage { short: pages < needed, certain: most < needed });
     e
+}
+
+/// CUDA's context and the collectives, which lie outside of what SGLang counts (`tests/kv-pool-sglang.toml`).
+fn outside_of_sglang(config: &EngineConfig) -> f64 {
+    if config.tensor_parallel > 1 { 1.3 * GIB } else { 0.7 * GIB }
+}
+
+/// What is left of the room for the cache where a pool of recurrent states stands beside it, and how many those are.
+fn beside_states(room: f64, f: &Footprint) -> (f64, Option<u64>) {
+    let taken = room.max(0.0) * f.pool.state_share;
+    let states = (taken > 0.0).then(|| (taken / f.pool.state_bytes.max(1.0)) as u64);
+    (room - taken, states)
 }
 
 /// Bytes of a rank's weights as this release holds them: later vLLM pads no MXFP4 experts on Hopper (gpt-oss-120b on an H100:
@@ -168,7 +182,7 @@ fn refusals(
 ) -> Vec<Refusal> {
     let mut out = Vec::new();
     let tensor_parallel = config.tensor_parallel.max(1);
-    if !model.q_heads.is_multiple_of(tensor_parallel) {
+    if !model.q_heads.is_multiple_of(config.attention_tensor()) {
         out.push(Refusal::HeadsDoNotSplit { heads: model.q_heads, tensor_parallel });
     }
     let problems = model.division_problems(&super::footprint::division(model, config));

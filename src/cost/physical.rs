@@ -107,7 +107,9 @@ impl Physical {
         let (dense_peak, expert_peak) = (dense_peak / 1e9, expert_peak / 1e9); // FLOP a nanosecond
         let bf16_peak = hw.bf16_tflops * 1e3;
         let attention_rate = bf16_peak * c.attention_compute * head_dim_factor(f.head_dim);
-        let kv_split = f64::from(config.tensor_parallel.min(f.kv_shards).max(1));
+        // Ranks of data-parallel attention read the caches of their own requests.
+        let own = config.attention_tensor();
+        let kv_split = f64::from(own.min(f.kv_shards).max(1)) * tp / f64::from(own);
         let kv_rate = bandwidth * c.kv_bandwidth;
         let weight_rate = bandwidth * c.weight_bandwidth;
         let (comm_step, comm_token) = communication(hw, &f, config, c);
@@ -117,7 +119,7 @@ impl Physical {
             coefficients: *c,
             fixed: (c.layer_overhead * f.layers + c.moe_overhead * f.moe_layers) * 1e3,
             row: c.row * 1e3,
-            weights: f.dense_bytes / tp / weight_rate,
+            weights: f.dense_bytes_rank(config) / weight_rate,
             head_weights: f.head_bytes / tp / weight_rate,
             dense_token: 2.0 * f.dense_params / tp / (dense_peak * c.dense_compute),
             head_row: 2.0 * f.head_params / tp / (bf16_peak * c.dense_compute),

@@ -25,6 +25,9 @@ pub struct KvPool {
     pub local_page_tokens: f64,
     /// Widest window of the local layers.
     pub window: f64,
+    /// Share of the room that a pool of recurrent states takes from the cache (SGLang), and the bytes of one state.
+    pub state_share: f64,
+    pub state_bytes: f64,
 }
 
 /// Layers of one kind: how many, and the mean bytes a token (or a sequence) takes in one of them on a device.
@@ -42,9 +45,16 @@ impl Kind {
     }
 }
 
+/// Models for which SGLang has a second pool for the local layers; elsewhere these hold the whole context too.
+fn smaller_local_pool(model: &Model) -> bool {
+    const ARCHITECTURES: [&str; 7] =
+        ["GptOss", "Llama4", "MiMoV2", "Step3p5", "Step3p7", "Gemma4", "Exaone4"];
+    ARCHITECTURES.iter().any(|a| model.architecture.starts_with(a)) || model.attention_sinks
+}
+
 impl KvPool {
     pub fn new(model: &Model, config: &EngineConfig) -> KvPool {
-        let tensor = config.tensor_parallel.max(1);
+        let tensor = config.attention_tensor();
         let (mut full, mut local, mut state) = (Kind::default(), Kind::default(), Kind::default());
         let mut window = 0;
         for (n, layer) in model.runs() {
@@ -59,10 +69,15 @@ impl KvPool {
                 }
             }
             if let Some(s) = &layer.state {
-                state.add(n, s.bytes(2.0) / f64::from(tensor));
+                // SGLang keeps recurrent states in four bytes.
+                let elem = if config.engine == EngineKind::Sglang { 4.0 } else { 2.0 };
+                state.add(n, s.cache_bytes(elem) / f64::from(tensor));
             }
         }
         let stages = f64::from(config.pipeline_parallel.max(1));
+        if config.engine == EngineKind::Sglang && full.layers + local.layers > 0.0 {
+            return KvPool::of_layers(model, config, [full, local, state], stages);
+        }
         let block = f64::from(config.block_size.max(1));
         let counts: Vec<f64> = [full, local, state].iter().map(|k| k.layers).filter(|n| *n > 0.0).collect();
         let (few, many) = counts.iter().fold((f64::MAX, 0.0_f64), |(a, b), n| (a.min(*n), b.max(*n)));
@@ -88,6 +103,33 @@ impl KvPool {
             page_tokens,
             local_page_tokens: per_local,
             window: f64::from(window),
+            state_share: 0.0,
+            state_bytes: 0.0,
+        }
+    }
+
+    /// SGLang: every layer has a buffer of its own. Local layers of some models have a smaller pool, recurrent layers one
+    /// of states, for which a fixed share of the room is set aside.
+    fn of_layers(model: &Model, config: &EngineConfig, kinds: [Kind; 3], stages: f64) -> KvPool {
+        let [full, local, state] = kinds;
+        let ratio =
+            if smaller_local_pool(model) && full.layers > 0.0 { config.local_pool_ratio } else { 1.0 };
+        let share =
+            if state.layers > 0.0 { config.state_pool_ratio / (1.0 + config.state_pool_ratio) } else { 0.0 };
+        let layers = full.layers + local.layers;
+        let bytes = full.layers * full.bytes + ratio * local.layers * local.bytes;
+        let block = f64::from(config.block_size.max(1));
+        KvPool {
+            group_layers: layers / stages,
+            full_groups: 1.0,
+            local_groups: 0.0,
+            state_groups: 0.0,
+            token_bytes: (bytes / stages).max(1.0),
+            page_tokens: block,
+            local_page_tokens: block,
+            window: 0.0,
+            state_share: share,
+            state_bytes: state.layers * state.bytes / stages,
         }
     }
 
@@ -101,6 +143,8 @@ impl KvPool {
             page_tokens: 1.0,
             local_page_tokens: 1.0,
             window: 0.0,
+            state_share: 0.0,
+            state_bytes: 0.0,
         }
     }
 

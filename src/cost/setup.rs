@@ -8,8 +8,8 @@ mod screened;
 mod variants;
 
 pub use self::catalogs::Catalogs;
-use self::catalogs::same_gpus;
 pub(super) use self::catalogs::size_drafter;
+use self::catalogs::{same_gpus, whole_engine};
 use self::load::Load;
 use self::room::Room;
 use super::footprint::Footprint;
@@ -72,6 +72,7 @@ impl Setup {
             .ok_or_else(|| Error::usage("the scenario names no hardware").hint("set `hardware`"))?;
         let hardware = catalogs.hardware.find(hw)?.clone();
         let model = catalogs.models.find(&name)?;
+        whole_engine(record)?;
         let mut config = resolve(record, &hardware, &model)?;
         size_drafter(&mut config, catalogs);
         same_gpus(record, &hardware, &config)?;
@@ -140,6 +141,11 @@ impl Setup {
     pub fn devices(&self) -> u32 {
         let c = &self.config;
         c.tensor_parallel.max(1) * c.pipeline_parallel.max(1) * c.data_parallel.max(1)
+    }
+
+    /// Blocks of all ranks of data-parallel attention, which are simulated as one engine.
+    fn pool_blocks(&self, c: &Coefficients) -> u64 {
+        self.kv_blocks(c) * u64::from(self.config.attention_parallel.max(1))
     }
 
     /// Tokens of context that the KV room holds with these coefficients.

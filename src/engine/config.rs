@@ -43,6 +43,12 @@ pub struct EngineConfig {
     /// Ranks of data-parallel attention that share the GPUs of the tensor-parallel group; 1 is off.
     #[serde(default = "one")]
     pub attention_parallel: u32,
+    /// SGLang: tokens of the local layers' pool over those of the full layers', where a model has one of each.
+    #[serde(default = "unit")]
+    pub local_pool_ratio: f64,
+    /// SGLang: memory of recurrent states over that of the KV cache, in a model with both.
+    #[serde(default = "unit")]
+    pub state_pool_ratio: f64,
     /// Ranks among which the tokens of a prompt are split, each on GPUs of its own; 1 is off.
     #[serde(default = "one")]
     pub context_parallel: u32,
@@ -103,6 +109,11 @@ impl EngineConfig {
         let sizes = [self.tensor_parallel, self.pipeline_parallel, self.data_parallel, self.context_parallel];
         sizes.into_iter().fold(1, |all, n| all.saturating_mul(n.max(1)))
     }
+
+    /// Ranks that split one copy of attention: those of the tensor-parallel group, fewer with data-parallel attention.
+    pub fn attention_tensor(&self) -> u32 {
+        (self.tensor_parallel.max(1) / self.attention_parallel.max(1)).max(1)
+    }
 }
 
 impl Default for EngineConfig {
@@ -129,6 +140,8 @@ impl Default for EngineConfig {
             pipeline_parallel: 1,
             data_parallel: 1,
             attention_parallel: 1,
+            local_pool_ratio: 1.0,
+            state_pool_ratio: 1.0,
             context_parallel: 1,
             expert_parallel: false,
             kv_elem_bytes: 2.0,

@@ -12,6 +12,21 @@ use std::sync::LazyLock;
 /// The embedded tables of flags.
 static SPACES: LazyLock<Vec<Space>> = LazyLock::new(|| Space::load_all(None).unwrap_or_default());
 
+/// Why a launch is one half of a service, which answers no request alone; `None` for a whole engine.
+pub fn half_of_a_service(launch: &Launch) -> Option<String> {
+    let role = launch.text(&["disaggregation-mode"]).filter(|m| matches!(*m, "prefill" | "decode"));
+    if let Some(role) = role {
+        return Some(format!("--disaggregation-mode {role}"));
+    }
+    let transfer = launch.text(&["kv-transfer-config"]).unwrap_or_default();
+    if let Some(role) = ["kv_producer", "kv_consumer"].into_iter().find(|r| transfer.contains(r)) {
+        return Some(format!("--kv-transfer-config with the role {role}"));
+    }
+    let words: Vec<&str> = launch.argv.iter().map(String::as_str).collect();
+    let served = words.windows(2).any(|w| w[0].ends_with("trtllm-serve") && w[1] == "disaggregated");
+    served.then(|| "trtllm-serve disaggregated".to_owned())
+}
+
 /// Everything of a record's launch that has to be told, each a sentence.
 pub fn told(record: &Record, models: &Catalog) -> Vec<String> {
     let launch = record.launch();
@@ -103,9 +118,26 @@ fn unmodelled(launch: &Launch) -> Option<String> {
     (!names.is_empty()).then(|| format!("flags without a model, taken as neutral: {}", names.join(" ")))
 }
 
-/// The command serves another model than the scenario names. Directories cannot be compared with names.
+/// A directory whose config.json cannot be the model of the name that the command serves.
+fn other_sizes(own: &str, served: &str, models: &Catalog) -> Option<String> {
+    let (a, b) = (models.find(own).ok()?, models.find(served).ok()?);
+    let words = |m: &crate::model::Model| format!("{} layers of width {}", m.layers, m.hidden);
+    ((a.layers, a.hidden) != (b.layers, b.hidden)).then(|| {
+        format!(
+            "the command serves {served} ({}), and the config.json in {own} describes another model ({}): the figures are \
+             of the latter",
+            words(&b),
+            words(&a)
+        )
+    })
+}
+
+/// The command serves another model than the scenario names. Of directories only the sizes can be compared.
 fn other_model(record: &Record, launch: &Launch, models: &Catalog) -> Option<String> {
     let (own, served) = (record.model.as_deref()?, launch.model.as_deref()?);
+    if Path::new(own).is_dir() && own != served {
+        return other_sizes(own, served, models);
+    }
     let a_path = |m: &str| Path::new(m).is_dir() || m.starts_with(['/', '.', '~', '$']);
     if a_path(own) || a_path(served) {
         return None;

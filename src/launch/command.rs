@@ -1,7 +1,7 @@
 //! A launch: engine, release, model, GPUs, flags, files and environment.
 
 use super::wrapper::{self, Bare};
-use super::{EngineKind, LaunchFile, Version, switches, words, yaml};
+use super::{EngineKind, LaunchFile, Version, heredoc, switches, words, yaml};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -37,10 +37,15 @@ impl Launch {
 
     /// Takes apart one line as a shell would (quotes and backslashes, no expansion).
     ///
-    /// The files that the command names are not opened here: see [`Launch::with_files`].
+    /// The files that the command names are not opened here: see [`Launch::with_files`]. One that the same lines write
+    /// (`cat > options.yml << EOF`) is read as they write it.
     pub fn parse(line: &str) -> Launch {
-        let (words, closed) = words::split(line);
+        let (line, written) = heredoc::taken(line);
+        let (words, closed) = words::split(&line);
         let mut launch = Launch::from_argv(&words);
+        if !written.is_empty() {
+            launch = launch.with_files(written);
+        }
         if !closed {
             launch
                 .problems
@@ -62,8 +67,17 @@ impl Launch {
         launch
     }
 
-    /// The same launch with the files that stand beside its command.
-    pub fn with_files(self, files: Vec<LaunchFile>) -> Launch {
+    /// Paths of files of options that the command names and that are not at hand.
+    pub fn missing_files(&self) -> Vec<&str> {
+        let named = self.flags.iter().filter(|(name, _)| yaml::FILE_FLAGS.contains(&name.as_str()));
+        let paths = named.filter_map(|(_, path)| path.as_deref());
+        paths.filter(|p| !self.files.iter().any(|f| f.path == *p)).collect()
+    }
+
+    /// The same launch with the files that stand beside its command, in place of those of the same path.
+    pub fn with_files(mut self, mut files: Vec<LaunchFile>) -> Launch {
+        self.files.retain(|own| !files.iter().any(|f| f.path == own.path));
+        files.append(&mut self.files);
         let read = Launch::new(self.env, self.argv, files);
         // What the command's words had wrong stays; what was said of files is said anew.
         let words = self.problems.into_iter().filter(|p| !p.contains("was not read"));
@@ -154,7 +168,7 @@ impl Launch {
             };
             match self.files.iter().find(|f| f.path == *path) {
                 Some(file) => {
-                    let (mut flags, problem) = yaml::flags(file);
+                    let (mut flags, problem) = yaml::flags(self.engine, file);
                     out.append(&mut flags);
                     self.problems.extend(problem);
                 }

@@ -10,6 +10,7 @@ mod command;
 mod engine;
 mod file;
 mod gpus;
+mod heredoc;
 mod request;
 mod switches;
 mod version;

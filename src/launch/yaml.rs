@@ -1,20 +1,31 @@
-//! Options that an engine reads from a file: TensorRT-LLM's `--extra_llm_api_options` and `--config`, SGLang's `--config`.
+//! Options that an engine reads from a file: TensorRT-LLM's `--extra_llm_api_options` and `--config`, the `--config` of
+//! vLLM and SGLang.
 
-use super::LaunchFile;
+use super::{EngineKind, LaunchFile};
 use serde_json::Value;
 
 /// Flags that name such a file, as the engines spell them (`-` inside).
 pub(super) const FILE_FLAGS: [&str; 3] = ["extra-llm-api-options", "config", "llm-api-options"];
 
-/// The keys of a file as flags: nested keys joined by dots, `-` for `_`, scalars as text, lists as JSON.
+/// The keys of a file as flags: `-` for `_`, scalars as text, lists as JSON. TensorRT-LLM's nested keys are joined by dots;
+/// the others take a nested table as the JSON of one flag, as on the command line.
 ///
 /// A file that is no YAML mapping gives no flags; the second value then says why.
-pub(super) fn flags(file: &LaunchFile) -> (Vec<(String, Option<String>)>, Option<String>) {
+pub(super) fn flags(
+    engine: Option<EngineKind>,
+    file: &LaunchFile,
+) -> (Vec<(String, Option<String>)>, Option<String>) {
+    let nested = !matches!(engine, Some(EngineKind::Vllm | EngineKind::Sglang));
     match serde_saphyr::from_str::<Value>(&file.text) {
         Ok(Value::Object(map)) => {
             let mut out = Vec::new();
             for (key, value) in &map {
-                flatten(&key.replace('_', "-"), value, &mut out);
+                let name = key.trim_start_matches('-').replace('_', "-");
+                if nested {
+                    flatten(&name, value, &mut out);
+                } else {
+                    out.extend(word(name, value));
+                }
             }
             (out, None)
         }
@@ -22,6 +33,23 @@ pub(super) fn flags(file: &LaunchFile) -> (Vec<(String, Option<String>)>, Option
         Ok(_) => (Vec::new(), Some(format!("{}: not a table of options", file.path))),
         Err(e) => (Vec::new(), Some(format!("{}: not YAML: {e}", file.path))),
     }
+}
+
+/// One key of a file whose keys are the flags of the command line.
+fn word(name: String, value: &Value) -> Option<(String, Option<String>)> {
+    let text = match value {
+        // A switch that is off is not given, and no value is none.
+        Value::Null => return None,
+        Value::Bool(false) if name.starts_with("no-") => return None,
+        Value::Bool(true) => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Array(items) if items.iter().all(|i| !i.is_object() && !i.is_array()) => {
+            let words = items.iter().map(|i| i.as_str().map_or_else(|| i.to_string(), str::to_owned));
+            Some(words.collect::<Vec<_>>().join(" "))
+        }
+        other => Some(other.to_string()),
+    };
+    Some((name, text))
 }
 
 fn flatten(name: &str, value: &Value, out: &mut Vec<(String, Option<String>)>) {
@@ -47,12 +75,29 @@ mod tests {
             text: "max_batch_size: 64\nkv_cache_config:\n  dtype: fp8\n  enable_block_reuse: false\ncuda_graph_config: null\n"
                 .into(),
         };
-        let (flags, problem) = flags(&file);
+        let (flags, problem) = flags(Some(EngineKind::Trtllm), &file);
         let is = |name: &str, value: &str| flags.contains(&(name.to_owned(), Some(value.to_owned())));
         assert!(is("max-batch-size", "64") && is("kv-cache-config.dtype", "fp8"), "{flags:?}");
         assert!(is("kv-cache-config.enable-block-reuse", "false") && is("cuda-graph-config", "null"));
         assert_eq!(problem, None);
         let broken = LaunchFile { path: "y.yaml".into(), text: "a: [1".into() };
-        assert!(super::flags(&broken).1.unwrap().starts_with("y.yaml: not YAML"));
+        assert!(super::flags(None, &broken).1.unwrap().starts_with("y.yaml: not YAML"));
+    }
+
+    #[test]
+    fn the_keys_of_vllm_and_sglang_are_their_flags() {
+        let file = LaunchFile {
+            path: "x.yaml".into(),
+            text:
+                "kv-cache-dtype: fp8\nasync-scheduling: true\nno-enable-prefix-caching: false\nseed: null\n\
+                   cuda-graph-bs: [1, 2]\nspeculative-config:\n  method: ngram\n"
+                    .into(),
+        };
+        let (flags, _) = flags(Some(EngineKind::Vllm), &file);
+        let of = |name: &str| flags.iter().find(|f| f.0 == name).map(|f| f.1.as_deref());
+        assert_eq!((of("kv-cache-dtype"), of("async-scheduling")), (Some(Some("fp8")), Some(None)));
+        assert_eq!((of("no-enable-prefix-caching"), of("seed")), (None, None));
+        assert_eq!(of("cuda-graph-bs"), Some(Some("1 2")));
+        assert_eq!(of("speculative-config"), Some(Some("{\"method\":\"ngram\"}")));
     }
 }

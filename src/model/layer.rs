@@ -205,6 +205,12 @@ impl StateMixer {
             + self.state_elements as f64 * self.state_elem_bytes.unwrap_or(elem_bytes)
     }
 
+    /// As [`StateMixer::bytes`], the convolution's part in 16 bits.
+    pub fn cache_bytes(&self, elem_bytes: f64) -> f64 {
+        self.conv_elements as f64 * 2.0
+            + self.state_elements as f64 * self.state_elem_bytes.unwrap_or(elem_bytes)
+    }
+
     /// Floating-point operations a token besides the projections: update and read-out of the state.
     pub fn flop_per_token(&self) -> f64 {
         2.0 * self.conv_elements as f64 + 4.0 * self.state_elements as f64

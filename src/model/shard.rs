@@ -16,8 +16,9 @@ pub struct Division {
     pub experts: u32,
     /// Experts lie whole on their ranks (expert parallelism), not split in width.
     pub experts_whole: bool,
-    /// Attention is held whole by each rank (data-parallel attention).
-    pub attention_whole: bool,
+    /// Ranks that split attention and recurrent mixers: `tensor`, or that over the ranks of data-parallel attention, each of
+    /// which holds them for its own requests.
+    pub attention: u32,
 }
 
 impl Division {
@@ -28,7 +29,7 @@ impl Division {
             pipeline: 1,
             experts: n.max(1),
             experts_whole: false,
-            attention_whole: false,
+            attention: n.max(1),
         }
     }
 }
@@ -69,7 +70,7 @@ impl Model {
     pub fn rank_share(&self, d: &Division, kv_elem: f64, state_elem: f64) -> RankShare {
         let tensor = d.tensor.max(1);
         let stages = f64::from(d.pipeline.max(1));
-        let attention = if d.attention_whole { 1 } else { tensor };
+        let attention = d.attention.max(1);
         let mut out = RankShare::default();
         for (n, layer) in self.runs() {
             // Stages are equal within a layer; the sums below are divided once.
@@ -92,9 +93,10 @@ impl Model {
         }
         let (r, each) = (&self.rest, self.part_bytes());
         // The first stage holds the embedding, the last the head: the fuller of them counts.
-        let ends = [r.embedding as f64 * each.embedding, r.lm_head as f64 * each.lm_head];
-        let ends = if d.pipeline > 1 { ends[0].max(ends[1]) } else { ends[0] + ends[1] };
-        out.weight_bytes += ends / f64::from(tensor);
+        // Ranks of data-parallel attention each embed their own tokens.
+        let embedding = r.embedding as f64 * each.embedding / f64::from(attention);
+        let head = r.lm_head as f64 * each.lm_head / f64::from(tensor);
+        out.weight_bytes += if d.pipeline > 1 { embedding.max(head) } else { embedding + head };
         out.weight_bytes += r.per_layer_embedding as f64 * each.embedding / f64::from(tensor);
         out.weight_bytes += r.other as f64 * each.other + r.towers as f64 * each.towers / f64::from(tensor);
         out.scaled_to(self.weights_gb.map(|gb| gb * 1e9 / self.weight_parts().with_towers().max(1) as f64))
@@ -151,7 +153,7 @@ impl Model {
                 whole_blocks("experts", e.width, d.experts.max(1), covered.experts);
             }
         }
-        let attention = if d.attention_whole { 1 } else { tensor };
+        let attention = d.attention.max(1);
         for (_, a) in self.attentions() {
             if !a.q_heads.is_multiple_of(attention) {
                 say(format!(

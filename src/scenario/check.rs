@@ -97,6 +97,12 @@ const RECORD: &[Key] = &[
     opt("note", Shape::Text),
 ];
 
+/// Whether a key is one of a record's, or so near to one that a slip of the pen may have made it.
+pub(super) fn might_be_ours(key: &str) -> bool {
+    let ours = || RECORD.iter().map(|k| k.name).chain(["meta", "observations"]);
+    ours().any(|k| k == key) || !crate::data::nearest::nearest(key, ours(), 1).is_empty()
+}
+
 /// `null` says the same as an absent key everywhere in this format.
 fn without_nulls(v: &Value) -> Value {
     match v {

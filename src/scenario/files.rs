@@ -37,7 +37,14 @@ pub fn load(path: &Path) -> Result<Loaded> {
         Error::problems("cannot read the records", vec![Problem::new(&file, "", e.to_string())])
             .hint("a JSON file of scenarios or observations, or a result file of a load tool")
     })?;
-    load_text(&file, &String::from_utf8_lossy(&text))
+    let mut loaded = load_text(&file, &String::from_utf8_lossy(&text))?;
+    super::read_beside(&mut loaded.records, &beside(path));
+    Ok(loaded)
+}
+
+/// Where files lie that a record of this file names: beside it, or where the program was started.
+fn beside(path: &Path) -> [&Path; 2] {
+    [path.parent().unwrap_or(Path::new("")), Path::new("")]
 }
 
 /// As [`read_records`], of a text; `file` is its name in messages.

@@ -1,6 +1,7 @@
 //! The shared nouns: Scenario, Observation, Prediction, and the result keys (contract).
 
 mod acceptance;
+mod beside;
 mod check;
 pub mod client_report;
 mod files;
@@ -11,6 +12,7 @@ pub mod record;
 mod sources;
 
 pub use acceptance::AcceptanceInput;
+pub use beside::read_beside;
 pub use check::engine_of;
 pub use client_report::ClientReport;
 pub use files::{

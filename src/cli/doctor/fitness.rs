@@ -97,6 +97,14 @@ fn room(
 /// Fewer tokens of context, or the smallest number of GPUs on which it starts.
 fn way_out(e: &MemoryEstimate, model: &Model, num_gpus: u32, at: impl Fn(u32) -> MemoryEstimate) -> String {
     let mut ways = Vec::new();
+    let splits = |r: &Refusal| matches!(r, Refusal::HeadsDoNotSplit { .. } | Refusal::DoesNotDivide { .. });
+    if e.refusals.iter().any(splits) {
+        let fewer = (1..num_gpus).rev().find(|n| at(*n).refusals.is_empty());
+        return fewer.map_or_else(
+            || "a layout over which it divides: pipeline or expert parallelism".to_owned(),
+            |n| format!("tensor parallelism of {n}; more GPUs as data or pipeline parallelism"),
+        );
+    }
     if e.kv_tokens >= 1024 {
         ways.push(format!("--max-model-len up to about {}", e.kv_tokens / 1024 * 1024));
     }

@@ -1,7 +1,7 @@
 //! What is known of parts and models, and a record held against it.
 
 use super::super::drafting;
-use crate::engine::{Drafter, EngineConfig};
+use crate::engine::{Drafter, EngineConfig, half_of_a_service};
 use crate::error::{Error, Result};
 use crate::hardware::{self, Hardware};
 use crate::launch::GpuLayout;
@@ -34,6 +34,17 @@ pub(super) fn same_gpus(record: &Record, hardware: &Hardware, config: &EngineCon
             "mend num_gpus or the sizes in the command; replicas behind a router are launches of their own",
         )),
         _ => Ok(()),
+    }
+}
+
+/// Refuses one half of a service, which answers no request alone.
+pub(super) fn whole_engine(record: &Record) -> Result<()> {
+    match half_of_a_service(&record.launch()) {
+        Some(how) => Err(Error::infeasible(format!(
+            "this launch is one half of a disaggregated service ({how}): prompts are computed and tokens decoded on \
+             different engines, which is not predicted"
+        ))),
+        None => Ok(()),
     }
 }
 

@@ -21,7 +21,13 @@ impl Room {
         let memory = memory::estimate(&config, hw, model);
         let kv_known = config.num_kv_blocks.is_some();
         let blocks = config.num_kv_blocks.unwrap_or(memory.blocks);
-        let config = EngineConfig { num_kv_blocks: Some(blocks), ..config };
+        let mut config = EngineConfig { num_kv_blocks: Some(blocks), ..config };
+        if let Some(states) = memory.states {
+            // SGLang keeps three states a running request where prefixes are cached.
+            let each = if config.prefix_caching { 3 } else { 1 };
+            let most = u32::try_from(states / each).unwrap_or(u32::MAX).max(1);
+            config.max_num_seqs = config.max_num_seqs.min(most);
+        }
         let (_, full, local) = memory::kv_groups(&Footprint::new(model, &config));
         // An engine that runs holds what it asks for at its start, and what the longest request needs.
         let least_blocks = least_blocks(&config, requests, full + local).max(memory.least_blocks);

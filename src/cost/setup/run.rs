@@ -21,7 +21,7 @@ impl Setup {
         let Prepared { coefficients: c, config, mut options } = self.prepared(c);
         options.per_request = per_request;
         let time = Physical::new(&self.hardware, &self.model, &config, &c);
-        let layout = self.layout(self.kv_blocks(&c));
+        let layout = self.layout(self.pool_blocks(&c));
         let scheduler = || policy::build(&config, &layout, time.window());
         let mut run = if config.data_parallel > 1 {
             simulate_replicas(&self.arrivals(), config.data_parallel, &scheduler, &time, &options)

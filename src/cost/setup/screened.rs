@@ -60,7 +60,7 @@ impl Setup {
             Load::Open(rate) => Load::Open(rate / ranks),
         };
         let time = Physical::new(&self.hardware, &self.model, &config, &coefficients);
-        let layout = self.layout(self.kv_blocks(&coefficients));
+        let layout = self.layout(self.pool_blocks(&coefficients));
         let s = Screen::new(&config, &layout, &time, share).run(load);
         let delay = options.frontend_from.0 as f64;
         let duration = (s.duration + delay) / 1e9;

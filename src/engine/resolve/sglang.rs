@@ -27,6 +27,12 @@ pub(super) fn apply(c: &mut EngineConfig, command: &Launch, hw: &Hardware) {
     c.gpu_memory_utilization = command
         .number(&["mem-fraction-static"])
         .unwrap_or_else(|| static_fraction(gib, c, chunk.max(0) as f64));
+    c.local_pool_ratio = if command.switch(&["disable-hybrid-swa-memory"]) == Some(true) {
+        1.0
+    } else {
+        command.number(&["swa-full-tokens-ratio"]).unwrap_or(0.8)
+    };
+    c.state_pool_ratio = command.number(&["mamba-full-memory-ratio"]).unwrap_or(0.9);
     c.prefix_caching = !command.switch(&["disable-radix-cache"]).unwrap_or(false);
     c.overlap = !command.switch(&["disable-overlap-schedule"]).unwrap_or(false);
     c.mixed_chunk = command.switch(&["enable-mixed-chunk"]).unwrap_or(false);
@@ -56,8 +62,15 @@ fn static_fraction(gib: f64, c: &EngineConfig, chunk: f64) -> f64 {
     let mut reserved = 512.0 + 1.5 * chunk.max(2048.0) + ranks + 2.0 * f64::from(c.max_graph_size);
     if c.version >= (0, 5, 20) {
         reserved = 1536.0 + ranks;
-    } else if gib > 60.0 {
-        reserved = reserved.max(10240.0);
+    } else {
+        if c.attention_parallel > 1 {
+            // Each rank captures the graphs of its own batches.
+            let graphs = f64::from(c.max_graph_size) * f64::from(c.attention_parallel);
+            reserved += graphs * if c.max_graph_size > 300 { 4.5 } else { 3.0 };
+        }
+        if gib > 60.0 {
+            reserved = reserved.max(10240.0);
+        }
     }
     ((mib - reserved) / mib).clamp(0.1, 0.95)
 }

@@ -80,6 +80,19 @@ mod tests {
             ("meta-llama/Meta-Llama-3.1-405B", 405.85e9),
             ("nvidia/Llama-3_3-Nemotron-Super-49B-v1", 49.87e9),
             ("zai-org/GLM-5", 743.9e9),
+            ("google/gemma-4-E2B", 4.6286e9),
+            ("google/gemma-4-E4B", 7.4630e9),
+            ("Qwen/Qwen3.5-4B", 4.2058e9),
+            ("moonshotai/Kimi-Linear-48B-A3B-Instruct", 49.1227e9),
+            ("nvidia/NVIDIA-Nemotron-Nano-9B-v2", 8.8882e9),
+            ("ibm-granite/granite-4.0-h-small", 32.2073e9),
+            ("ibm-granite/granite-4.0-h-tiny", 6.9390e9),
+            ("LiquidAI/LFM2-8B-A1B", 8_338_929_664.0),
+            ("MiniMaxAI/MiniMax-M1-80k", 456.1e9),
+            ("stepfun-ai/Step-3.5-Flash", 195.8e9),
+            ("baidu/ERNIE-4.5-300B-A47B-PT", 299.4842e9),
+            ("tencent/Hunyuan-A13B-Instruct", 80.3932e9),
+            ("inclusionAI/Ling-1T", 999.7e9),
         ] {
             let got = hub_model(id).unwrap().params().total() as f64;
             assert!((got / published - 1.0).abs() < 0.001, "{id}: {got} against {published}");

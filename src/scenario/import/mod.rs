@@ -18,6 +18,7 @@ mod printed;
 mod sglang;
 mod table;
 pub(super) mod text;
+mod trtllm_bench;
 mod vllm;
 
 use vllm::rows;
@@ -49,6 +50,10 @@ fn tool(object: &Map<String, Value>) -> Option<(&'static str, Reader)> {
         ("guidellm", guidellm::read)
     } else if ["request_throughput", "request_latency"].iter().all(|k| stat(object, k, "avg").is_some()) {
         ("aiperf or genai-perf", |o| Ok(vec![aiperf::read(o)]))
+    } else if sglang::is_offline(object) {
+        ("sglang.bench_offline_throughput", |o| sglang::read_offline(o).map(|r| vec![r]))
+    } else if trtllm_bench::is(object) {
+        ("trtllm-bench", |o| trtllm_bench::read(o).map(|r| vec![r]))
     } else if inference_perf::is(object) {
         ("inference-perf", |o| Ok(vec![inference_perf::read(o)]))
     } else if llmd::is(object) {
@@ -93,10 +98,13 @@ fn many(file: &str, values: &[(String, &Value)]) -> Option<Found> {
         return Some(Ok(("inference-perf", vec![inference_perf::read_requests(&objects)])));
     }
     let Some((name, _)) = values.iter().find_map(|(_, v)| tool(v.as_object()?)) else {
-        let what = not_llm::named(first)?;
+        let what = match not_llm::named(first) {
+            Some(name) => format!("is {name}"),
+            None => not_llm::strange(first)?,
+        };
         let hint = "result files of LLM load tools are read: vllm bench serve, sglang.bench_serving, guidellm, aiperf, \
-                    inference-perf, llm-d, InferenceX, CSV";
-        return Some(Err(vec![Problem::new(file, "", format!("is {what}")).hint(hint)]));
+                    inference-perf, llm-d, trtllm-bench, InferenceX, CSV";
+        return Some(Err(vec![Problem::new(file, "", what).hint(hint)]));
     };
     let (mut records, mut problems) = (Vec::new(), Vec::new());
     for (place, value) in values {

@@ -49,8 +49,43 @@ pub(super) fn named(o: &Map<String, Value>) -> Option<&'static str> {
     if has("elapsed_time") && has("tokens_per_second") && has("num_requests") {
         return Some("a result of `vllm bench throughput`: offline, no server, no latencies");
     }
-    if inside("error", "message") {
+    of_language_models(o)
+}
+
+/// Files about language models that are no result of a load.
+fn of_language_models(o: &Map<String, Value>) -> Option<&'static str> {
+    let has = |key: &str| o.contains_key(key);
+    if o.get("error").is_some_and(|v| v.get("message").is_some()) {
         return Some("the error answer of a server, not a result");
     }
+    if has("model_filename") && has("n_prompt") && has("avg_ts") {
+        return Some("a result of llama-bench: llama.cpp, which is no engine of dyno's");
+    }
+    if has("prefill_throughput") && has("batch_size") && has("input_len") {
+        return Some(
+            "a result of `sglang.bench_one_batch`: one static batch, no server and no requests in flight",
+        );
+    }
+    if has("eval_count") && has("eval_duration") {
+        return Some("an answer of Ollama, which is no engine of dyno's");
+    }
+    if has("choices") && has("object") {
+        return Some("an answer of a server, not a result");
+    }
     None
+}
+
+/// The form of a file that is neither ours nor any tool's that is known: its first keys, where most of them cannot be a
+/// record's.
+pub(super) fn strange(o: &Map<String, Value>) -> Option<String> {
+    let ours = o.keys().filter(|k| crate::scenario::check::might_be_ours(k)).count();
+    if o.len() < 3 || 4 * ours > o.len() {
+        return None;
+    }
+    let first: Vec<&str> = o.keys().take(6).map(String::as_str).collect();
+    let more = if o.len() > first.len() { ", …" } else { "" };
+    Some(format!(
+        "is no scenario, no observation and no result of a load tool that dyno knows (its keys: {}{more})",
+        first.join(", ")
+    ))
 }

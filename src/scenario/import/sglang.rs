@@ -64,6 +64,36 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
     })
 }
 
+/// Whether an object is a run of `sglang.bench_offline_throughput`: the engine without a server.
+pub(super) fn is_offline(object: &Map<String, Value>) -> bool {
+    ["successful_requests", "total_latency", "last_gen_throughput"].iter().all(|k| object.contains_key(*k))
+}
+
+/// A run of the engine itself: everything at once, no latencies of requests.
+pub(super) fn read_offline(object: &Map<String, Value>) -> Result<Record, String> {
+    let number = |key: &str| {
+        object.get(key).and_then(Value::as_f64).ok_or_else(|| format!("{key}: missing, or not a number"))
+    };
+    let mut m = Metrics::default();
+    m.set(Key::Completed, number("successful_requests")?);
+    m.set(Key::Duration, number("total_latency")?);
+    m.set(Key::TotalInputTokens, number("total_input_tokens")?);
+    m.set(Key::TotalOutputTokens, number("total_output_tokens")?);
+    super::throughputs(&mut m);
+    let mut w = totals_workload(&m);
+    w.num_prompts = m.get(Key::Completed).map(|n| n as u32);
+    w.total_input_tokens = m.get(Key::TotalInputTokens);
+    w.total_output_tokens = m.get(Key::TotalOutputTokens);
+    Ok(Record {
+        engine: Some(EngineKind::Sglang),
+        workload: Some(w),
+        result: Some(m),
+        source: Some("sglang.bench_offline_throughput".into()),
+        note: Some("the engine without its server: nothing of the front end is in these figures".into()),
+        ..Record::default()
+    })
+}
+
 fn engine(backend: &str) -> Option<EngineKind> {
     match backend {
         b if b.starts_with("sglang") => Some(EngineKind::Sglang),

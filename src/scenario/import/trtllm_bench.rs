@@ -1,0 +1,74 @@
+//! `trtllm-bench throughput --report_json`: the engine without a server, all requests at once or a number in flight.
+
+use super::{set, text};
+use crate::launch::EngineKind;
+use crate::scenario::{Key, Metrics, Record};
+use crate::workload::{Dataset, RequestRate, WorkloadSpec};
+use serde_json::{Map, Value};
+
+/// Whether an object is such a report.
+pub(super) fn is(object: &Map<String, Value>) -> bool {
+    let inside = |key: &str, inner: &str| object.get(key).is_some_and(|v| v.get(inner).is_some());
+    inside("performance", "total_latency_ms") && inside("request_info", "num_requests")
+}
+
+pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
+    let part = |key: &str| object.get(key).and_then(Value::as_object);
+    let number = |section: &str, key: &str| part(section)?.get(key)?.as_f64().filter(|n| n.is_finite());
+    let need = |section: &str, key: &str| {
+        number(section, key).ok_or_else(|| format!("{section}.{key}: missing, or not a number"))
+    };
+    let n = need("request_info", "num_requests")?;
+    let (input, output) =
+        (need("request_info", "avg_input_length")?, need("request_info", "avg_output_length")?);
+    let mut m = Metrics::default();
+    m.set(Key::Completed, n);
+    m.set(Key::Duration, need("performance", "total_latency_ms")? / 1e3);
+    m.set(Key::TotalInputTokens, n * input);
+    m.set(Key::TotalOutputTokens, n * output);
+    super::throughputs(&mut m);
+    set(&mut m, Key::MeanE2elMs, number("performance", "avg_request_latency_ms"));
+    // Its means over requests; the token latency is a request's mean, our TPOT.
+    set(&mut m, Key::MeanTtftMs, number("streaming_metrics", "avg_ttft_ms"));
+    set(&mut m, Key::MeanTpotMs, number("streaming_metrics", "avg_tpot_ms"));
+    let engine = part("engine");
+    let of = |key: &str| engine.and_then(|e| text(e, key)).filter(|t| !t.is_empty());
+    let size = |key: &str| number("world_info", key).filter(|n| *n >= 1.0).map(|n| n as u32);
+    let model = of("model");
+    let command = model.as_deref().map(|model| {
+        let mut words = format!("trtllm-serve {model}");
+        for (key, flag) in [
+            ("tp_size", "tp_size"),
+            ("pp_size", "pp_size"),
+            ("ep_size", "ep_size"),
+            ("max_batch_size", "max_batch_size"),
+            ("max_num_tokens", "max_num_tokens"),
+        ] {
+            words.extend(size(key).map(|n| format!(" --{flag} {n}")));
+        }
+        let share = number("world_info", "kv_cache_percentage").filter(|s| *s > 0.0 && *s <= 1.0);
+        words.extend(share.map(|s| format!(" --kv_cache_free_gpu_memory_fraction {s}")));
+        words
+    });
+    let quantised = of("quantization").map(|q| q.to_lowercase());
+    Ok(Record {
+        engine: Some(EngineKind::Trtllm),
+        engine_version: of("version"),
+        model,
+        serve_command: command,
+        num_gpus: size("world_size"),
+        precision: quantised.filter(|q| ["fp8", "nvfp4", "int4", "int8"].contains(&q.as_str())),
+        workload: Some(WorkloadSpec {
+            input_len: Some(input.round() as u32),
+            output_len: Some(output.round() as u32),
+            num_prompts: Some(n as u32),
+            request_rate: RequestRate::Inf,
+            max_concurrency: number("world_info", "max_concurrency").filter(|c| *c >= 1.0).map(|c| c as u32),
+            ..WorkloadSpec::empty(Dataset::Random)
+        }),
+        result: Some(m),
+        source: Some("trtllm-bench".into()),
+        note: Some("the engine without its server: nothing of the front end is in these figures".into()),
+        ..Record::default()
+    })
+}
