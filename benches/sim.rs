@@ -90,7 +90,7 @@ fn report(name: &str, requests: usize, result: &SimResult, seconds: f64) {
     println!(
         "{name:<28} {requests:>9} requests  {:>9.0} requests/s  {:>9} steps  {:>6.1} s simulated  TPOT {:>6.2} ms  peak memory {:>6.1} MiB",
         requests as f64 / seconds,
-        result.account.steps,
+        result.breakdown.steps,
         result.metrics.get(Key::Duration).unwrap_or(f64::NAN),
         result.metrics.get(Key::MeanTpotMs).unwrap_or(f64::NAN),
         peak_mib(),
@@ -197,8 +197,8 @@ fn routed(trace: Option<&str>) {
                 println!(
                     "block {block_size:>3}, {routing:<11?} {:>9.0} requests/s, {} steps, {:.1} % of prompt tokens from the cache, mean TTFT {:.2} s",
                     requests.len() as f64 / seconds,
-                    r.account.steps,
-                    100.0 * r.account.prefix_hits as f64 / r.account.prefix_queries.max(1) as f64,
+                    r.breakdown.steps,
+                    100.0 * r.breakdown.prefix_hits as f64 / r.breakdown.prefix_queries.max(1) as f64,
                     r.metrics.get(Key::MeanTtftMs).unwrap_or(f64::NAN) / 1e3,
                 );
             }

@@ -232,7 +232,7 @@ fn rung(record: &Record, load: f64, predictor: &Predictor<'_>, o: &Options) -> R
         .filter(|(k, _)| !(unstable && is_latency(**k)))
         .map(|(k, v)| (k.name().to_owned(), *v))
         .collect();
-    let a = &p.simulated.account;
+    let a = &p.simulated.breakdown;
     let rung = Rung {
         load,
         zone: Zone::Safe,

@@ -9,7 +9,7 @@ use crate::sim::SimResult;
 /// Decode rows are taken to be equal in both; sums that an account does not keep (attention pairs of the
 /// prompt) are put together from the mean prompt.
 pub fn mean_steps(setup: &Setup, c: &Coefficients, run: &SimResult) -> [(StepShape, u64); 2] {
-    let a = &run.account;
+    let a = &run.breakdown;
     let mean = |sum: u64, n: u64| (sum + n / 2) / n.max(1);
     let prompt = setup.requests.iter().map(|r| u64::from(r.input_tokens)).sum::<u64>()
         / setup.requests.len().max(1) as u64;
@@ -41,7 +41,7 @@ pub fn of_physical_limit(setup: &Setup, c: &Coefficients, run: &SimResult) -> f6
     let p = setup.physical(c);
     let limit: f64 = mean_steps(setup, c, run).iter().map(|(s, n)| p.physical_limit(s) * *n as f64).sum();
     let replicas = f64::from(setup.config.data_parallel.max(1));
-    (limit / replicas / (run.account.end.0 as f64).max(1.0)).clamp(0.0, 1.0)
+    (limit / replicas / (run.breakdown.end.0 as f64).max(1.0)).clamp(0.0, 1.0)
 }
 
 /// Device time of a run by component: the breakdown of its mean steps, times their number.
@@ -58,9 +58,9 @@ fn total_breakdown(setup: &Setup, c: &Coefficients, run: &SimResult) -> Breakdow
 
 /// Shares of the run's time by resource, largest first; they add up to about 1.
 pub fn shares(setup: &Setup, c: &Coefficients, run: &SimResult) -> Vec<(&'static str, f64)> {
-    let a = &run.account;
+    let a = &run.breakdown;
     let b = total_breakdown(setup, c, run);
-    let total = run.account.end.secs().max(1e-9);
+    let total = run.breakdown.end.secs().max(1e-9);
     let device = a.device.secs() / total;
     let parts = [
         (
@@ -94,12 +94,12 @@ fn stream_part(own: f64, other: f64) -> f64 {
 
 /// The binding resource in one phrase, with the queue that stood before it.
 pub fn describe(setup: &Setup, c: &Coefficients, run: &SimResult) -> String {
-    let a = &run.account;
+    let a = &run.breakdown;
     let (name, share) = shares(setup, c, run).into_iter().next().unwrap_or(("nothing", 0.0));
     let steps = a.steps.max(1) as f64;
     let held = [
         ("KV room", a.kv_full_steps as f64 / steps),
-        ("max-num-seqs", a.seats_full_steps as f64 / steps),
+        ("max-num-seqs", a.max_num_seqs_steps as f64 / steps),
         ("token budget", a.budget_full_steps as f64 / steps),
     ];
     let queue = held.iter().filter(|h| h.1 > 0.3).max_by(|x, y| x.1.total_cmp(&y.1));

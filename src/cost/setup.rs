@@ -275,7 +275,7 @@ mod tests {
                     (run(engine, on, workload), run(engine, off, workload));
                 let ttft = |r: &SimResult| r.metrics.get(Key::MeanTtftMs).unwrap();
                 let rate = |r: &SimResult| r.metrics.get(Key::RequestThroughput).unwrap();
-                assert!(with.account.prefix_hits > 0 && without.account.prefix_hits == 0, "{engine}");
+                assert!(with.breakdown.prefix_hits > 0 && without.breakdown.prefix_hits == 0, "{engine}");
                 assert!(ttft(&with) < 0.6 * ttft(&without), "{engine}: {} {}", ttft(&with), ttft(&without));
                 assert!(rate(&with) > 1.05 * rate(&without), "{engine}: {} {}", rate(&with), rate(&without));
                 assert_eq!(screened, None, "the screen does not know the cache");

@@ -9,6 +9,7 @@
 //! Inside, [`clockwork`] is the engine in time that is an argument, [`driver`] runs it on the real clock,
 //! [`server`] speaks HTTP.
 
+mod body;
 mod book;
 pub mod clockwork;
 mod coefficients;

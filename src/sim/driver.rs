@@ -27,7 +27,7 @@ pub struct SimOptions {
     pub streaming: bool,
     /// Jump through decode-only stretches; the result is the same to the nanosecond.
     pub fast_forward: bool,
-    /// Stop after so many steps.
+    /// The most steps to simulate.
     pub max_steps: u64,
     /// The front end hands nothing on before this time: a burst of requests shares it until then.
     pub frontend_from: Nanos,
@@ -71,7 +71,7 @@ where
     let mut world = Simulation::new(client, &*scheduler, options);
     let mut engine = EngineLoop::new(scheduler, time, options.overlap, options.frontend_from);
     loop {
-        if world.totals.account.steps >= options.max_steps {
+        if world.totals.breakdown.steps >= options.max_steps {
             world.totals.truncated = true;
             break;
         }
@@ -191,13 +191,13 @@ impl<'a, C: Sends> Simulation<'a, C> {
     {
         let g = engine.scheduler.gauges();
         let t = &mut self.totals;
-        t.account.frontend_busy = engine.front_end.busy;
-        t.account.end = engine.pipeline.device;
-        t.account.peak_kv_blocks = g.kv_blocks_peak;
-        t.account.kv_blocks_total = g.kv_blocks_total;
-        t.account.preemptions = g.preemptions;
-        t.account.prefix_queries = g.prefix_queries;
-        t.account.prefix_hits = g.prefix_hits;
+        t.breakdown.frontend_busy = engine.front_end.busy;
+        t.breakdown.end = engine.pipeline.device;
+        t.breakdown.peak_kv_blocks = g.kv_blocks_peak;
+        t.breakdown.kv_blocks_total = g.kv_blocks_total;
+        t.breakdown.preemptions = g.preemptions;
+        t.breakdown.prefix_queries = g.prefix_queries;
+        t.breakdown.prefix_hits = g.prefix_hits;
         t.peaks.close();
         // Whatever is still in the system never finished.
         t.failed += self.num_in_system;
@@ -262,7 +262,7 @@ impl<C: Sends> World for Simulation<'_, C> {
     }
 
     fn waiting(&mut self, requests: u32) {
-        let a = &mut self.totals.account;
+        let a = &mut self.totals.breakdown;
         a.peak_waiting = a.peak_waiting.max(requests);
     }
 
@@ -283,13 +283,13 @@ impl<C: Sends> World for Simulation<'_, C> {
     }
 
     fn scheduled(&mut self, gauges: Gauges, blocked: Option<Blocked>) {
-        let a = &mut self.totals.account;
+        let a = &mut self.totals.breakdown;
         a.peak_running = a.peak_running.max(gauges.running);
         a.note_blocked(blocked);
     }
 
     fn launched(&mut self, shape: &StepShape, cost: &StepCost, timing: &StepTiming) {
-        let a = &mut self.totals.account;
+        let a = &mut self.totals.breakdown;
         let (idle, frontend) = std::mem::take(&mut self.waited);
         let device = timing.end - timing.start;
         a.idle += idle;

@@ -3,7 +3,7 @@
 use super::client::Sends;
 use super::driver::Simulation;
 use super::engine_loop::EngineLoop;
-use super::scheduler::{PlainStretch, Scheduler, Step};
+use super::scheduler::{DecodeStretch, Scheduler, Step};
 use super::step::StepTime;
 use crate::units::Nanos;
 use std::ops::{Deref, DerefMut};
@@ -20,7 +20,7 @@ where
         if !options.fast_forward || options.itl || p.in_flight.len() + 1 != p.depth {
             return false;
         }
-        let Some(stretch) = self.scheduler.plain_stretch() else { return false };
+        let Some(stretch) = self.scheduler.decode_stretch() else { return false };
         let queue_stands = stretch.closed.is_some() && self.scheduler.gauges().waiting > 0;
         // What leaves the front end meanwhile changes nothing where the queue stands, unless its refusal brings
         // another request into a front end that all share.
@@ -37,7 +37,7 @@ where
     fn pass<C: Sends>(
         &mut self,
         world: &mut Simulation<C>,
-        stretch: &PlainStretch,
+        stretch: &DecodeStretch,
         until: Nanos,
         queue_stands: bool,
     ) -> u32 {
@@ -45,7 +45,7 @@ where
         let rows = shape.decode_rows;
         let emit = self.time.emit(rows);
         let mut steps = 0;
-        let room = world.options.max_steps.saturating_sub(world.totals.account.steps);
+        let room = world.options.max_steps.saturating_sub(world.totals.breakdown.steps);
         while steps < stretch.steps && self.pipeline.host < until && u64::from(steps) < room {
             let (end, update) = self.run_step(world, &shape);
             // Under overlap the step launched before is the one that ends now.
@@ -68,7 +68,7 @@ where
             world.decoded = self.pipeline.emitted;
             world.totals.peaks.tokens(world.decoded.0, rows);
             world.totals.itl.add((world.decoded - before).0, rows);
-            world.totals.account.note_blocked(stretch.closed.filter(|_| queue_stands));
+            world.totals.breakdown.note_blocked(stretch.closed.filter(|_| queue_stands));
             self.pipeline.host += update;
             shape.decode_ctx += u64::from(rows);
             shape.decode_ctx_window += u64::from(stretch.window_growth);

@@ -27,7 +27,7 @@ impl KvLayout {
         KvLayout { block_size: block_size.max(1), blocks, full_groups: 1, sliding_groups: 0, window: 0 }
     }
 
-    /// Room for so many tokens in blocks of `block_size`, all groups together.
+    /// Room for a number of tokens in blocks of `block_size`, all groups together.
     pub fn tokens(&self) -> u64 {
         self.blocks * u64::from(self.block_size) / u64::from((self.full_groups + self.sliding_groups).max(1))
     }
@@ -138,7 +138,7 @@ impl BlockPool {
         self.free
     }
 
-    /// Takes blocks in order of reuse. The caller has checked that so many are free.
+    /// Takes blocks in order of reuse. The caller has checked that they are free.
     pub(super) fn take(&mut self, mut blocks: u64) {
         self.free -= blocks;
         while blocks > 0 {

@@ -30,9 +30,9 @@ where
         sum
     });
     let Some(mut all) = all else { return SimResult::default() };
-    let end = all.account.end;
-    all.account.idle.0 += end.0 * u64::from(replicas.max(1) - busy);
-    all.account.average(u64::from(replicas.max(1)));
+    let end = all.breakdown.end;
+    all.breakdown.idle.0 += end.0 * u64::from(replicas.max(1) - busy);
+    all.breakdown.average(u64::from(replicas.max(1)));
     all.result()
 }
 

@@ -46,14 +46,14 @@ impl RequestOutcome {
 /// Where the time of a run went; of data-parallel replicas the mean times and the sums of the counts. `device`, `host`, `frontend` and `idle` add up to the time until the last
 /// step's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Account {
+pub struct RunBreakdown {
     /// The device computed.
     pub device: Nanos,
     /// The device waited for the host's scheduling, launch and update.
     pub host: Nanos,
     /// Nothing to run, and the next request was still in the front end.
     pub frontend: Nanos,
-    /// No request in the house.
+    /// No request is waiting or running.
     pub idle: Nanos,
     /// Steps whose host work was longer than their device work: what binds under overlap.
     pub host_bound_steps: u64,
@@ -68,7 +68,7 @@ pub struct Account {
     pub decode_ctx: u64,
     pub speculative_tokens: u64,
     /// Steps begun while requests waited because `max_num_seqs` were running.
-    pub seats_full_steps: u64,
+    pub max_num_seqs_steps: u64,
     /// Steps begun while requests waited for KV blocks.
     pub kv_full_steps: u64,
     /// Steps that used their whole token budget.
@@ -86,7 +86,7 @@ pub struct Account {
     pub end: Nanos,
 }
 
-impl Account {
+impl RunBreakdown {
     pub(super) fn add_shape(&mut self, s: &StepShape) {
         self.steps += 1;
         self.decode_only_steps += u64::from(s.prefill_rows == 0);
@@ -97,8 +97,8 @@ impl Account {
         self.speculative_tokens += u64::from(s.speculative_tokens);
     }
 
-    /// Adds another replica's account: times become those of all replicas together, up to the later end.
-    pub(super) fn merge(&mut self, o: &Account) {
+    /// Adds another replica's breakdown: times become those of all replicas together, up to the later end.
+    pub(super) fn merge(&mut self, o: &RunBreakdown) {
         let end = self.end.max(o.end);
         self.idle += end.saturating_sub(self.end) + end.saturating_sub(o.end) + o.idle;
         self.end = end;
@@ -115,7 +115,7 @@ impl Account {
         self.decode_rows += o.decode_rows;
         self.decode_ctx += o.decode_ctx;
         self.speculative_tokens += o.speculative_tokens;
-        self.seats_full_steps += o.seats_full_steps;
+        self.max_num_seqs_steps += o.max_num_seqs_steps;
         self.kv_full_steps += o.kv_full_steps;
         self.budget_full_steps += o.budget_full_steps;
         self.preemptions += o.preemptions;
@@ -144,7 +144,7 @@ impl Account {
 
     pub(super) fn note_blocked(&mut self, blocked: Option<Blocked>) {
         match blocked {
-            Some(Blocked::Seats) => self.seats_full_steps += 1,
+            Some(Blocked::MaxNumSeqs) => self.max_num_seqs_steps += 1,
             Some(Blocked::Budget) => self.budget_full_steps += 1,
             Some(Blocked::KvBlocks) => self.kv_full_steps += 1,
             None => {}
@@ -164,7 +164,7 @@ pub struct SimResult {
     pub metrics: Metrics,
     /// One a request in the order of the client's plan; empty unless asked for.
     pub requests: Vec<RequestOutcome>,
-    pub account: Account,
+    pub breakdown: RunBreakdown,
     /// The run was cut short by [`SimOptions::max_steps`](super::SimOptions).
     pub truncated: bool,
 }

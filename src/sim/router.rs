@@ -234,7 +234,7 @@ where
         sum
     });
     let Some(mut all) = all else { return SimResult::default() };
-    all.account.average(u64::from(replicas));
+    all.breakdown.average(u64::from(replicas));
     all.result()
 }
 
@@ -322,7 +322,7 @@ mod tests {
         let run = |routing| routed(&load(9_000_000), 3, routing, &SimOptions::default());
         let (turns, level, aware) =
             (run(Routing::RoundRobin), run(Routing::LeastLoaded), run(Routing::PrefixAware));
-        let hits = |r: &SimResult| r.account.prefix_hits as f64 / r.account.prefix_queries as f64;
+        let hits = |r: &SimResult| r.breakdown.prefix_hits as f64 / r.breakdown.prefix_queries as f64;
         assert!(hits(&aware) > hits(&turns) + 0.1, "{} and {}", hits(&aware), hits(&turns));
         let ttft = |r: &SimResult| r.metrics.get(Key::MeanTtftMs).unwrap();
         assert!(ttft(&level) <= ttft(&turns), "{} and {}", ttft(&level), ttft(&turns));

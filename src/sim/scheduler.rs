@@ -76,7 +76,7 @@ pub enum Transition {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blocked {
     /// As many requests run as may.
-    Seats,
+    MaxNumSeqs,
     /// The step's token budget is used up.
     Budget,
     /// Not enough free KV blocks.
@@ -85,7 +85,7 @@ pub enum Blocked {
 
 /// Decode-only steps in which nothing happens but one more token a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PlainStretch {
+pub struct DecodeStretch {
     /// How many such steps are certain.
     pub steps: u32,
     /// Shape of the first of them; from step to step `decode_ctx` grows by `decode_rows` and
@@ -135,7 +135,7 @@ pub trait Scheduler: Send {
     }
     /// The stretch of steps ahead that are certain to be decode-only with the same rows, when no request
     /// is added meanwhile; `None` when the next step may be anything else.
-    fn plain_stretch(&mut self) -> Option<PlainStretch> {
+    fn decode_stretch(&mut self) -> Option<DecodeStretch> {
         None
     }
     /// Schedules and completes `steps` steps of the stretch just offered; with a step in flight, completes

@@ -1,18 +1,18 @@
 //! What a run adds up, and the result made of it; the runs of replicas are added together.
 
-use super::result::{Account, RequestOutcome, SimResult};
-use super::tally::{self, Peaks, Tally};
+use super::result::{RequestOutcome, RunBreakdown, SimResult};
+use super::sample_stats::{self, Peaks, SampleStats};
 use crate::scenario::{Key, Metrics};
 use crate::units::Nanos;
 
 /// Sums of one run, or of several replicas that ran side by side.
 #[derive(Debug)]
 pub(super) struct RunTotals {
-    pub(super) account: Account,
-    pub(super) ttft: Tally,
-    pub(super) tpot: Tally,
-    pub(super) itl: Tally,
-    pub(super) e2el: Tally,
+    pub(super) breakdown: RunBreakdown,
+    pub(super) ttft: SampleStats,
+    pub(super) tpot: SampleStats,
+    pub(super) itl: SampleStats,
+    pub(super) e2el: SampleStats,
     pub(super) peaks: Peaks,
     /// By the number of the request.
     pub(super) outcomes: Vec<(usize, RequestOutcome)>,
@@ -27,9 +27,9 @@ pub(super) struct RunTotals {
 impl RunTotals {
     /// `streaming`: percentiles from histograms.
     pub(super) fn new(streaming: bool) -> RunTotals {
-        let tally = || Tally::new(streaming);
+        let tally = || SampleStats::new(streaming);
         RunTotals {
-            account: Account::default(),
+            breakdown: RunBreakdown::default(),
             ttft: tally(),
             tpot: tally(),
             itl: tally(),
@@ -47,7 +47,7 @@ impl RunTotals {
 
     /// Adds another replica's run. Peaks are taken to fall together, so theirs are upper bounds.
     pub(super) fn merge(&mut self, o: RunTotals) {
-        self.account.merge(&o.account);
+        self.breakdown.merge(&o.breakdown);
         self.ttft.merge(o.ttft);
         self.tpot.merge(o.tpot);
         self.itl.merge(o.itl);
@@ -84,10 +84,10 @@ impl RunTotals {
             m.set(Key::MaxOutputTokensPerS, self.peaks.tokens as f64);
             m.set(Key::MaxConcurrentRequests, self.peaks.requests as f64);
         }
-        self.ttft.write(tally::TTFT, &mut m);
-        self.tpot.write(tally::TPOT, &mut m);
-        self.itl.write(tally::ITL, &mut m);
-        self.e2el.write(tally::E2EL, &mut m);
-        SimResult { metrics: m, requests, account: self.account, truncated: self.truncated }
+        self.ttft.write(sample_stats::TTFT, &mut m);
+        self.tpot.write(sample_stats::TPOT, &mut m);
+        self.itl.write(sample_stats::ITL, &mut m);
+        self.e2el.write(sample_stats::E2EL, &mut m);
+        SimResult { metrics: m, requests, breakdown: self.breakdown, truncated: self.truncated }
     }
 }

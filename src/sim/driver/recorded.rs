@@ -4,7 +4,7 @@ use super::tests::Affine;
 use super::*;
 use crate::engine::EngineConfig;
 use crate::launch::EngineKind;
-use crate::sim::{Account, KvLayout, policy};
+use crate::sim::{KvLayout, RunBreakdown, policy};
 use crate::workload::RequestShape;
 use std::fmt::Write;
 
@@ -57,7 +57,7 @@ fn one(out: &mut String, name: &str, config: &EngineConfig, sliding: u32, option
     let r = simulate(requests(7), scheduler.as_mut(), &time, options);
     let metrics = serde_json::to_string(&r.metrics).unwrap();
     let outcomes: String = r.requests.iter().map(|o| format!("{:?};", outcome_numbers(o))).collect();
-    writeln!(out, "{name}\n  {metrics}\n  {}\n  outcomes {:016x}", account(&r.account), digest(&outcomes))
+    writeln!(out, "{name}\n  {metrics}\n  {}\n  outcomes {:016x}", breakdown(&r.breakdown), digest(&outcomes))
         .unwrap();
 }
 
@@ -67,7 +67,7 @@ fn outcome_numbers(o: &RequestOutcome) -> ([u64; 5], [u32; 3], Option<Vec<u64>>,
     (times, [o.input_tokens, o.output_tokens, o.preemptions], itl, o.failed)
 }
 
-fn account(a: &Account) -> String {
+fn breakdown(a: &RunBreakdown) -> String {
     format!(
         "device {} host {} frontend {} idle {} busy {} end {} steps {} host-bound {} decode-only {} prefill {} \
          {} {} decode {} {} blocked {} {} {} preempted {} peaks {} {} {} prefix {} {}",
@@ -85,7 +85,7 @@ fn account(a: &Account) -> String {
         a.prefill_rows,
         a.decode_rows,
         a.decode_ctx,
-        a.seats_full_steps,
+        a.max_num_seqs_steps,
         a.kv_full_steps,
         a.budget_full_steps,
         a.preemptions,

@@ -240,15 +240,15 @@ fn a_shared_prefix_is_computed_once() {
     let mut c = config();
     let (r, g) = run(&[first.clone(), second.clone()], &c, &KvLayout::dense(16, 100), &SimOptions::default());
     assert_eq!((g.prefix_queries, g.prefix_hits), (256, 96));
-    assert_eq!(r.account.prefill_tokens, 256 - 96);
+    assert_eq!(r.breakdown.prefill_tokens, 256 - 96);
     // The same prompt again: the block of the last token is computed again.
     let again = Arrival { at: Nanos(200_000_000), ..second.clone() };
     let (r, _) =
         run(&[first.clone(), second.clone(), again], &c, &KvLayout::dense(16, 100), &SimOptions::default());
-    assert_eq!(r.account.prefill_tokens, 256 - 96 + 16);
+    assert_eq!(r.breakdown.prefill_tokens, 256 - 96 + 16);
     c.prefix_caching = false;
     let (r, _) = run(&[first, second], &c, &KvLayout::dense(16, 100), &SimOptions::default());
-    assert_eq!(r.account.prefill_tokens, 256);
+    assert_eq!(r.breakdown.prefill_tokens, 256);
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn a_loss_before_the_turn_of_a_second_counts_in_that_second_by_jumping() {
     let c = EngineConfig { max_num_seqs: 1, ..config() };
     let options = SimOptions { max_concurrency: Some(3), per_request: true, ..SimOptions::default() };
     let stepping = SimOptions { fast_forward: false, ..options.clone() };
-    // While the second waits for the only seat, the third is lost, then the fourth, which is sent for it.
+    // While the second waits for the only place among the running, the third is lost, then the fourth, which is sent for it.
     let mut requests =
         vec![shape(0, 1, 1500), shape(0, 1, 1), shape(900_000, 5000, 1), shape(900_000, 5000, 1)];
     // The first runs for 2.1 s; the last comes in the same second in which it ends.
@@ -328,7 +328,7 @@ fn a_jump_ends_where_a_lost_prefix_block_shortens_the_chunk_of_a_waiting_request
     // for the next 64 tokens, as 82 are more than a step has).
     assert!(r.requests[3].scheduled < r.requests[0].finished);
     // Then a decode row needs its last block.
-    assert_eq!((r.requests[3].preemptions, r.account.preemptions), (1, 1));
+    assert_eq!((r.requests[3].preemptions, r.breakdown.preemptions), (1, 1));
 }
 
 #[test]
@@ -340,7 +340,7 @@ fn a_jump_ends_where_a_lost_prefix_makes_an_uncut_prompt_too_long_for_the_step()
         c.max_num_batched_tokens = 130;
         let r = either_way(&c, &KvLayout::dense(16, 9));
         // Without its prefix it needs the whole step, of which the decode row has a token.
-        assert!(r.account.kv_full_steps > 0 && r.account.budget_full_steps > 0, "{engine:?}");
+        assert!(r.breakdown.kv_full_steps > 0 && r.breakdown.budget_full_steps > 0, "{engine:?}");
     }
 }
 
@@ -352,7 +352,7 @@ proptest! {
         let (jumped, g) = run(&requests, &c, &layout, &options);
         let (stepped, _) = run(&requests, &c, &layout, &SimOptions { fast_forward: false, ..options.clone() });
         prop_assert_eq!(&jumped.requests, &stepped.requests);
-        prop_assert_eq!(jumped.account, stepped.account);
+        prop_assert_eq!(jumped.breakdown, stepped.breakdown);
         prop_assert_eq!(&jumped, &stepped);
         let (mut full, _) = run(&requests, &c, &layout, &SimOptions { itl: true, ..options });
         for r in &mut full.requests {
@@ -375,7 +375,7 @@ proptest! {
             serde_json::to_string(&r.metrics).unwrap(),
             serde_json::to_string(&again.metrics).unwrap()
         );
-        let a = &r.account;
+        let a = &r.breakdown;
         prop_assert_eq!(a.device + a.host + a.frontend + a.idle, a.end, "every nanosecond has one cause");
         // No token for less than its share of the device, no request past the front end faster than it serves.
         prop_assert!(a.device.0 >= (a.prefill_tokens + a.decode_rows) * 1_009 + a.steps * 1_000_003);

@@ -12,7 +12,7 @@ use super::batch::{Batch, InFlight, batch_methods};
 use crate::engine::EngineConfig;
 use crate::sim::kv::KvLayout;
 use crate::sim::scheduler::{
-    Blocked, Gauges, PlainStretch, Refusal, Scheduler, SimRequest, Slot, Step, TokenEvent, Transition,
+    Blocked, DecodeStretch, Gauges, Refusal, Scheduler, SimRequest, Slot, Step, TokenEvent, Transition,
 };
 use crate::sim::step::StepShape;
 
@@ -109,7 +109,7 @@ impl SglangScheduler {
         if whole > self.max_model_len {
             return Some(Refusal::TooLong { tokens: whole, limit: self.max_model_len });
         }
-        // Alone in the house it must fit with its reservation and a page to spare.
+        // As the only running request it must fit with its reservation and a page to spare.
         let reserved = r.input_tokens + r.max_tokens.max(r.output_tokens).min(CLIPPED_MAX_TOKENS);
         let page = self.batch.layout.block_size;
         let longest = (r.input_tokens + r.output_tokens).max(reserved) + page + 1 + self.batch.slack();
@@ -120,7 +120,7 @@ impl SglangScheduler {
 
     /// What the queue waits for while the batch is flagged full.
     fn obstacle(&self) -> Blocked {
-        if self.batch.requests.running >= self.max_running { Blocked::Seats } else { Blocked::KvBlocks }
+        if self.batch.requests.running >= self.max_running { Blocked::MaxNumSeqs } else { Blocked::KvBlocks }
     }
 
     fn groups(&self) -> f64 {
@@ -185,14 +185,14 @@ impl SglangScheduler {
         while let Some(&slot) = self.batch.waiting.front() {
             if self.batch.requests.running >= self.max_running {
                 self.full = true;
-                return Some(Blocked::Seats);
+                return Some(Blocked::MaxNumSeqs);
             }
             if !self.batch.prefilling.is_empty() || b.input <= 0 || b.chunk <= 0 {
                 return Some(Blocked::Budget);
             }
             let hit = self.batch.prefix_hit(slot);
             let r = &self.batch.requests[slot];
-            let fresh = r.known() - hit.tokens;
+            let fresh = r.num_tokens() - hit.tokens;
             let future = r.max_tokens.saturating_sub(r.emitted).min(CLIPPED_MAX_TOKENS);
             let idle = f64::from(hit.tokens) - hit.in_use as f64 * f64::from(b.page);
             if f64::from(fresh) + f64::from(future) + f64::from(b.page) >= b.total - idle {
@@ -329,9 +329,9 @@ impl Scheduler for SglangScheduler {
         true
     }
 
-    fn plain_stretch(&mut self) -> Option<PlainStretch> {
+    fn decode_stretch(&mut self) -> Option<DecodeStretch> {
         let closed = self.full && !self.batch.eased;
-        self.batch.stretch(closed.then(|| self.obstacle()), None)
+        self.batch.decode_stretch(closed.then(|| self.obstacle()), None)
     }
 
     fn advance(&mut self, steps: u32) {

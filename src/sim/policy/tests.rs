@@ -68,7 +68,7 @@ fn drive(case: &Case, notable: bool) -> BTreeMap<u64, u32> {
     let mut scheduler = build(c, &case.layout, None);
     let depth = if c.overlap { 2 } else { 1 };
     let mut coming: VecDeque<_> = case.requests.clone().into();
-    let mut flying = VecDeque::new();
+    let mut in_flight = VecDeque::new();
     let mut tokens: BTreeMap<u64, u32> = BTreeMap::new();
     let mut open: BTreeMap<u64, SimRequest> = BTreeMap::new();
     let mut admitted = Vec::new();
@@ -86,7 +86,7 @@ fn drive(case: &Case, notable: bool) -> BTreeMap<u64, u32> {
             }
         }
         let mut step = None;
-        if flying.len() < depth {
+        if in_flight.len() < depth {
             step = scheduler.schedule();
             admitted.extend(scheduler.transitions().iter().filter_map(|t| match t {
                 Transition::Admitted { id } => Some(*id),
@@ -101,11 +101,11 @@ fn drive(case: &Case, notable: bool) -> BTreeMap<u64, u32> {
                     <= c.max_num_batched_tokens.max(step.shape.decode_rows + step.shape.speculative_tokens)
             );
             assert!(g.kv_blocks_used <= g.kv_blocks_total && g.kv_blocks_peak <= g.kv_blocks_total);
-            flying.push_back(step);
+            in_flight.push_back(step);
             continue;
         }
         let mut events: Vec<TokenEvent> = Vec::new();
-        let Some(step) = flying.pop_front() else {
+        let Some(step) = in_flight.pop_front() else {
             if coming.is_empty() {
                 break;
             }
@@ -158,17 +158,17 @@ proptest! {
         for (_, r) in &case.requests {
             let _ = scheduler.add(r.clone());
         }
-        let mut flying = VecDeque::new();
+        let mut in_flight = VecDeque::new();
         for round in 0..100_000 {
             if round == when {
                 let known = scheduler.abort(which);
                 prop_assert!(!known || !scheduler.abort(which));
             }
-            if flying.len() < depth && let Some(step) = scheduler.schedule() {
-                flying.push_back(step);
+            if in_flight.len() < depth && let Some(step) = scheduler.schedule() {
+                in_flight.push_back(step);
                 continue;
             }
-            let Some(step) = flying.pop_front() else { break };
+            let Some(step) = in_flight.pop_front() else { break };
             let mut events = Vec::new();
             scheduler.complete(step.ticket, &mut events);
             prop_assert!(round < when || events.iter().all(|e| e.id != which || round < when));
@@ -249,7 +249,7 @@ fn replay(r: &Recorded) -> (Vec<Line>, u64) {
     };
     let mut scheduler = build(&config, &layout, None);
     let mut coming: VecDeque<_> = r.requests.iter().copied().enumerate().collect();
-    let (mut flying, mut steps, mut waited) = (VecDeque::new(), Vec::new(), 0);
+    let (mut in_flight, mut steps, mut waited) = (VecDeque::new(), Vec::new(), 0);
     loop {
         waited += 1;
         while let Some(&(number, (wait, input, output, max_tokens, family))) = coming.front() {
@@ -271,15 +271,15 @@ fn replay(r: &Recorded) -> (Vec<Line>, u64) {
             };
             scheduler.add(request).expect("the recording took every request");
         }
-        if flying.len() < if r.overlap { 2 } else { 1 }
+        if in_flight.len() < if r.overlap { 2 } else { 1 }
             && let Some(step) = scheduler.schedule()
         {
             let g = scheduler.gauges();
             steps.push((step.shape.tokens(), step.shape.rows(), g.running, g.waiting, g.kv_blocks_used));
-            flying.push_back(step);
+            in_flight.push_back(step);
             continue;
         }
-        if let Some(step) = flying.pop_front() {
+        if let Some(step) = in_flight.pop_front() {
             scheduler.complete(step.ticket, &mut Vec::new());
         } else if coming.is_empty() {
             return (steps, scheduler.gauges().preemptions);

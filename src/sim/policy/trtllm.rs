@@ -13,7 +13,7 @@ use super::batch::{Batch, Chunking, InFlight, MixedSteps, batch_methods};
 use crate::engine::EngineConfig;
 use crate::sim::kv::KvLayout;
 use crate::sim::scheduler::{
-    Blocked, Gauges, PlainStretch, Refusal, Scheduler, SimRequest, Slot, Step, TokenEvent, Transition,
+    Blocked, DecodeStretch, Gauges, Refusal, Scheduler, SimRequest, Slot, Step, TokenEvent, Transition,
 };
 use crate::sim::step::StepShape;
 
@@ -99,10 +99,10 @@ impl MixedSteps for TrtllmScheduler {
         let mut reserved = if self.reserve_output { self.reserved() } else { 0 };
         while let Some(&slot) = self.batch.waiting.front() {
             if self.batch.requests.running >= self.max_batch {
-                return Some(Blocked::Seats);
+                return Some(Blocked::MaxNumSeqs);
             }
             let hit = self.batch.prefix_hit(slot);
-            let rest = self.batch.requests[slot].known() - hit.tokens;
+            let rest = self.batch.requests[slot].num_tokens() - hit.tokens;
             let asked = self.to_completion(slot);
             if self.reserve_output && reserved + asked - hit.in_use > total {
                 return Some(Blocked::KvBlocks);
@@ -144,8 +144,8 @@ impl Scheduler for TrtllmScheduler {
         self.compose()
     }
 
-    fn plain_stretch(&mut self) -> Option<PlainStretch> {
-        self.certain_stretch()
+    fn decode_stretch(&mut self) -> Option<DecodeStretch> {
+        self.certain_decode_stretch()
     }
 
     fn advance(&mut self, steps: u32) {

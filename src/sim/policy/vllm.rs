@@ -19,7 +19,7 @@ use super::batch::{Batch, Chunking, InFlight, MixedSteps, batch_methods};
 use crate::engine::EngineConfig;
 use crate::sim::kv::KvLayout;
 use crate::sim::scheduler::{
-    Blocked, Gauges, PlainStretch, Refusal, Scheduler, SimRequest, Step, TokenEvent, Transition,
+    Blocked, DecodeStretch, Gauges, Refusal, Scheduler, SimRequest, Step, TokenEvent, Transition,
 };
 use crate::sim::step::StepShape;
 
@@ -28,7 +28,7 @@ use crate::sim::step::StepShape;
 pub struct VllmScheduler {
     budget: u32,
     max_seqs: u32,
-    /// Longest chunk of a prompt while several requests are in the house; 0 = no limit.
+    /// Longest chunk of a prompt while several requests are running; 0 = no limit.
     long_prefill: u32,
     chunked: bool,
     max_model_len: u32,
@@ -106,13 +106,13 @@ impl MixedSteps for VllmScheduler {
         let mut left = self.budget - shape.tokens();
         while let Some(&slot) = self.batch.waiting.front() {
             if self.batch.requests.running >= self.max_seqs {
-                return Some(Blocked::Seats);
+                return Some(Blocked::MaxNumSeqs);
             }
             if left == 0 {
                 return Some(Blocked::Budget);
             }
             let hit = self.batch.prefix_hit(slot);
-            let known = self.batch.requests[slot].known();
+            let known = self.batch.requests[slot].num_tokens();
             let wanted = (known - hit.tokens).min(chunking.cap);
             if !self.chunked && wanted > left {
                 return Some(Blocked::Budget);
@@ -146,8 +146,8 @@ impl Scheduler for VllmScheduler {
         self.compose()
     }
 
-    fn plain_stretch(&mut self) -> Option<PlainStretch> {
-        self.certain_stretch()
+    fn decode_stretch(&mut self) -> Option<DecodeStretch> {
+        self.certain_decode_stretch()
     }
 
     fn advance(&mut self, steps: u32) {

@@ -124,7 +124,7 @@ fn what_limits_a_launch_is_named() {
     let limit = |config: &EngineConfig, blocks: u64| {
         Screen::new(config, &KvLayout::dense(16, blocks), &time, demand).run(Load::AllAtOnce).limit
     };
-    assert_eq!(limit(&config, 100_000), Limit::Seats);
+    assert_eq!(limit(&config, 100_000), Limit::MaxNumSeqs);
     assert_eq!(limit(&config, 5_000), Limit::KvRoom);
     assert_eq!(limit(&EngineConfig { max_num_seqs: 2000, ..config.clone() }, 1_000_000), Limit::TokenBudget);
     let short = Demand::of(&requests(100.0, 2.0, 0.0, 1000, f64::INFINITY));

@@ -21,14 +21,14 @@ pub(in crate::sim::policy) struct DecodeSums {
     /// Rows by (tokens in the cache - step) modulo the block size.
     phase: Vec<u32>,
     /// The same of rows whose cache is longer than the window: they give blocks back.
-    deep: Vec<u32>,
+    beyond_window: Vec<u32>,
     step: u64,
 }
 
 impl DecodeSums {
     pub(in crate::sim::policy) fn new(layout: KvLayout, clip: u32, lag: u32) -> DecodeSums {
         let block = layout.block_size as usize;
-        let deep = if layout.sliding_groups > 0 { block } else { 0 };
+        let beyond_window = if layout.sliding_groups > 0 { block } else { 0 };
         DecodeSums {
             rows: 0,
             ctx: 0,
@@ -38,7 +38,7 @@ impl DecodeSums {
             clip,
             lag,
             phase: vec![0; block],
-            deep: vec![0; deep],
+            beyond_window: vec![0; beyond_window],
             step: 0,
         }
     }
@@ -59,8 +59,8 @@ impl DecodeSums {
         self.phase[r] += 1;
     }
 
-    /// Takes out a row that has `cached` tokens in the cache as of the next step; `deep` as it was told before.
-    pub(in crate::sim::policy) fn leave(&mut self, cached: u32, deep: bool) {
+    /// Takes out a row that has `cached` tokens in the cache as of the next step; `beyond_window` as it was told before.
+    pub(in crate::sim::policy) fn leave(&mut self, cached: u32, beyond_window: bool) {
         let context = cached + 1;
         self.rows -= 1;
         self.ctx -= u64::from(context);
@@ -68,20 +68,20 @@ impl DecodeSums {
         self.growing -= u32::from(context < self.clip);
         let r = self.residue(cached);
         self.phase[r] -= 1;
-        if deep {
-            self.deep[r] -= 1;
+        if beyond_window {
+            self.beyond_window[r] -= 1;
         }
     }
 
     /// A row's context has come to the clip: it stops growing.
-    pub(in crate::sim::policy) fn clipped(&mut self) {
+    pub(in crate::sim::policy) fn window_full(&mut self) {
         self.growing -= 1;
     }
 
     /// A row gives blocks back from the next step on: its cache is longer than the window.
-    pub(in crate::sim::policy) fn deepened(&mut self, cached: u32) {
+    pub(in crate::sim::policy) fn beyond_window(&mut self, cached: u32) {
         let r = self.residue(cached);
-        self.deep[r] += 1;
+        self.beyond_window[r] += 1;
     }
 
     fn at(&self, hist: &[u32], cached: u64, ahead: u64) -> u64 {
@@ -96,12 +96,12 @@ impl DecodeSums {
 
     /// Blocks that fall out of the rows' windows in the same step.
     pub(in crate::sim::policy) fn dropped(&self, ahead: u64) -> u64 {
-        if self.deep.is_empty() {
+        if self.beyond_window.is_empty() {
             return 0;
         }
         let b = u64::from(self.layout.block_size);
         let start = u64::from(self.layout.window + self.lag) + b - 1;
-        self.at(&self.deep, start, ahead) * u64::from(self.layout.sliding_groups)
+        self.at(&self.beyond_window, start, ahead) * u64::from(self.layout.sliding_groups)
     }
 
     /// The same rows, `steps` steps later.

@@ -83,7 +83,7 @@ impl Batch {
             self.ending.retain(|&s| s != slot);
             let row_wise = self.verification.is_some();
             if self.requests[slot].phase == Phase::Decode && !row_wise && !self.ends_by_length(slot) {
-                self.wasting -= 1;
+                self.overrun -= 1;
             }
             self.remove(slot);
         }
@@ -98,7 +98,7 @@ impl Batch {
     fn remove(&mut self, slot: Slot) {
         self.eased = true;
         self.second.retain(|&s| s != slot);
-        self.settling.retain(|&s| s != slot);
+        self.window_backlog.retain(|&s| s != slot);
         if self.requests[slot].phase == Phase::Waiting {
             self.waiting.retain(|&s| s != slot);
             if let Some(number) = self.requests[slot].left_behind.take() {
@@ -119,16 +119,16 @@ impl Batch {
         let by_length = self.ends_by_length(slot);
         let in_sums = self.verification.is_none();
         let r = &self.requests[slot];
-        for flying in &mut self.in_flight {
-            if r.phase == Phase::Decode && flying.last.contains(&slot) && !by_length {
-                self.wasting -= 1;
+        for step in &mut self.in_flight {
+            if r.phase == Phase::Decode && step.last.contains(&slot) && !by_length {
+                self.overrun -= 1;
             }
             if r.phase != Phase::Waiting && in_sums {
-                flying.forget_row(r, slot);
+                step.forget_row(r, slot);
             }
-            flying.preempted.retain(|&s| s != slot);
-            flying.first.retain(|&s| s != slot);
-            flying.last.retain(|&s| s != slot);
+            step.preempted.retain(|&s| s != slot);
+            step.first.retain(|&s| s != slot);
+            step.last.retain(|&s| s != slot);
         }
         self.ending.retain(|&s| s != slot);
         self.remove(slot);

@@ -1,7 +1,7 @@
 //! Steps that carry decode rows and prompts together, as vLLM and TensorRT-LLM compose them.
 
 use super::{Batch, Chunking, InFlight};
-use crate::sim::scheduler::{Blocked, PlainStretch, Step};
+use crate::sim::scheduler::{Blocked, DecodeStretch, Step};
 use crate::sim::step::StepShape;
 
 /// A policy that moves every running request on and then admits waiting ones into the same step.
@@ -41,17 +41,17 @@ pub(in crate::sim::policy) trait MixedSteps {
     }
 
     /// The decode-only steps ahead that are certain.
-    fn certain_stretch(&mut self) -> Option<PlainStretch> {
+    fn certain_decode_stretch(&mut self) -> Option<DecodeStretch> {
         let max_running = self.max_running();
         let batch = self.batch();
         let closed = if batch.requests.running >= max_running {
-            Some(Blocked::Seats)
+            Some(Blocked::MaxNumSeqs)
         } else {
             // While rows only grow, blocks only get scarcer; with windows they come and go.
             let scarce = batch.blocked == Some(Blocked::KvBlocks) && !batch.eased;
             (scarce && batch.layout.sliding_groups == 0).then_some(Blocked::KvBlocks)
         };
         let by_hit = self.by_hit(closed);
-        self.batch().stretch(closed, by_hit)
+        self.batch().decode_stretch(closed, by_hit)
     }
 }

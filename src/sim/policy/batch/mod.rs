@@ -5,32 +5,35 @@
 //! [`Batch::commit`]. Everything else (last tokens, completion, preemption, stretches without events)
 //! is the same for all and lives here.
 
+mod chunks;
 pub(in crate::sim::policy) mod decode;
 mod finish;
 mod mixed;
+mod preemption;
 mod prefix;
 pub(in crate::sim::policy) mod requests;
 mod rows;
+mod stretch;
 mod verification;
 
 use crate::sim::kv::{BlockPool, KvLayout};
-use crate::sim::scheduler::{Blocked, Gauges, PlainStretch, SimRequest, Slot, Step, Transition};
+use crate::sim::scheduler::{Blocked, Gauges, SimRequest, Slot, Step, Transition};
 use crate::sim::step::StepShape;
+pub(in crate::sim::policy) use chunks::Chunking;
 use decode::DecodeSums;
 pub(in crate::sim::policy) use mixed::MixedSteps;
 use requests::{Phase, Requests};
-pub(in crate::sim::policy) use rows::Chunking;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 pub(in crate::sim::policy) use verification::Verification;
 
 /// How a decode row's share in the sums changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Turn {
+enum RowChange {
     /// Its clipped context stops growing.
-    Clipped,
+    WindowFull,
     /// Its cache is longer than the window: it gives blocks back.
-    Deep,
+    BeyondWindow,
 }
 
 /// A step that was scheduled and not completed.
@@ -80,8 +83,8 @@ pub(in crate::sim::policy) struct Batch {
     /// How many tokens the giving back of blocks before the window lags behind: those under way.
     lag: u32,
     /// Rows that decode and have not yet given back all that their prompt left before the window.
-    settling: Vec<Slot>,
-    turns: BinaryHeap<Reverse<(u64, Slot, u32, Turn)>>,
+    window_backlog: Vec<Slot>,
+    row_changes: BinaryHeap<Reverse<(u64, Slot, u32, RowChange)>>,
     /// Last tokens: (step, slot, epoch).
     lasts: BinaryHeap<Reverse<(u64, Slot, u32)>>,
     /// Rows known to end by length with the latest step.
@@ -89,7 +92,7 @@ pub(in crate::sim::policy) struct Batch {
     /// Rows whose first token came out of a step without decode rows.
     second: Vec<Slot>,
     /// Rows past their end that the scheduler does not know of yet.
-    wasting: u32,
+    overrun: u32,
     /// Number of the next decode step; the first is 1.
     pub(in crate::sim::policy) step: u64,
     ticket: u64,
@@ -129,12 +132,12 @@ impl Batch {
             prefilling: Vec::new(),
             decode: DecodeSums::new(layout, clip, lag),
             lag,
-            settling: Vec::new(),
-            turns: BinaryHeap::new(),
+            window_backlog: Vec::new(),
+            row_changes: BinaryHeap::new(),
             lasts: BinaryHeap::new(),
             ending: Vec::new(),
             second: Vec::new(),
-            wasting: 0,
+            overrun: 0,
             step: 1,
             ticket: 0,
             in_flight: VecDeque::new(),
@@ -181,7 +184,7 @@ impl Batch {
         let mut record = self.spare.pop().unwrap_or_default();
         record.number = self.step;
         record.decodes = true;
-        let wasted = self.wasting;
+        let overrun = self.overrun;
         while let Some(&Reverse((step, slot, epoch))) = self.lasts.peek() {
             if step > self.step {
                 break;
@@ -201,7 +204,7 @@ impl Batch {
             record.plain = 0;
             return record;
         }
-        record.plain = self.decode.rows - wasted - (record.last.len() + record.second.len()) as u32;
+        record.plain = self.decode.rows - overrun - (record.last.len() + record.second.len()) as u32;
         record
     }
 
@@ -228,21 +231,21 @@ impl Batch {
     }
 
     /// Applies the changes that are due with the sums as of the next step.
-    fn turn(&mut self) {
-        while let Some(&Reverse((step, slot, epoch, turn))) = self.turns.peek() {
+    fn apply_row_changes(&mut self) {
+        while let Some(&Reverse((step, slot, epoch, turn))) = self.row_changes.peek() {
             if step > self.step {
                 break;
             }
-            self.turns.pop();
+            self.row_changes.pop();
             let r = &self.requests[slot];
             if r.epoch != epoch {
                 continue;
             }
             match turn {
-                Turn::Clipped => self.decode.clipped(),
-                Turn::Deep => {
-                    self.decode.deepened(r.cached_at(self.step));
-                    self.requests[slot].deep = true;
+                RowChange::WindowFull => self.decode.window_full(),
+                RowChange::BeyondWindow => {
+                    self.decode.beyond_window(r.cached_at(self.step));
+                    self.requests[slot].beyond_window = true;
                 }
             }
         }
@@ -254,7 +257,7 @@ impl Batch {
         if self.ends_by_length(slot) {
             self.ending.push(slot);
         } else {
-            self.wasting += 1;
+            self.overrun += 1;
         }
     }
 
@@ -288,82 +291,14 @@ impl Batch {
             self.start_decode(record.first[i], &mut record);
         }
         if let Some(v) = &mut self.verification {
-            v.launched();
+            v.commit();
         } else if !record.decodes {
             self.second.extend_from_slice(&record.first);
         }
-        self.turn();
+        self.apply_row_changes();
         shape.finished = record.last.len() as u32;
         self.in_flight.push_back(record);
         Step { ticket, shape }
-    }
-
-    /// The next step at which a row ends or its share in the sums changes.
-    fn next_change(&mut self) -> Option<u64> {
-        while let Some(&Reverse((_, slot, epoch))) = self.lasts.peek() {
-            if self.requests[slot].epoch == epoch {
-                break;
-            }
-            self.lasts.pop();
-        }
-        let &Reverse((last, ..)) = self.lasts.peek()?;
-        Some(self.turns.peek().map_or(last, |&Reverse((turn, ..))| last.min(turn)))
-    }
-
-    /// Steps ahead in which every row just decodes. `closed` says that nothing waiting can be admitted before
-    /// a request leaves, and why; `by_hit` that what it finds in the cache has a part in that, with chunks so cut.
-    pub(in crate::sim::policy) fn stretch(
-        &mut self,
-        closed: Option<Blocked>,
-        by_hit: Option<Chunking>,
-    ) -> Option<PlainStretch> {
-        if self.decode.rows == 0
-            || self.verification.is_some()
-            || self.wasting > 0
-            || !(closed.is_some() || self.waiting.is_empty())
-            || !(self.prefilling.is_empty() && self.ending.is_empty() && self.second.is_empty())
-            || !self.settling.is_empty()
-            || !self.in_flight.iter().all(InFlight::is_plain)
-        {
-            return None;
-        }
-        let next = self.next_change()?;
-        let mut steps = 0;
-        let mut wanted = 0;
-        let room = self.room(next, by_hit);
-        while self.step + steps < next {
-            wanted += self.decode.wanted(steps);
-            if wanted > room {
-                break;
-            }
-            steps += 1;
-        }
-        let mut shape = StepShape::default();
-        self.note_decode(&mut shape);
-        let steps = u32::try_from(steps).unwrap_or(u32::MAX);
-        let window_growth = self.decode.growing;
-        (steps > 0).then_some(PlainStretch { steps, shape, window_growth, closed })
-    }
-
-    pub(in crate::sim::policy) fn advance(&mut self, steps: u32) {
-        let (mut wanted, mut dropped) = (0, 0);
-        let used = self.layout.blocks - self.pool.free();
-        for i in 0..u64::from(steps) {
-            wanted += self.decode.wanted(i);
-            dropped += self.decode.dropped(i);
-            self.peak_blocks = self.peak_blocks.max(used + wanted - dropped);
-        }
-        self.pool.take(wanted);
-        self.pool.give(dropped);
-        self.decode.advance(u64::from(steps));
-        self.step += u64::from(steps);
-        self.ticket += u64::from(steps);
-        self.turn();
-        if let Some(flying) = self.in_flight.back_mut() {
-            flying.number = self.step - 1;
-            flying.ticket = self.ticket - 1;
-            flying.plain = self.decode.rows;
-        }
     }
 
     pub(in crate::sim::policy) fn gauges(&self) -> Gauges {

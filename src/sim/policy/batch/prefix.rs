@@ -23,7 +23,7 @@ impl Batch {
     /// count.
     pub(in crate::sim::policy) fn prefix_hit(&self, slot: Slot) -> Hit {
         let r = &self.requests[slot];
-        let at_most = (r.known() - 1) / self.layout.block_size;
+        let at_most = (r.num_tokens() - 1) / self.layout.block_size;
         let usable = &r.hashes[..r.hashes.len().min(at_most as usize)];
         let (named, idle) = self.pool.lookup(usable);
         let unit = u64::from(self.layout.full_groups);
@@ -55,7 +55,7 @@ impl Batch {
         let idle = || named.clone().chain(r.left_behind.filter(|_| hit.own > 0));
         let tail_first = idle().is_sorted_by(|head, tail| head > tail);
         let left = chunking.budget - self.decode.rows;
-        let known = r.known();
+        let known = r.num_tokens();
         let same_chunk = chunking.unit == 1 || known <= left || known - hit.tokens > left;
         if tail_first && same_chunk { None } else { idle().min() }
     }
@@ -72,7 +72,7 @@ impl Batch {
 
     fn adopt_prefix(&mut self, slot: Slot, hit: Hit) {
         if self.prefix_caching {
-            self.prefix_queries += u64::from(self.requests[slot].known());
+            self.prefix_queries += u64::from(self.requests[slot].num_tokens());
             self.prefix_hits += u64::from(hit.tokens);
         }
         for i in 0..hit.named as usize {
@@ -86,7 +86,7 @@ impl Batch {
         let r = &mut self.requests[slot];
         r.computed = hit.named;
         r.before = hit.tokens;
-        r.cached = hit.tokens;
+        r.num_computed_tokens = hit.tokens;
         r.skipped_to = hit.tokens;
         // The sliding groups get the window before the hit anew.
         let window = self.layout.held(hit.tokens, hit.tokens)

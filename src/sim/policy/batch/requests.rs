@@ -29,22 +29,22 @@ pub(in crate::sim::policy) struct Req {
     pub(in crate::sim::policy) emitted: u32,
     /// Tokens in the cache before and after the latest step; while decoding, those of the step before that.
     pub(in crate::sim::policy) before: u32,
-    pub(in crate::sim::policy) cached: u32,
-    /// Blocks that lie before the window as of so many tokens have been given back; while deep, that goes on
+    pub(in crate::sim::policy) num_computed_tokens: u32,
+    /// Computed tokens as of which blocks before the window have been given back; once the row lies beyond the window, that goes on
     /// by itself.
     pub(in crate::sim::policy) skipped_to: u32,
     /// Its share in what decode rows give back is counted in the sums.
-    pub(in crate::sim::policy) deep: bool,
+    pub(in crate::sim::policy) beyond_window: bool,
     /// Step that computes the last known token and so brings output token `emitted + 1`.
     pub(in crate::sim::policy) first_step: u64,
-    /// Changes whenever the request leaves the decode rows, so that turns noted before are void.
+    /// Changes whenever the request leaves the decode rows, so that row_changes noted before are void.
     pub(in crate::sim::policy) epoch: u32,
     /// Its blocks among the free ones, after a preemption.
     pub(in crate::sim::policy) left_behind: Option<u64>,
     pub(in crate::sim::policy) resumed: bool,
     /// Under speculation: tokens for which a decode row holds KV slots, and steps under way that bring it tokens.
     pub(in crate::sim::policy) allocated: u32,
-    pub(in crate::sim::policy) coming: u32,
+    pub(in crate::sim::policy) output_placeholders: u32,
     /// Chained hashes of the prompt's full blocks.
     pub(in crate::sim::policy) hashes: Vec<u64>,
     /// How many of those blocks are computed, from the first.
@@ -57,18 +57,18 @@ pub(in crate::sim::policy) struct Req {
 
 impl Req {
     /// Tokens known: prompt and output so far.
-    pub(in crate::sim::policy) fn known(&self) -> u32 {
+    pub(in crate::sim::policy) fn num_tokens(&self) -> u32 {
         self.input + self.emitted
     }
 
     /// Known tokens still to be computed, while its prompt is unfinished.
     pub(in crate::sim::policy) fn rest(&self) -> u32 {
-        self.known() - self.cached
+        self.num_tokens() - self.num_computed_tokens
     }
 
     /// Tokens in the cache when `step` is scheduled, for a decode row.
     pub(in crate::sim::policy) fn cached_at(&self, step: u64) -> u32 {
-        self.known() + (step - self.first_step - 1) as u32
+        self.num_tokens() + (step - self.first_step - 1) as u32
     }
 
     /// Number of the output token that `step` brings, from 1.
@@ -123,15 +123,15 @@ impl Requests {
             phase: Phase::Waiting,
             emitted: 0,
             before: 0,
-            cached: 0,
+            num_computed_tokens: 0,
             skipped_to: 0,
-            deep: false,
+            beyond_window: false,
             first_step: u64::MAX,
             epoch: 0,
             left_behind: None,
             resumed: false,
             allocated: 0,
-            coming: 0,
+            output_placeholders: 0,
             hashes: r.block_hashes,
             computed: 0,
             named: Vec::new(),

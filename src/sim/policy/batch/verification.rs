@@ -68,13 +68,13 @@ impl Verification {
     }
 
     /// Tokens that a row computes next.
-    fn asks(&mut self) -> u32 {
+    fn draw_num_tokens(&mut self) -> u32 {
         let proposes = self.proposed >= 1.0 || self.rng.random::<f64>() < self.proposed;
         1 + if proposes { self.verified } else { 0 }
     }
 
-    /// How many of so many proposed tokens hold.
-    fn accepted(&mut self, proposals: u32) -> u32 {
+    /// How many of the proposed tokens are accepted.
+    fn draw_accepted(&mut self, proposals: u32) -> u32 {
         let mut n = 0;
         while n < proposals && self.holds.get(n as usize).is_some_and(|p| self.rng.random::<f64>() < *p) {
             n += 1;
@@ -82,11 +82,11 @@ impl Verification {
         n
     }
 
-    /// What a row that computed so many tokens brings; what was rejected is not computed after all.
-    fn bring(&mut self, r: &mut Req, computed: u32) -> TokenEvent {
-        let accepted = self.accepted(computed - 1);
-        r.cached -= computed - 1 - accepted;
-        r.coming -= 1;
+    /// The tokens that a row brings after its forward pass; rejected tokens do not count as computed.
+    fn emit(&mut self, r: &mut Req, computed: u32) -> TokenEvent {
+        let accepted = self.draw_accepted(computed - 1);
+        r.num_computed_tokens -= computed - 1 - accepted;
+        r.output_placeholders -= 1;
         let tokens = (accepted + 1).min(r.output - r.emitted);
         r.emitted += tokens;
         TokenEvent { id: r.id, index: r.emitted, tokens, finished: r.emitted == r.output }
@@ -101,7 +101,7 @@ impl Verification {
     }
 
     /// The step under composition is under way.
-    pub(super) fn launched(&mut self) {
+    pub(super) fn commit(&mut self) {
         self.in_flight.push_back(std::mem::take(&mut self.rows));
         (self.speculative_tokens, self.ctx, self.ctx_window) = (0, 0, 0);
     }
@@ -124,31 +124,32 @@ impl Batch {
     }
 
     /// Whether the row's last token may still be unscheduled.
-    fn goes_on(&self, slot: Slot) -> bool {
+    fn has_unscheduled_tokens(&self, slot: Slot) -> bool {
         let r = &self.requests[slot];
-        r.phase == Phase::Decode && !(self.ends_by_length(slot) && r.emitted + r.coming >= r.output)
+        r.phase == Phase::Decode
+            && !(self.ends_by_length(slot) && r.emitted + r.output_placeholders >= r.output)
     }
 
-    /// New blocks that a decode row needs for so many tokens and the drafter's own.
+    /// New blocks that a decode row needs for its tokens and the drafter's own.
     fn blocks_for_row(&self, slot: Slot, tokens: u32) -> u64 {
         let r = &self.requests[slot];
         let lookahead = self.verification.as_ref().map_or(0, |v| v.lookahead);
         let groups = u64::from(self.layout.full_groups + self.layout.sliding_groups);
         let b = self.layout.block_size;
-        let after = r.allocated.max(r.cached + tokens + lookahead);
+        let after = r.allocated.max(r.num_computed_tokens + tokens + lookahead);
         groups * u64::from(after.div_ceil(b) - r.allocated.div_ceil(b))
     }
 
     /// Blocks that the next decode step needs.
     pub(in crate::sim::policy) fn decode_wanted(&self) -> u64 {
         let Some(v) = &self.verification else { return self.decode.wanted(0) };
-        let rows = self.requests.in_order().filter(|&slot| self.goes_on(slot));
+        let rows = self.requests.in_order().filter(|&slot| self.has_unscheduled_tokens(slot));
         rows.map(|slot| self.blocks_for_row(slot, 1 + v.verified)).sum()
     }
 
     /// Tokens that the decode rows ask for if all of them have proposals.
-    fn most_asked(&self) -> u32 {
-        let rows = self.requests.in_order().filter(|&slot| self.goes_on(slot)).count() as u32;
+    fn max_decode_tokens(&self) -> u32 {
+        let rows = self.requests.in_order().filter(|&slot| self.has_unscheduled_tokens(slot)).count() as u32;
         rows * (1 + self.verification.as_ref().map_or(0, |v| v.verified))
     }
 
@@ -162,11 +163,11 @@ impl Batch {
         let Some(v) = &mut self.verification else { return };
         let r = &mut self.requests[slot];
         r.skipped_to = r.skipped_to.max(target);
-        r.allocated = r.allocated.max(r.cached + tokens + v.lookahead);
-        r.before = r.cached;
-        r.cached += tokens;
-        r.coming += 1;
-        let context = u64::from(r.cached);
+        r.allocated = r.allocated.max(r.num_computed_tokens + tokens + v.lookahead);
+        r.before = r.num_computed_tokens;
+        r.num_computed_tokens += tokens;
+        r.output_placeholders += 1;
+        let context = u64::from(r.num_computed_tokens);
         v.rows.push(Row { slot, epoch: r.epoch, tokens });
         v.speculative_tokens += tokens - 1;
         v.ctx += context;
@@ -177,8 +178,8 @@ impl Batch {
     pub(super) fn verify_all(&mut self) {
         let mut slot = self.requests.head;
         while slot != NONE {
-            if self.goes_on(slot) {
-                let tokens = self.verification.as_mut().map_or(1, |v| v.asks());
+            if self.has_unscheduled_tokens(slot) {
+                let tokens = self.verification.as_mut().map_or(1, |v| v.draw_num_tokens());
                 self.verify(slot, tokens);
             }
             slot = self.requests[slot].next;
@@ -191,12 +192,13 @@ impl Batch {
         let before = self.preemptions;
         let mut left = chunking.budget;
         // Where chunks are cut to blocks (TensorRT-LLM) decode rows come before prompts.
-        let mut prompts = if chunking.unit == 1 { left } else { left.saturating_sub(self.most_asked()) };
+        let mut prompts =
+            if chunking.unit == 1 { left } else { left.saturating_sub(self.max_decode_tokens()) };
         let mut slot = self.requests.head;
         while slot != NONE {
             match self.requests[slot].phase {
-                Phase::Decode if left > 0 && self.goes_on(slot) => {
-                    let tokens = self.verification.as_mut().map_or(1, |v| v.asks()).min(left);
+                Phase::Decode if left > 0 && self.has_unscheduled_tokens(slot) => {
+                    let tokens = self.verification.as_mut().map_or(1, |v| v.draw_num_tokens()).min(left);
                     if !self.make_room(slot, self.blocks_for_row(slot, tokens), record) {
                         break;
                     }
@@ -228,14 +230,14 @@ impl Batch {
         for row in rows {
             let r = &mut all[row.slot];
             if r.epoch == row.epoch && r.phase == Phase::Decode {
-                out.push(v.bring(r, row.tokens));
+                out.push(v.emit(r, row.tokens));
                 record.last.extend((r.emitted == r.output).then_some(row.slot));
             }
         }
         for &slot in &record.first {
             let r = &mut all[slot];
             if r.first_step == record.number && r.phase == Phase::Decode {
-                out.push(v.bring(r, 1));
+                out.push(v.emit(r, 1));
                 record.last.extend((r.emitted == r.output).then_some(slot));
             }
         }

@@ -80,7 +80,7 @@ proptest! {
         let method = [Drafter::Ngram, Drafter::Mtp, Drafter::Eagle3][method];
         let s = Speculation::new(method, tokens).told(&crate::scenario::AcceptanceInput::Rate(rate));
         let mut case = Case { config: speculating(&case.config, s), ..case };
-        // SGLang turns it off under speculation.
+        // SGLang row_changes it off under speculation.
         case.config.mixed_chunk = false;
         let drawn = drive(&case, false);
         for (_, r) in &case.requests {
@@ -125,7 +125,7 @@ fn acceptance_brings_its_mean_number_of_tokens_a_step_and_the_screen_agrees() {
     let told = crate::scenario::AcceptanceInput::ByPosition(vec![0.8, 0.5, 0.2]);
     let s = Speculation::new(Drafter::Eagle3, 3).told(&told);
     let ((plain, _), (fast, screened)) = (run(None), run(Some(s)));
-    let a = &fast.account;
+    let a = &fast.breakdown;
     // 64 first tokens come from prompts; the others from decode rows, 2.5 a row but for the last step of a request.
     let brought = 64.0 * 600.0 / a.decode_rows as f64;
     assert!((brought / 2.5 - 1.0).abs() < 0.02, "{brought}");

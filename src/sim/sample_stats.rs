@@ -13,7 +13,7 @@ enum Samples {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Tally {
+pub(super) struct SampleStats {
     samples: Samples,
     count: u64,
     sum: u128,
@@ -32,15 +32,15 @@ pub(super) const ITL: &LatencyKeys =
 pub(super) const E2EL: &LatencyKeys =
     &[Key::MeanE2elMs, Key::MedianE2elMs, Key::StdE2elMs, Key::P90E2elMs, Key::P95E2elMs, Key::P99E2elMs];
 
-impl Tally {
-    pub(super) fn new(streaming: bool) -> Tally {
+impl SampleStats {
+    pub(super) fn new(streaming: bool) -> SampleStats {
         let samples = if streaming {
             // Three significant digits are always a valid precision.
             Histogram::new(3).map_or_else(|_| Samples::Exact(Vec::new()), Samples::Histogram)
         } else {
             Samples::Exact(Vec::new())
         };
-        Tally { samples, count: 0, sum: 0, squares: 0.0 }
+        SampleStats { samples, count: 0, sum: 0, squares: 0.0 }
     }
 
     pub(super) fn add(&mut self, value: u64, count: u32) {
@@ -62,7 +62,7 @@ impl Tally {
     }
 
     /// Adds the values of another tally of the same kind.
-    pub(super) fn merge(&mut self, other: Tally) {
+    pub(super) fn merge(&mut self, other: SampleStats) {
         self.count += other.count;
         self.sum += other.sum;
         self.squares += other.squares;
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn weighted_quantiles_equal_those_of_the_values_written_out() {
-        let mut t = Tally::new(false);
+        let mut t = SampleStats::new(false);
         let mut plain = Vec::new();
         for (v, n) in [(5_000_000, 3), (1_000_000, 1), (5_000_000, 2), (9_000_000, 4)] {
             t.add(v, n);
