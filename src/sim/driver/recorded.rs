@@ -57,8 +57,13 @@ fn one(out: &mut String, name: &str, config: &EngineConfig, sliding: u32, option
     let r = simulate(requests(7), scheduler.as_mut(), &time, options);
     let metrics = serde_json::to_string(&r.metrics).unwrap();
     let outcomes: String = r.requests.iter().map(|o| format!("{:?};", outcome_numbers(o))).collect();
-    writeln!(out, "{name}\n  {metrics}\n  {}\n  outcomes {:016x}", breakdown(&r.breakdown), digest(&outcomes))
-        .unwrap();
+    writeln!(
+        out,
+        "{name}\n  {metrics}\n  {}\n  outcomes {:016x}",
+        breakdown(&r.breakdown),
+        digest(&outcomes)
+    )
+    .unwrap();
 }
 
 fn outcome_numbers(o: &RequestOutcome) -> ([u64; 5], [u32; 3], Option<Vec<u64>>, bool) {
