@@ -1,7 +1,8 @@
 //! From what was asked for to a validated plan, with every problem at once.
 
+use super::problems::Problems;
 use crate::data::nearest::did_you_mean;
-use crate::error::{Error, Problem, Result};
+use crate::error::{Error, Result};
 use crate::hardware;
 use crate::launch::EngineKind;
 use crate::model;
@@ -296,69 +297,6 @@ impl TuneRequest {
 /// Splits a comma list.
 fn split_list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()
-}
-
-#[derive(Default)]
-struct Problems(Vec<Problem>);
-
-impl Problems {
-    fn add(&mut self, option: &str, message: &str, hint: &str) {
-        let problem = Problem::new(option, "", message);
-        self.0.push(if hint.is_empty() { problem } else { problem.hint(hint) });
-    }
-
-    /// The problems of an error, or the error itself as one.
-    fn error(&mut self, option: &str, e: &Error) {
-        if e.problems.is_empty() {
-            self.add(option, &e.what, e.hint.as_deref().unwrap_or_default());
-        } else {
-            self.0.extend(e.problems.iter().cloned());
-        }
-    }
-
-    fn take<T: Fallback>(&mut self, option: &str, parsed: std::result::Result<T, String>) -> T {
-        parsed.unwrap_or_else(|e| {
-            self.add(option, &e, "");
-            T::fallback()
-        })
-    }
-
-    fn duration(&mut self, option: &str, text: &str) -> f64 {
-        match humantime::parse_duration(text) {
-            Ok(d) if !d.is_zero() => d.as_secs_f64(),
-            Ok(_) => {
-                self.add(option, "must be longer than nothing", "");
-                1.0
-            }
-            Err(e) => {
-                self.add(option, &format!("`{text}`: {e}"), "such as 90s, 30m or 2h");
-                1.0
-            }
-        }
-    }
-}
-
-/// A value to go on checking with after a problem was noted.
-trait Fallback {
-    fn fallback() -> Self;
-}
-
-impl Fallback for Objective {
-    fn fallback() -> Objective {
-        Objective::Metric(crate::scenario::Key::TotalTokenThroughput)
-    }
-}
-
-impl Fallback for OutputChange {
-    fn fallback() -> OutputChange {
-        OutputChange::Lossless
-    }
-}
-
-impl Fallback for Slo {
-    fn fallback() -> Slo {
-        Slo::default()
-    }
 }
 
 #[cfg(test)]
