@@ -319,6 +319,16 @@ impl Landscape {
         }
     }
 
+    /// A candidate by its number in the nested loops over all values, the first knob's innermost.
+    pub(crate) fn nth(&self, mut number: usize) -> Vec<usize> {
+        let digit = |k: &Knob| {
+            let v = number % (k.values.len() + 1);
+            number /= k.values.len() + 1;
+            v
+        };
+        self.knobs.iter().map(digit).collect()
+    }
+
     pub(crate) fn size(&self) -> usize {
         self.knobs.iter().map(|k| k.values.len() + 1).product()
     }

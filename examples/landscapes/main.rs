@@ -1,12 +1,21 @@
 //! The search against others on seeded landscapes whose best command is known, on a virtual clock.
 //!
-//! `cargo run --release --example landscapes [-- NUMBER] [--blind] [--one | --three] [--guided] [-v]`
+//! `cargo run --release --example landscapes [-- NUMBER] [--blind] [--one | --three] [--guided] [--json] [-v]`
 //!
-//! Seeds below a million are those that the search was developed on; `--blind` takes others.
+//! Seeds below a million are those that the search was developed on; `--blind` takes others. `landscapes serve` offers the same
+//! landscapes to other programs by lines of JSON (`scripts/compare-searches`).
 
 mod bench;
+mod engine;
 mod landscape;
+mod serve;
+mod table;
 
 fn main() {
-    bench::main();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.first().is_some_and(|a| a == "serve") {
+        serve::main();
+    } else {
+        table::main(args);
+    }
 }

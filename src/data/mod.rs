@@ -70,12 +70,17 @@ fn read_folder(folder: &Path) -> Result<Vec<Document>> {
     paths.sort();
     paths
         .into_iter()
-        .map(|p| {
-            let text = crate::host::read_text(&p, crate::host::SETTINGS_LIMIT)
-                .map_err(|e| Error::usage("cannot read a data file").at(p.display()).source(e))?;
-            Ok(Document { file: p.display().to_string(), text, embedded: false })
-        })
+        .map(|p| document(&p))
         .collect()
+}
+
+/// One file as it stands.
+///
+/// Errors: it cannot be read.
+pub fn document(path: &Path) -> Result<Document> {
+    let text = crate::host::read_text(path, crate::host::SETTINGS_LIMIT)
+        .map_err(|e| Error::usage("cannot read a data file").at(path.display()).source(e))?;
+    Ok(Document { file: path.display().to_string(), text, embedded: false })
 }
 
 /// TOML text as a JSON value, so that one checker serves TOML and JSON.

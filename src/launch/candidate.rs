@@ -31,10 +31,19 @@ impl fmt::Display for FlagValue {
 /// Name under which a candidate holds other weights than the plan's model.
 pub const VARIANT: &str = "model";
 
-/// Name under which a candidate holds flags that only go together.
-pub const TOGETHER: &str = "speculative";
+/// Names under which a candidate holds flags that only go together: SGLang's speculation, and how a model is laid over several
+/// GPUs.
+pub const TOGETHER: [&str; 2] = ["speculative", "layout"];
 
-/// Flags by name without the dashes (`max-num-seqs`), sorted, so that equal candidates have equal ids.
+/// Whether a name of a search space is that of an environment variable: capitals, digits and `_`, such as `NCCL_ALGO`.
+pub fn is_variable(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.contains('_')
+        && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// Flags by name without the dashes (`max-num-seqs`), sorted, so that equal candidates have equal ids. The axes of a search space
+/// that are environment variables stand among the flags under their own names; [`Candidate::spelled_out`] parts the two.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Candidate {
     pub engine: EngineKind,
@@ -98,14 +107,31 @@ impl Candidate {
         }
     }
 
-    /// The candidate as an engine is to be given it: without the choice of weights, which is the launch's model, and with
-    /// flags that only go together (SGLang's `speculative`, a JSON object of flags) one by one.
-    pub fn spelled_out(&self) -> Candidate {
+    /// The candidate with flags that only go together (a JSON object of flags) one by one.
+    pub fn apart(&self) -> Candidate {
         let mut out = self.clone();
+        for name in TOGETHER {
+            let Some(FlagValue::Text(text)) = out.flags.remove(name) else { continue };
+            let parts: BTreeMap<String, FlagValue> = serde_json::from_str(&text).unwrap_or_default();
+            out.flags.extend(parts);
+        }
+        out
+    }
+
+    /// The candidate as an engine is to be given it: without the choice of weights, which is the launch's model, with flags that
+    /// only go together apart, and with environment variables in the environment.
+    pub fn spelled_out(&self) -> Candidate {
+        let mut out = self.apart();
         out.flags.remove(VARIANT);
-        let Some(FlagValue::Text(text)) = out.flags.remove(TOGETHER) else { return out };
-        let parts: BTreeMap<String, FlagValue> = serde_json::from_str(&text).unwrap_or_default();
-        out.flags.extend(parts);
+        let variables: Vec<String> = out.flags.keys().filter(|n| is_variable(n)).cloned().collect();
+        for name in variables {
+            let value = match out.flags.remove(&name) {
+                Some(FlagValue::Bool(on)) => u8::from(on).to_string(),
+                Some(other) => other.to_string(),
+                None => continue,
+            };
+            out.env.insert(name, value);
+        }
         out
     }
 
@@ -124,6 +150,8 @@ impl Candidate {
         }
         let env = self.env.iter().map(|(k, v)| format!("{k}={v}"));
         let flags = self.flags.iter().map(|(k, v)| match v {
+            FlagValue::Bool(on) if is_variable(k) => format!("{k}={}", u8::from(*on)),
+            other if is_variable(k) => format!("{k}={other}"),
             FlagValue::Bool(true) => format!("--{k}"),
             FlagValue::Bool(false) => format!("--no-{k}"),
             other => format!("--{k} {other}"),
@@ -144,6 +172,19 @@ mod tests {
         assert_eq!(a.id(), b.id());
         assert_ne!(a.id(), base.id());
         assert_eq!(a.label(), "--a 1 --no-b");
+    }
+
+    #[test]
+    fn variables_and_flags_that_go_together_are_spelled_out() {
+        let c = Candidate::baseline(EngineKind::Vllm)
+            .with("VLLM_USE_DEEP_GEMM", FlagValue::Bool(true))
+            .with("NCCL_ALGO", FlagValue::Text("Tree".into()))
+            .with("layout", FlagValue::Text(r#"{"tensor-parallel-size":2,"enable-expert-parallel":true}"#.into()));
+        assert!(c.label().contains("NCCL_ALGO=Tree VLLM_USE_DEEP_GEMM=1"), "{}", c.label());
+        let out = c.spelled_out();
+        assert_eq!((&out.env["VLLM_USE_DEEP_GEMM"][..], &out.env["NCCL_ALGO"][..]), ("1", "Tree"));
+        assert_eq!(out.flags.keys().collect::<Vec<_>>(), ["enable-expert-parallel", "tensor-parallel-size"]);
+        assert!(!is_variable("max_num_seqs") && !is_variable("O") && !is_variable("max-num-seqs"));
     }
 
     #[test]

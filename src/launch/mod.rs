@@ -19,7 +19,7 @@ mod wrapper;
 mod yaml;
 
 pub use argv::{canonical_flag, conflicts, fixed_candidate, fixed_value, flag_args, sets_any};
-pub use candidate::{Candidate, FlagValue, TOGETHER, VARIANT};
+pub use candidate::{Candidate, FlagValue, TOGETHER, VARIANT, is_variable};
 pub use command::Launch;
 pub use engine::{EngineKind, assumed_version};
 pub use file::LaunchFile;

@@ -23,6 +23,9 @@ const KEEP_GAIN: f64 = 0.02;
 /// A flag that is less likely than this to bring its price is taken out in a launch of its own, where one is left.
 const CERTAIN: f64 = 0.95;
 
+/// What is this likely to fail is not launched again.
+pub(super) const FAILS: f64 = 0.7;
+
 /// What a flag brings by world; one without which the launch fails is needed.
 fn brings(with: &[Option<f64>], without: &[Option<f64>]) -> Vec<f64> {
     let each = with.iter().zip(without).map(|(a, b)| match (a, b) {
@@ -242,13 +245,26 @@ impl EncodedSpace<'_> {
                 let ran = step.ran.iter().any(|p| p[k] == v);
                 let mut alone = vec![0; self.knobs.len()];
                 alone[k] = v;
-                let fails = step.worlds().failure(&alone) > 0.7;
+                let fails = step.worlds().failure(&alone) > FAILS;
                 if !ran && !fails && space.admits(&self.candidate(&alone)) {
                     out.insert((k, v));
                 }
             }
         }
         out
+    }
+
+    /// Single changes that are held for what fails.
+    pub(super) fn blamed(&self, step: &Beliefs) -> Vec<Candidate> {
+        let alone = |(k, v): Value| {
+            let mut point: Point = vec![0; self.knobs.len()];
+            point[k] = v;
+            point
+        };
+        let all = self.knobs.iter().enumerate();
+        let all = all.flat_map(|(k, knob)| (1..=knob.values.len() as u8).map(move |v| (k, v)));
+        let fails = all.map(alone).filter(|p| step.worlds().failure(p) > FAILS);
+        fails.map(|p| self.candidate(&p)).collect()
     }
 
     /// Combinations of modelled values with the largest corrected forecasts, the base among them.

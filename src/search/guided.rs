@@ -2,7 +2,9 @@
 //! each launch is the one that teaches most of the time it takes.
 
 use super::additive::{Point, Value, values_of};
-use super::beliefs::{Beliefs, Choice, EncodedSpace, Modelled, best_on_average, considered, usable_knobs};
+use super::beliefs::{
+    Beliefs, Choice, EncodedSpace, FAILS, Modelled, best_on_average, considered, usable_knobs,
+};
 use super::choose;
 use super::evaluator::{Ask, Runs, Stage, Stop};
 use super::forecasts::{Coverage, Forecaster, Forecasts};
@@ -71,6 +73,8 @@ pub struct SpaceOutcome {
     pub regret: f64,
     /// Unmodelled values that no launch tried.
     pub untried: Vec<(String, String)>,
+    /// Single changes that are held for what made launches fail, and so are in no further candidate.
+    pub blamed: Vec<Candidate>,
 }
 
 impl Search<'_> {
@@ -125,6 +129,7 @@ impl Search<'_> {
             }
             swept.untried = untried.iter().map(|(k, v)| g.named(*k, *v)).collect();
             swept.untried.sort();
+            swept.blamed = g.blamed(&step);
             return Ok(g.candidate(&best.point));
         }
     }
@@ -247,7 +252,7 @@ impl Search<'_> {
             }
         }
         // What is known to fail teaches nothing.
-        all.retain(|p| worlds.failure(p) < 0.7);
+        all.retain(|p| worlds.failure(p) < FAILS);
         (step.contenders, step.designs) = (contenders, all);
     }
 }

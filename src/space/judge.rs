@@ -5,7 +5,7 @@ use super::context::{Context, term};
 use super::expr::Term;
 use super::flag::{Constraint, Flag, OtherName, OutputChange, Phase, TuneRule};
 use crate::launch::Version;
-use crate::launch::{Candidate, FlagValue, TOGETHER};
+use crate::launch::{Candidate, FlagValue, TOGETHER, is_variable};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -92,16 +92,17 @@ impl Space {
     /// What is wrong with a candidate here: values out of range, flags that the release lacks, constraints
     /// broken. Flags that the table does not know are left to the engine; see [`Space::unknown_flags`].
     pub fn check(&self, candidate: &Candidate, ctx: &Context<'_>) -> Vec<Violation> {
+        let candidate = &candidate.apart();
         let mut out = Vec::new();
         let version = self.version(ctx);
         let mut add = |flag: &Flag, message: String| out.push(Violation { flag: flag.name.clone(), message });
         for (name, value) in &candidate.flags {
             let Some(flag) = self.flag(name) else { continue };
             if self.spelling(flag, ctx).is_none() {
-                add(flag, format!("--{name} is not in release {version}"));
+                add(flag, format!("{} is not in release {version}", shown(name)));
             }
             if let Some(message) = flag.objection(value, version) {
-                add(flag, format!("--{name} {message}"));
+                add(flag, format!("{} {message}", shown(name)));
             }
         }
         let set = |name: &str| {
@@ -160,8 +161,12 @@ impl Space {
 
     fn axis(&self, flag: &Flag, ctx: &Context<'_>) -> Option<Axis> {
         let fixed = ctx.fixed.is_some_and(|c| c.flags.keys().any(|n| self.flag(n) == Some(flag)));
-        // A release in which only an environment variable does it has no such axis.
-        let Some(Spelling::Flag(spelled)) = self.spelling(flag, ctx).filter(|_| !fixed) else { return None };
+        let spelled = match self.spelling(flag, ctx).filter(|_| !fixed)? {
+            Spelling::Flag(name) => name,
+            Spelling::Env(name) if name == flag.name => name,
+            // A release in which another name's environment variable does it has no such axis.
+            Spelling::Env(_) => return None,
+        };
         let scope = |name: &str| self.term_at(name, None, ctx, 0);
         // A rule whose condition cannot be decided is not one to act on.
         let holds = |r: &&TuneRule| r.when.as_ref().is_none_or(|w| w.holds(&scope) == Some(true));
@@ -186,6 +191,9 @@ impl Space {
             let useful = flag.useful.as_ref().and_then(|u| u.holds(&|n| self.term_at(n, Some(&c), ctx, 0)));
             Some(v) != default.as_ref() && useful != Some(false) && self.admits(&c, ctx)
         });
+        // A layout whose parts the user has fixed is not turned.
+        let held = |n: &String| ctx.fixed.is_some_and(|c| c.flags.keys().any(|f| self.same(f, n)));
+        values.retain(|v| !base.with(&flag.name, v.clone()).apart().flags.keys().any(|n| held(n)));
         let mut seen = Vec::new();
         values.retain(|v| {
             !seen.contains(v) && {
@@ -209,13 +217,26 @@ impl Space {
         })
     }
 
+    /// Whether two names mean one flag.
+    fn same(&self, a: &str, b: &str) -> bool {
+        a == b || self.flag(a).is_some_and(|f| self.flag(b) == Some(f))
+    }
+
     /// How the flag is given in the context's release; `None` when it cannot be. The installed release's own
     /// list of flags, when known, decides over the table.
     pub fn spelling(&self, flag: &Flag, ctx: &Context<'_>) -> Option<Spelling> {
         let version = self.version(ctx);
+        // No engine lists its environment variables.
+        if is_variable(&flag.name) {
+            return flag.span.holds(version).then(|| Spelling::Env(flag.name.clone()));
+        }
         let by_env = || of_release(&flag.env, version).map(|n| Spelling::Env(n.to_owned()));
         if let Some(names) = ctx.installed {
-            let together = |n: &str| n == TOGETHER && names.contains("speculative-algorithm");
+            let together = |n: &str| match n {
+                "speculative" => names.contains("speculative-algorithm"),
+                // Every engine has a form of it.
+                other => TOGETHER.contains(&other),
+            };
             let has = |n: &str| {
                 names.contains(n) || together(n) || n.split_once('.').is_some_and(|(h, _)| names.contains(h))
             };
@@ -255,7 +276,7 @@ impl Space {
     /// Where the installed release's own list of flags differs from what the table says of that release.
     pub fn mismatches(&self, version: Version, installed: &BTreeSet<String>) -> Vec<Mismatch> {
         let mut out = Vec::new();
-        for flag in self.flags.iter().filter(|f| !f.name.contains('.') && f.name != TOGETHER) {
+        for flag in self.flags.iter().filter(|f| has_a_word_of_its_own(&f.name)) {
             let listed = installed.contains(&flag.name);
             let expected = flag.span.holds(version) || of_release(&flag.aliases, version) == Some(&flag.name);
             let message = match (expected, listed) {
@@ -271,10 +292,20 @@ impl Space {
     }
 }
 
+/// Whether the engine's help can list a row: parts of a JSON value, flags that only go together and environment variables have
+/// no word of their own there.
+fn has_a_word_of_its_own(name: &str) -> bool {
+    !name.contains('.') && !TOGETHER.contains(&name) && !is_variable(name)
+}
+
 /// What the values of a rule may do to the answers.
 fn output_of(flag: &Flag, rule: &TuneRule) -> OutputChange {
     let changes = flag.changes_output || rule.changes_output;
     rule.output.unwrap_or(if changes { OutputChange::Approximate } else { OutputChange::None })
+}
+
+fn shown(name: &str) -> String {
+    if is_variable(name) { name.to_owned() } else { format!("--{name}") }
 }
 
 /// A value with the name of the user's draft model where the table leaves room for it.

@@ -71,6 +71,29 @@ impl Space {
         }
     }
 
+    /// Every space, with the rows of a user's own files (`--space FILE`) laid over the tables of their engines.
+    ///
+    /// Errors: every problem of every file; a file that cannot be read.
+    pub fn load_with(data_dir: Option<&Path>, own: &[String]) -> Result<Vec<Space>> {
+        let mut spaces = Space::load_all(data_dir)?;
+        let documents = data::documents("search-spaces", data::SEARCH_SPACES, data_dir)?;
+        let (mut problems, mut done) = (Vec::new(), Vec::new());
+        for file in own {
+            match read::read_over(&data::document(Path::new(file))?, &documents) {
+                Ok(space) if done.contains(&space.engine) => {
+                    problems.push(Problem::new(file, "engine", "has a --space file already: put all rows into one"));
+                }
+                Ok(space) => {
+                    done.push(space.engine);
+                    spaces.retain(|s| s.engine != space.engine);
+                    spaces.push(space);
+                }
+                Err(p) => problems.extend(p),
+            }
+        }
+        if problems.is_empty() { Ok(spaces) } else { Err(Error::problems("--space has problems", problems)) }
+    }
+
     /// What a prediction makes of each name that stands in the table: of the rows, their other names, and the neutral
     /// names. Names are without dashes in front and with `-` inside.
     pub fn roles(&self) -> BTreeMap<String, Role> {

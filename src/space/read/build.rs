@@ -1,221 +1,30 @@
-//! Reading a search space from TOML: shape, then meaning, with every problem named.
+//! From a file's rows to flags: names, spans, conditions and values are checked for what they mean.
 
-use super::Space;
-use super::context::fact_kind;
-use super::expr::{Expr, Kind};
-use super::flag::{
-    Choice, Constraint, DefaultRule, Flag, FlagType, OtherName, OutputChange, Phase, Role, Span, TuneRule,
-};
-use crate::data::schema::{self, Key, Shape, opt, req};
-use crate::data::{self, Document};
+use super::super::Space;
+use super::super::context::fact_kind;
+use super::super::expr::{Expr, Kind};
+use super::super::flag::{Choice, Constraint, DefaultRule, Flag, FlagType, OtherName, Role, Span, TuneRule};
+use super::shape::{RawChoice, RawConstraint, RawFlag, RawOther, RawSpace};
 use crate::error::Problem;
-use crate::launch::EngineKind;
-use crate::launch::{FlagValue, Version};
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use crate::launch::Version;
 use std::collections::BTreeMap;
-
-const OTHER: &[Key] = &[req("name", Shape::Text), opt("since", Shape::Text), opt("removed", Shape::Text)];
-const DEFAULT: &[Key] = &[req("value", Shape::Any), opt("since", Shape::Text), opt("if", Shape::Text)];
-const CONSTRAINT: &[Key] = &[req("need", Shape::Text), req("why", Shape::Text)];
-const TUNE: &[Key] = &[
-    opt("if", Shape::Text),
-    opt("values", Shape::List(&Shape::Any)),
-    opt("times", Shape::List(&Shape::Positive)),
-    opt("changes_output", Shape::Bool),
-    opt("also", Shape::Bool),
-    opt("output", Shape::OneOf(&["none", "lossless", "approximate"])),
-];
-const FLAG: &[Key] = &[
-    req("name", Shape::Text),
-    req("type", Shape::OneOf(&["bool", "int", "float", "text", "ints", "json"])),
-    opt("values", Shape::List(&Shape::Any)),
-    opt("min", Shape::Number),
-    opt("max", Shape::Number),
-    opt("negatable", Shape::Bool),
-    opt("modelled", Shape::Bool),
-    opt("neutral", Shape::Bool),
-    req("default", Shape::Text),
-    opt("defaults", Shape::List(&Shape::Table(DEFAULT))),
-    opt("since", Shape::Text),
-    opt("removed", Shape::Text),
-    opt("aliases", Shape::List(&Shape::Table(OTHER))),
-    opt("env", Shape::List(&Shape::Table(OTHER))),
-    req("phase", Shape::List(&Shape::OneOf(&["prefill", "decode", "memory", "start", "host"]))),
-    req("changes_output", Shape::Bool),
-    req("doc", Shape::Text),
-    opt("mechanism", Shape::Text),
-    req("source", Shape::Text),
-    opt("constraints", Shape::List(&Shape::Table(CONSTRAINT))),
-    opt("tune", Shape::List(&Shape::Table(TUNE))),
-    opt("useful", Shape::Text),
-];
-const SPACE: &[Key] = &[
-    req("engine", Shape::OneOf(&["vllm", "sglang", "trtllm", "emulated"])),
-    req("oldest", Shape::Text),
-    req("newest", Shape::Text),
-    opt("base", Shape::Text),
-    opt("limits", Shape::List(&Shape::Table(CONSTRAINT))),
-    opt("neutral", Shape::List(&Shape::Text)),
-    req("doc", Shape::Text),
-    req("flag", Shape::List(&Shape::Table(FLAG))),
-];
 
 /// Values of one flag that a space may hold: the work of a search grows with their product.
 const MOST_VALUES: usize = 1000;
-
-#[derive(Deserialize)]
-struct RawSpace {
-    engine: EngineKind,
-    oldest: Version,
-    newest: Version,
-    doc: String,
-    #[serde(default)]
-    limits: Vec<RawConstraint>,
-    #[serde(default)]
-    neutral: Vec<String>,
-    flag: Vec<RawFlag>,
-}
-
-#[derive(Deserialize)]
-struct RawFlag {
-    name: String,
-    #[serde(rename = "type")]
-    kind: FlagType,
-    #[serde(default)]
-    values: Vec<RawChoice>,
-    min: Option<f64>,
-    max: Option<f64>,
-    negatable: Option<bool>,
-    #[serde(default)]
-    modelled: bool,
-    #[serde(default)]
-    neutral: bool,
-    default: String,
-    #[serde(default)]
-    defaults: Vec<RawDefault>,
-    since: Option<Version>,
-    removed: Option<Version>,
-    #[serde(default)]
-    aliases: Vec<RawOther>,
-    #[serde(default)]
-    env: Vec<RawOther>,
-    phase: Vec<Phase>,
-    changes_output: bool,
-    doc: String,
-    #[serde(default)]
-    mechanism: String,
-    source: String,
-    #[serde(default)]
-    constraints: Vec<RawConstraint>,
-    #[serde(default)]
-    tune: Vec<RawTune>,
-    useful: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum RawChoice {
-    Plain(String),
-    Dated { value: String, since: Option<Version>, removed: Option<Version> },
-}
-
-#[derive(Deserialize)]
-struct RawDefault {
-    value: FlagValue,
-    since: Option<Version>,
-    #[serde(rename = "if")]
-    when: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct RawOther {
-    name: String,
-    since: Option<Version>,
-    removed: Option<Version>,
-}
-
-#[derive(Deserialize)]
-struct RawConstraint {
-    need: String,
-    why: String,
-}
-
-#[derive(Deserialize)]
-struct RawTune {
-    #[serde(rename = "if")]
-    when: Option<String>,
-    #[serde(default)]
-    values: Vec<FlagValue>,
-    #[serde(default)]
-    times: Vec<f64>,
-    #[serde(default)]
-    changes_output: bool,
-    output: Option<OutputChange>,
-    #[serde(default)]
-    also: bool,
-}
-
-/// Reads one document; `all` are the documents in which a `base` is looked for.
-///
-/// Errors: every problem found.
-pub(super) fn read(document: &Document, all: &[Document]) -> Result<Space, Vec<Problem>> {
-    let file = &document.file;
-    let value = data::toml_value(file, &document.text).map_err(|p| vec![p])?;
-    let value = with_base(file, value, all)?;
-    let problems = schema::check(file, "", &value, SPACE);
-    if !problems.is_empty() {
-        return Err(named(&value, problems));
-    }
-    let raw: RawSpace = data::decode(file, &value).map_err(|p| named(&value, vec![p]))?;
-    let mut builder = Builder { file, kinds: BTreeMap::new(), problems: Vec::new() };
-    let space = builder.space(raw);
-    if builder.problems.is_empty() { Ok(space) } else { Err(builder.problems) }
-}
-
-/// Problems in `flag[12].since` also say which flag that is.
-fn named(value: &Value, problems: Vec<Problem>) -> Vec<Problem> {
-    let name_of = |key: &str| {
-        let index: usize = key.strip_prefix("flag[")?.split(']').next()?.parse().ok()?;
-        value["flag"][index]["name"].as_str().map(str::to_owned)
-    };
-    let add = |mut p: Problem| {
-        if let Some(name) = name_of(&p.key) {
-            p.message = format!("--{name}: {}", p.message);
-        }
-        p
-    };
-    problems.into_iter().map(add).collect()
-}
-
-/// A space with `base = "vllm"` takes the rows it names from that space; keys that it gives win.
-fn with_base(file: &str, mut value: Value, all: &[Document]) -> Result<Value, Vec<Problem>> {
-    let Some(base) = value.get("base").and_then(Value::as_str) else { return Ok(value) };
-    let wrong = |message: String| vec![Problem::new(file, "base", message)];
-    let rows = all
-        .iter()
-        .rev()
-        .filter_map(|d| data::toml_value(&d.file, &d.text).ok())
-        .find(|v| v["engine"].as_str() == Some(base))
-        .and_then(|v| v.get("flag").and_then(Value::as_array).cloned())
-        .ok_or_else(|| wrong(format!("there is no space `{base}` to build on")))?;
-    let by_name: BTreeMap<&str, &Map<String, Value>> =
-        rows.iter().filter_map(|r| Some((r["name"].as_str()?, r.as_object()?))).collect();
-    if let Some(Value::Array(own)) = value.get_mut("flag") {
-        for row in own.iter_mut().filter_map(Value::as_object_mut) {
-            let inherited = row.get("name").and_then(Value::as_str).and_then(|n| by_name.get(n));
-            for (key, v) in inherited.into_iter().flat_map(|m| m.iter()) {
-                row.entry(key.clone()).or_insert_with(|| v.clone());
-            }
-        }
-    }
-    Ok(value)
-}
 
 struct Builder<'a> {
     file: &'a str,
     kinds: BTreeMap<String, Kind>,
     problems: Vec<Problem>,
+}
+
+/// The space of a file whose shape is checked.
+///
+/// Errors: every problem of its meaning.
+pub(super) fn build(file: &str, raw: RawSpace) -> Result<Space, Vec<Problem>> {
+    let mut builder = Builder { file, kinds: BTreeMap::new(), problems: Vec::new() };
+    let space = builder.space(raw);
+    if builder.problems.is_empty() { Ok(space) } else { Err(builder.problems) }
 }
 
 impl Builder<'_> {
