@@ -7,7 +7,7 @@
 //! | `{"truth": [0, 2, …]}` | `{"gain": 0.12}`, or `null` where it does not start |
 //!
 //! A candidate is the number of the value of each knob, 0 = default. A launch has the two runs and the noise that the search of
-//! this program is given; its score is the mean of the two, less what the seed of a run moves every candidate by.
+//! this program is given; its score is the mean of the two.
 
 use super::engine::{Engine, NOISES, family_of, seed_of};
 use super::landscape::Landscape;
@@ -71,14 +71,12 @@ fn answer(asked: &Value, open: &mut Option<Land>) -> Value {
     }
     let candidate = open.land.candidate(&set);
     let ask = Ask { stage: Stage::Search, candidate, launch: 0, runs: Runs::primary(0, 2) };
-    match open.engine.evaluate(&ask) {
-        Ok(a) => match a.failure {
-            Some(f) => json!({ "failed": f.class }),
-            None => {
-                let mean = a.samples.iter().map(|s| s.score).sum::<f64>() / a.samples.len().max(1) as f64;
-                json!({ "score": mean })
-            }
-        },
-        Err(_) => json!({ "error": "the virtual engine stopped" }),
+    let Ok(answer) = open.engine.evaluate(&ask) else {
+        return json!({ "error": "the virtual engine stopped" });
+    };
+    if let Some(failure) = answer.failure {
+        return json!({ "failed": failure.class });
     }
+    let mean = answer.samples.iter().map(|s| s.score).sum::<f64>() / answer.samples.len().max(1) as f64;
+    json!({ "score": mean })
 }

@@ -117,7 +117,9 @@ fn nulls(o: &Options, name: &str, noise: Noise) {
     if o.has("--json") {
         println!("{}", json!({ "noise": name, "nulls": 20, "kept": kept, "launches": launches }));
     } else {
-        println!("| {name} | dyno, no effect anywhere | free: {launches:.1} | defaults kept in {kept} of 20 |");
+        println!(
+            "| {name} | dyno, no effect anywhere | free: {launches:.1} | defaults kept in {kept} of 20 |"
+        );
     }
 }
 

@@ -87,6 +87,17 @@ pub(super) struct TuneArgs {
     /// Turn only these flags (comma list, no dashes) [default: all that the search space holds]
     #[arg(long)]
     flags: Vec<String>,
+    /// A TOML file with flags of your own to turn: `engine = "vllm"`, then for each `[[flag]]` with `name = "my-flag"` and
+    /// `tune = [{ values = [1, 2] }]`; environment variables have names in capitals. Repeatable, one file an engine
+    #[arg(long, value_name = "FILE")]
+    space: Vec<String>,
+    /// A serving command to try first: another tool's pick, a recipe; repeatable
+    #[arg(long = "try", value_name = "COMMAND")]
+    tries: Vec<String>,
+    /// Start from what an earlier campaign (its --out) learned: its launches where model, GPU, engine release, workload and
+    /// objective are the same, else its winner alone; repeatable
+    #[arg(long, value_name = "DIR")]
+    prior: Vec<String>,
     /// What a flag may do to the answers: none (equal but for rounding), lossless (speculative decoding: the same
     /// distribution) or approximate (weights or KV cache in fewer bits) [default: lossless]
     #[arg(long, value_name = "CLASS")]
@@ -176,6 +187,9 @@ impl TuneArgs {
                 .or_else(|| old.map(|p| p.max_quality_loss.to_string())),
             preset: self.preset.clone(),
             data_dir: self.data_dir.clone().or_else(|| old.and_then(|p| p.data_dir.clone())),
+            space_files: texts(&self.space, old.map_or(Vec::new(), |p| p.space_files.clone())),
+            tries: texts(&self.tries, old.map_or(Vec::new(), |p| p.tries.clone())),
+            prior: texts(&self.prior, old.map_or(Vec::new(), |p| p.prior.clone())),
             max_model_len: self.max_model_len.or_else(|| old.and_then(|p| p.max_model_len)),
             engine_command: self.engine_command.clone().or_else(|| {
                 old.and_then(|p| p.engine_command.as_ref())

@@ -68,10 +68,7 @@ fn read_folder(folder: &Path) -> Result<Vec<Document>> {
         }
     }
     paths.sort();
-    paths
-        .into_iter()
-        .map(|p| document(&p))
-        .collect()
+    paths.into_iter().map(|p| document(&p)).collect()
 }
 
 /// One file as it stands.

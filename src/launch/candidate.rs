@@ -179,7 +179,10 @@ mod tests {
         let c = Candidate::baseline(EngineKind::Vllm)
             .with("VLLM_USE_DEEP_GEMM", FlagValue::Bool(true))
             .with("NCCL_ALGO", FlagValue::Text("Tree".into()))
-            .with("layout", FlagValue::Text(r#"{"tensor-parallel-size":2,"enable-expert-parallel":true}"#.into()));
+            .with(
+                "layout",
+                FlagValue::Text(r#"{"tensor-parallel-size":2,"enable-expert-parallel":true}"#.into()),
+            );
         assert!(c.label().contains("NCCL_ALGO=Tree VLLM_USE_DEEP_GEMM=1"), "{}", c.label());
         let out = c.spelled_out();
         assert_eq!((&out.env["VLLM_USE_DEEP_GEMM"][..], &out.env["NCCL_ALGO"][..]), ("1", "Tree"));

@@ -106,6 +106,16 @@ impl Beliefs {
             // How bad a loser is does not matter, and must not bend the others.
             rows.push(Row { point, y: y.max(-0.3), at: l.at as f64, forecast: forecast.max(-0.3) });
         }
+        for e in ledger.earlier().iter().filter(|e| e.candidate.engine == base.engine) {
+            let Some(point) = g.point(&e.candidate) else { continue };
+            if let Some(f) = &e.failure {
+                let named = g.named_in(&point, &format!("{} {}", f.root_cause, f.hint));
+                failed.push(Failed { memory: f.memory, named, point });
+            } else if let (Some(y), Some(forecast)) = (e.gain, g.forecast_of(&point)) {
+                ran.push(point.clone());
+                rows.push(Row { point, y: y.max(-0.3), at: 0.0, forecast: forecast.max(-0.3) });
+            }
+        }
         let posterior = additive::sample(&rows, &g.priors(), Sampling { seed, draws });
         let modelled: Vec<Vec<bool>> = g.knobs.iter().map(|k| vec![k.modelled; k.values.len() + 1]).collect();
         failed.retain(|f| f.point.iter().any(|v| *v > 0));

@@ -348,6 +348,37 @@ mod tests {
     }
 
     #[test]
+    fn an_earlier_campaign_saves_launches() {
+        let base = Candidate::baseline(EngineKind::Emulated);
+        let run = |earlier: Option<&Ledger>, seed: u64| {
+            let mut ev = FakeEvaluator::new(0.006, seed, truth);
+            let mut ledger = Ledger::default();
+            for launch in 0..2 {
+                let runs = Runs::primary(0, 3);
+                let ask = Ask { stage: Stage::Baseline, candidate: base.clone(), launch, runs };
+                ledger.run(&mut ev, &ask).unwrap();
+            }
+            if let Some(earlier) = earlier {
+                assert!(ledger.learn_from(earlier, &base) > 5);
+            }
+            let (space, settings) = (space(), Settings { seed, ..Settings::default() });
+            let mut s = Search {
+                evaluator: &mut ev,
+                space: &space,
+                base: &base,
+                ledger: &mut ledger,
+                settings: &settings,
+            };
+            let (winner, swept) = s.guided(&mut Off(1.0)).unwrap();
+            assert!(truth(&winner).unwrap() > 0.39, "{}", winner.label());
+            (ledger, swept.launches.len())
+        };
+        let (first, cold) = run(None, 1);
+        let (_, warm) = run(Some(&first), 2);
+        assert!(2 * warm <= cold, "{warm} after {cold}");
+    }
+
+    #[test]
     fn nothing_to_gain_keeps_the_base_and_tries_every_value() {
         let space = FakeSpace::new(&[("a", 2), ("b", 2)]);
         let kept = (0..10u64).filter(|&seed| {

@@ -59,9 +59,19 @@ pub struct Noise {
     pub launch: Option<(f64, f64)>,
 }
 
+/// A launch of an earlier campaign: it teaches the search, and counts as no launch of this one.
+#[derive(Debug, Clone)]
+pub struct Earlier {
+    pub candidate: Candidate,
+    /// Log gain over that campaign's baseline; `None` when the launch failed.
+    pub gain: Option<f64>,
+    pub failure: Option<FailedLaunch>,
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
     launches: Vec<Launch>,
+    earlier: Vec<Earlier>,
     entries: BTreeMap<String, Entry>,
     order: Vec<String>,
 }
@@ -102,6 +112,23 @@ impl Ledger {
     /// Every launch in order.
     pub fn launches(&self) -> &[Launch] {
         &self.launches
+    }
+
+    /// Takes up what another campaign launched beside its own launches of `base`; returns how many launches those are.
+    pub fn learn_from(&mut self, other: &Ledger, base: &Candidate) -> usize {
+        let told = other.launches.iter().filter(|l| l.candidate != *base).filter_map(|l| {
+            let gain = other.gain_of(l, base);
+            let says = gain.is_some() || l.failure.is_some();
+            says.then(|| Earlier { candidate: l.candidate.clone(), gain, failure: l.failure.clone() })
+        });
+        let before = self.earlier.len();
+        self.earlier.extend(told);
+        self.earlier.len() - before
+    }
+
+    /// Launches of earlier campaigns.
+    pub fn earlier(&self) -> &[Earlier] {
+        &self.earlier
     }
 
     /// Launches of a candidate in a stage.

@@ -193,7 +193,7 @@ impl Space {
         });
         // A layout whose parts the user has fixed is not turned.
         let held = |n: &String| ctx.fixed.is_some_and(|c| c.flags.keys().any(|f| self.same(f, n)));
-        values.retain(|v| !base.with(&flag.name, v.clone()).apart().flags.keys().any(|n| held(n)));
+        values.retain(|v| !base.with(&flag.name, v.clone()).apart().flags.keys().any(&held));
         let mut seen = Vec::new();
         values.retain(|v| {
             !seen.contains(v) && {

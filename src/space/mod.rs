@@ -81,7 +81,11 @@ impl Space {
         for file in own {
             match read::read_over(&data::document(Path::new(file))?, &documents) {
                 Ok(space) if done.contains(&space.engine) => {
-                    problems.push(Problem::new(file, "engine", "has a --space file already: put all rows into one"));
+                    problems.push(Problem::new(
+                        file,
+                        "engine",
+                        "has a --space file already: put all rows into one",
+                    ));
                 }
                 Ok(space) => {
                     done.push(space.engine);

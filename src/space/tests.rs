@@ -284,3 +284,66 @@ fn flags_that_only_go_together_are_launched_one_by_one_and_a_variant_is_the_mode
         OutputChange::Lossless
     );
 }
+
+#[test]
+fn a_users_own_flag_is_one_table_in_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let file = dir.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.display().to_string()
+    };
+    let own = write(
+        "own.toml",
+        "engine = \"vllm\"\n[[flag]]\nname = \"my-flag\"\ntune = [{ values = [1, 2] }]\n\
+         [[flag]]\nname = \"MY_SWITCH\"\ntune = [{ values = [true] }]\n",
+    );
+    let spaces = Space::load_with(None, std::slice::from_ref(&own)).unwrap();
+    let space = spaces.iter().find(|s| s.engine == EngineKind::Vllm).unwrap();
+    let (h, m) = (hw("h100-sxm-80gb"), model("Qwen/Qwen3-8B"));
+    let axes = space.tunable(&Context::new(&h, &m));
+    assert_eq!(
+        (axis(&axes, "my-flag"), axis(&axes, "MY_SWITCH")),
+        (vec!["1".into(), "2".into()], vec!["true".into()])
+    );
+    assert!(!axis(&axes, "max-num-seqs").is_empty(), "the engine's own flags stay");
+    let wrong = write("wrong.toml", "engine = \"vllm\"\n[[flag]]\nname = \"x\"\ntune = [{ valus = [1] }]\n");
+    let e = Space::load_with(None, &[own, wrong]).unwrap_err();
+    assert!(e.problems.len() <= 2 && e.problems.iter().any(|p| p.to_string().contains("valus")), "{e:?}");
+    let nothing = write("nothing.toml", "[[flag]]\nname = \"x\"\n");
+    assert!(Space::load_with(None, &[nothing]).unwrap_err().problems[0].key == "engine");
+}
+
+#[test]
+fn environment_variables_are_axes_and_launched_as_such() {
+    let (h, m) = (hw("mi300x-192gb"), model("Qwen/Qwen3-8B"));
+    let ctx = Context::new(&h, &m);
+    assert_eq!(axis(&vllm().tunable(&ctx), "VLLM_ROCM_USE_AITER"), ["true"]);
+    let none = BTreeSet::new();
+    let listed = Context { installed: Some(&none), ..ctx };
+    assert_eq!(axis(&vllm().tunable(&listed), "VLLM_ROCM_USE_AITER"), ["true"], "no help lists variables");
+    let (h, m) = (hw("h100-sxm-80gb"), model("openai/gpt-oss-20b"));
+    let old = Context { version: V11, ..Context::new(&h, &m) };
+    assert_eq!(axis(&vllm().tunable(&old), "VLLM_USE_FLASHINFER_MOE_MXFP4_BF16"), ["true"]);
+    assert!(axis(&vllm().tunable(&Context::new(&h, &m)), "VLLM_USE_FLASHINFER_MOE_MXFP4_BF16").is_empty());
+}
+
+#[test]
+fn layouts_use_the_gpus_at_hand_and_fit_the_model() {
+    let (h, m) = (hw("h100-sxm-80gb"), model("openai/gpt-oss-120b"));
+    let ctx = Context { num_gpus: 4, ..Context::new(&h, &m) };
+    let layouts = axis(&vllm().tunable(&ctx), "layout");
+    assert!(
+        layouts.contains(&r#"{"tensor-parallel-size":2,"data-parallel-size":2}"#.to_owned()),
+        "{layouts:?}"
+    );
+    assert!(layouts.contains(&r#"{"tensor-parallel-size":4,"enable-expert-parallel":true}"#.to_owned()));
+    let dense = model("Qwen/Qwen3-8B");
+    let ctx = Context { num_gpus: 4, ..Context::new(&h, &dense) };
+    assert!(axis(&vllm().tunable(&ctx), "layout").iter().all(|l| !l.contains("expert")));
+    let fixed = Candidate::baseline(EngineKind::Vllm).with("tensor-parallel-size", FlagValue::Int(4));
+    let ctx = Context { fixed: Some(&fixed), ..ctx };
+    assert!(axis(&vllm().tunable(&ctx), "layout").is_empty());
+    let ctx = Context { num_gpus: 1, ..Context::new(&h, &dense) };
+    assert!(axis(&vllm().tunable(&ctx), "layout").is_empty());
+}

@@ -1,14 +1,16 @@
 //! The plan of a campaign: everything that decides what is measured, validated before anything runs and
 //! kept in `run.json`, so that a resumed campaign is the same campaign.
 
-use crate::launch::EngineKind;
+use crate::error::{Error, Result};
+use crate::launch::{EngineKind, quote, split};
 use crate::search::{Objective, Settings, Slo};
-use crate::space::OutputChange;
+use crate::space::{OutputChange, Space};
 use crate::trial::{HIDDEN, without_secrets};
 use crate::workload::{Dataset, WorkloadSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// A workload with the text it was asked for by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -82,6 +84,15 @@ pub struct Plan {
     pub max_quality_loss: f64,
     #[serde(default)]
     pub data_dir: Option<String>,
+    /// Files with flags of the user's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub space_files: Vec<String>,
+    /// Serving commands that are tried first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tries: Vec<String>,
+    /// Directories of earlier campaigns from which the search starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prior: Vec<String>,
     pub ready_timeout_s: f64,
     pub run_timeout_s: f64,
     /// Checksums of the files that the workloads read: with other contents it is another campaign.
@@ -113,6 +124,23 @@ impl Plan {
         self.variants.iter().map(|v| format!("{}={}", v.name, v.model)).collect()
     }
 
+    /// The search spaces of this campaign.
+    ///
+    /// Errors: every problem of every file.
+    pub fn spaces(&self) -> Result<Vec<Space>> {
+        Space::load_with(self.data_dir.as_deref().map(Path::new), &self.space_files)
+    }
+
+    /// The search space of one engine.
+    ///
+    /// Errors: those of [`Plan::spaces`], and an engine without one.
+    pub fn space(&self, engine: EngineKind) -> Result<Space> {
+        let all = self.spaces()?;
+        all.into_iter()
+            .find(|s| s.engine == engine)
+            .ok_or_else(|| Error::usage(format!("there is no search space for engine `{engine}`")))
+    }
+
     pub fn primary(&self) -> &NamedWorkload {
         &self.workloads[0]
     }
@@ -126,6 +154,7 @@ impl Plan {
         Plan {
             fixed_args: without_secrets(&self.fixed_args),
             engine_command: self.engine_command.as_deref().map(without_secrets),
+            tries: self.tries.iter().map(|t| line_without_secrets(t)).collect(),
             ..self.clone()
         }
     }
@@ -152,4 +181,10 @@ impl Plan {
             })
             .collect()
     }
+}
+
+/// A command line, with the secrets of its flags hidden.
+fn line_without_secrets(line: &str) -> String {
+    let words = without_secrets(&split(line).0);
+    words.iter().map(|w| quote(w)).collect::<Vec<_>>().join(" ")
 }

@@ -6,6 +6,7 @@ use super::forecaster::SimForecaster;
 use super::outcomes::version_of;
 use super::runner::Runner;
 use super::spaces::Spaces;
+use super::{prior, tries};
 use crate::cost::Profile;
 use crate::engine::steps;
 use crate::error::Result;
@@ -128,6 +129,7 @@ impl Campaign<'_> {
         let plan = self.runner.plan;
         let engine = base.engine;
         let version = version_of(&self.runner.trials, base);
+        self.begin(found, space, base, version.as_deref())?;
         let mut forecaster = SimForecaster::new(plan, engine, version, self.runner.observed.clone())?;
         let mut search =
             Search { evaluator: &mut self.runner, space, base, ledger: &mut found.ledger, settings };
@@ -136,6 +138,41 @@ impl Campaign<'_> {
         found.ruled = Some(ruled(plan, &swept, forecaster.describe()));
         found.profile = forecaster.profile().cloned();
         Ok(winner)
+    }
+
+    /// What the search does not have to find out: earlier campaigns, and the candidates that are tried first.
+    fn begin(
+        &mut self,
+        found: &mut Findings,
+        space: &dyn Space,
+        base: &Candidate,
+        version: Option<&str>,
+    ) -> Result<(), Stop> {
+        let plan = self.runner.plan;
+        for dir in &plan.prior {
+            found.notes.push(prior::learn(plan, dir, base, version, &mut found.ledger)?);
+        }
+        let first = tries::candidates(plan, base.engine);
+        if first.len() < plan.tries.len() {
+            found.notes.push(format!(
+                "Of the commands of --try only those for {} were launched: its defaults are the best of the engines.",
+                base.engine
+            ));
+        }
+        self.runner.expect(Stage::Search, first.len());
+        for offered in first {
+            let candidate = base.together([&offered]);
+            if !space.admits(&candidate) {
+                found
+                    .notes
+                    .push(format!("`{}` was not tried: the search space refuses it.", offered.label()));
+            } else if !found.ledger.tried(&candidate) && self.runner.affordable() {
+                let runs = Runs::primary(0, plan.settings.repeats.clamp(1, 2));
+                let ask = Ask { stage: Stage::Search, candidate, launch: 0, runs };
+                found.ledger.run(&mut self.runner, &ask)?;
+            }
+        }
+        Ok(())
     }
 
     /// Launches every engine with its defaults and returns the best one's baseline candidate.

@@ -17,7 +17,7 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn new(plan: &Plan) -> Result<Gate> {
-        Ok(Gate { tables: Space::load_all(plan.data_dir.as_deref().map(Path::new))? })
+        Ok(Gate { tables: plan.spaces()? })
     }
 
     fn change(&self, c: &Candidate) -> OutputChange {

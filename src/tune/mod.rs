@@ -12,6 +12,7 @@ pub mod launcher;
 pub mod observed;
 pub mod outcomes;
 mod problems;
+mod prior;
 mod race;
 mod remedies;
 pub mod request;
@@ -19,6 +20,7 @@ mod rescue;
 mod resumed;
 pub mod runner;
 pub mod spaces;
+mod tries;
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use super::problems::Problems;
 use crate::data::nearest::did_you_mean;
 use crate::error::{Error, Result};
 use crate::hardware;
-use crate::launch::EngineKind;
+use crate::launch::{EngineKind, VARIANT};
 use crate::model;
 use crate::search::{Objective, Settings, Slo};
 use crate::space::{OutputChange, Space};
@@ -40,6 +40,12 @@ pub struct TuneRequest {
     /// latency, throughput or balanced: an objective and an SLO in one word.
     pub preset: Option<String>,
     pub data_dir: Option<String>,
+    /// Files with flags of the user's own.
+    pub space_files: Vec<String>,
+    /// Serving commands to try first.
+    pub tries: Vec<String>,
+    /// Directories of earlier campaigns.
+    pub prior: Vec<String>,
     pub max_model_len: Option<u32>,
     /// Program that starts the engine, as one would type it.
     pub engine_command: Option<String>,
@@ -75,6 +81,8 @@ impl TuneRequest {
         let (hardware, hardware_detected) = self.hardware(&engines, &mut p, detect);
         self.counts(&mut p);
         self.flag_names(&engines, &mut p);
+        self.tries(&engines, &mut p);
+        self.priors(&mut p);
         let inputs = workloads.iter().flat_map(|w| workload::fingerprints(&w.spec)).collect();
         let plan = Plan {
             model,
@@ -106,6 +114,9 @@ impl TuneRequest {
             draft_model: self.draft_model.clone(),
             max_quality_loss: self.quality_loss(&mut p),
             data_dir: self.data_dir.clone(),
+            space_files: self.space_files.clone(),
+            tries: self.tries.clone(),
+            prior: self.prior.clone(),
             ready_timeout_s: p.duration("--ready-timeout", &self.ready_timeout),
             run_timeout_s: p.duration("--run-timeout", &self.run_timeout),
             inputs,
@@ -132,20 +143,41 @@ impl TuneRequest {
         (p.take("--preset", text.parse()), clauses.map(str::to_owned).into_iter().collect())
     }
 
-    /// Names in `--flags` that no asked engine's table knows.
+    /// Names in `--flags` that no asked engine's table knows, and what is wrong with the user's own tables.
     fn flag_names(&self, engines: &[EngineKind], p: &mut Problems) {
         let named: Vec<String> = self.flags.iter().flat_map(|f| split_list(f)).collect();
-        if named.is_empty() {
-            return;
-        }
         let dir = self.data_dir.as_deref().map(Path::new);
-        let tables: Vec<Space> = match Space::load_all(dir) {
+        let tables: Vec<Space> = match Space::load_with(dir, &self.space_files) {
             Ok(all) => all.into_iter().filter(|s| engines.contains(&s.engine)).collect(),
-            Err(e) => return p.error("--flags", &e),
+            Err(e) => return p.error("--space", &e),
         };
-        for name in named.iter().filter(|n| !tables.iter().any(|t| t.flag(n).is_some())) {
+        // The choice of weights is an axis without a row.
+        let known = |n: &str| n == VARIANT || tables.iter().any(|t| t.flag(n).is_some());
+        for name in named.iter().filter(|n| !known(n)) {
             let known = tables.iter().flat_map(|t| t.flags.iter().map(|f| f.name.as_str()));
             p.add("--flags", &format!("no engine here has a flag `{name}`"), &did_you_mean(name, known));
+        }
+    }
+
+    /// Commands of `--try` that no candidate can be made of.
+    fn tries(&self, engines: &[EngineKind], p: &mut Problems) {
+        for command in &self.tries {
+            if let Err(why) = super::tries::read(command, engines) {
+                p.add(
+                    "--try",
+                    &format!("`{command}` {why}"),
+                    "such as --try 'vllm serve MODEL --max-num-seqs 512'",
+                );
+            }
+        }
+    }
+
+    /// Directories of `--prior` without a campaign.
+    fn priors(&self, p: &mut Problems) {
+        for dir in &self.prior {
+            if let Err(e) = crate::store::read_run(Path::new(dir)) {
+                p.add("--prior", &format!("{dir}: {}", e.what), "name the --out of an earlier `dyno tune`");
+            }
         }
     }
 
@@ -321,6 +353,9 @@ mod tests {
             max_quality_loss: None,
             preset: None,
             data_dir: None,
+            space_files: Vec::new(),
+            tries: Vec::new(),
+            prior: Vec::new(),
             max_model_len: None,
             engine_command: None,
             repeats: 3,

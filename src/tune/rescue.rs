@@ -9,7 +9,6 @@ use crate::launch::{Candidate, FlagValue};
 use crate::search::{Evaluator as _, Space, Stage, Stop, singles};
 use crate::trial::{Failure, Outcome};
 use std::collections::{BTreeSet, VecDeque};
-use std::path::Path;
 
 /// Launches for one engine.
 const RESCUES: usize = 6;
@@ -69,7 +68,7 @@ impl Campaign<'_> {
     /// What the last failure of this candidate proposes.
     fn proposed(&self, space: &dyn Space, c: &Candidate) -> Result<Vec<Candidate>> {
         let plan = self.runner.plan;
-        let table = crate::space::Space::load(c.engine, plan.data_dir.as_deref().map(Path::new))?;
+        let table = plan.space(c.engine)?;
         let last: Option<&Failure> = self.runner.trials.iter().rev().find_map(|t| match &t.result.outcome {
             Outcome::Failed { failure, .. } if t.result.spec.candidate == *c => Some(failure),
             _ => None,

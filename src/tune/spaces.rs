@@ -5,7 +5,7 @@ use crate::engine::adapter;
 use crate::engine::resolve::role;
 use crate::error::Result;
 use crate::hardware::{self, Hardware};
-use crate::launch::{Candidate, EngineKind, FlagValue, VARIANT, Version, fixed_candidate};
+use crate::launch::{Candidate, EngineKind, FlagValue, VARIANT, Version, fixed_candidate, is_variable};
 use crate::model::{self, Model};
 use crate::search::{self, Knob};
 use crate::space::{Context, Load, OutputChange, Role, Space};
@@ -39,7 +39,7 @@ impl PlannedSpaces {
         Ok(PlannedSpaces {
             hardware: hardware::Catalog::load(dir)?.find(&plan.hardware)?.clone(),
             model: model::Catalog::load(dir)?.find(&plan.model)?,
-            tables: Space::load_all(dir)?,
+            tables: plan.spaces()?,
             load: load_of(&plan.primary().spec)?,
             plan: plan.clone(),
         })
@@ -60,7 +60,7 @@ impl PlannedSpaces {
 
 impl Spaces for PlannedSpaces {
     fn space(&self, engine: EngineKind, version: Option<&str>) -> Result<Box<dyn search::Space>> {
-        let table = Space::load(engine, self.plan.data_dir.as_deref().map(Path::new))?;
+        let table = self.plan.space(engine)?;
         let mut space = EngineSpace {
             table,
             hardware: self.hardware.clone(),
@@ -75,8 +75,11 @@ impl Spaces for PlannedSpaces {
             knobs: Vec::new(),
         };
         let axes = space.table.tunable(&space.context());
-        let wanted =
+        // A variable that the user has set for this process is as fixed as a flag after `--`.
+        let set = |flag: &str| is_variable(flag) && std::env::var_os(flag).is_some();
+        let named =
             |flag: &str| self.plan.only_flags.is_empty() || self.plan.only_flags.iter().any(|f| f == flag);
+        let wanted = |flag: &str| named(flag) && !set(flag);
         space.knobs = axes
             .into_iter()
             .filter(|a| wanted(&a.flag))
@@ -86,10 +89,13 @@ impl Spaces for PlannedSpaces {
                 values: a.values,
             })
             .collect();
-        if !self.plan.variants.is_empty() {
+        if !self.plan.variants.is_empty() && named(VARIANT) {
             // What other weights cost and bring, the cost model knows from their configuration.
             let values = self.plan.variants.iter().map(|v| FlagValue::Text(v.model.clone())).collect();
             space.knobs.push(Knob { flag: VARIANT.to_owned(), values, modelled: true });
+        }
+        for candidate in super::tries::candidates(&self.plan, engine) {
+            space.hold(&candidate);
         }
         Ok(Box::new(space))
     }
@@ -155,6 +161,26 @@ struct EngineSpace {
 }
 
 impl EngineSpace {
+    /// Makes room among the knobs for what a candidate sets, so that the search can go on from it.
+    fn hold(&mut self, candidate: &Candidate) {
+        for (flag, value) in &candidate.flags {
+            if search::Space::default_of(self, flag).as_ref() == Some(value) {
+                continue;
+            }
+            match self.knobs.iter_mut().find(|k| k.flag == *flag) {
+                Some(knob) if knob.values.contains(value) => {}
+                Some(knob) => {
+                    knob.values.push(value.clone());
+                    knob.values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+                }
+                None => {
+                    let modelled = role(self.table.engine, &flag.replace('_', "-")) == Role::Modelled;
+                    self.knobs.push(Knob { flag: flag.clone(), values: vec![value.clone()], modelled });
+                }
+            }
+        }
+    }
+
     fn context(&self) -> Context<'_> {
         Context {
             version: self.version,
