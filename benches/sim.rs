@@ -162,10 +162,11 @@ fn hashed(path: &std::path::Path, block_size: u32) -> Vec<Arrival> {
 }
 
 fn routed(trace: Option<&str>) {
-    let sample = std::env::temp_dir().join(format!("dyno-sample-trace-{}.jsonl", std::process::id()));
-    let path = trace.map_or(sample.clone(), std::path::PathBuf::from);
+    let sample =
+        tempfile::Builder::new().suffix(".jsonl").tempfile().expect("a writable temporary directory");
+    let path = trace.map_or(sample.path().to_owned(), std::path::PathBuf::from);
     if trace.is_none() {
-        std::fs::write(&sample, sample_trace()).expect("a writable temporary directory");
+        std::fs::write(sample.path(), sample_trace()).expect("a writable temporary directory");
     }
     println!("{} on 8 replicas, best of 5:", trace.unwrap_or("a sample in Mooncake's format"));
     for block_size in [16, 64, 512] {

@@ -6,12 +6,31 @@
 use llm_dyno::store::read_journal;
 use procfs::process::all_processes;
 use rand::{RngExt, SeedableRng};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const MARK: &str = "DYNO_TEST_KILLED";
+
+/// A campaign of the embedded engine in `out`, to be begun.
+fn begin<'a>(workload: &'a str, out: &'a str) -> Vec<&'a str> {
+    const LAUNCH: [&str; 11] = [
+        "tune",
+        "--model",
+        "Qwen/Qwen3-8B",
+        "--engine",
+        "emulated",
+        "--hardware",
+        "h100-sxm-80gb",
+        "--repeats",
+        "2",
+        "--search",
+        "one-factor",
+    ];
+    [&LAUNCH[..], &["--flags", "max-num-batched-tokens", "--workload", workload, "--out", out]].concat()
+}
 
 fn dyno(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("dyno"));
@@ -42,11 +61,11 @@ fn nothing_left(dir: &Path) {
     }
 }
 
-/// Trials of the record as far as it stands: who was measured, in which order.
-fn trials(out: &Path) -> Vec<(u32, String)> {
+/// Trials of the record as far as it stands: who was measured, in which order, in which stage.
+fn trials(out: &Path) -> Vec<(u32, String, String)> {
     let Ok(contents) = read_journal(out) else { return Vec::new() };
     assert!(contents.passed_over.is_empty(), "{:?}", contents.passed_over);
-    contents.trials.iter().map(|t| (t.seq, t.result.spec.id.clone())).collect()
+    contents.trials.iter().map(|t| (t.seq, t.result.spec.id.clone(), t.stage.to_string())).collect()
 }
 
 /// Moments that are tried: 20, or as many as the variable says.
@@ -74,35 +93,18 @@ fn a_campaign_survives_every_kill() {
     std::fs::create_dir(world.path().join("tmp")).unwrap();
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(16);
     let (mut kills, mut campaign) = (0, 0);
+    let mut stages = BTreeSet::new();
     while kills < moments() {
         let out = world.path().join(format!("run-{campaign}"));
         campaign += 1;
         let name = out.to_str().unwrap().to_owned();
-        let begin = [
-            "tune",
-            "--model",
-            "Qwen/Qwen3-8B",
-            "--engine",
-            "emulated",
-            "--hardware",
-            "h100-sxm-80gb",
-            "--workload",
-            "random:32/4,n=8",
-            "--repeats",
-            "2",
-            "--search",
-            "one-factor",
-            "--flags",
-            "max-num-seqs",
-            "--out",
-            &name,
-        ];
+        let begin = begin("random:32/4,n=8", &name);
         let mut before = Vec::new();
         loop {
             let resume = ["tune", "--resume", &name];
             let args: &[&str] = if out.join("run.json").exists() { &resume } else { &begin };
             let mut child = dyno(world.path(), args).spawn().unwrap();
-            let moment = Instant::now() + Duration::from_millis(rng.random_range(20..3500));
+            let moment = Instant::now() + Duration::from_millis(rng.random_range(20..5000));
             while Instant::now() < moment && child.try_wait().unwrap().is_none() {
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -115,6 +117,7 @@ fn a_campaign_survives_every_kill() {
             let mut ids: Vec<_> = now.iter().map(|t| &t.0).collect();
             ids.dedup();
             assert_eq!(ids.len(), now.len(), "a trial stands twice: {now:?}");
+            stages.extend(now.last().map(|t| t.2.clone()));
             before = now;
             if let Some(status) = ended {
                 assert!(status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -124,6 +127,7 @@ fn a_campaign_survives_every_kill() {
         }
         concluded(&out);
     }
+    assert!(stages.len() >= 2, "the kills fell into one stage: {stages:?}");
 }
 
 #[test]
@@ -134,21 +138,7 @@ fn a_workloads_file_that_changed_is_told() {
     let request = |text: &str| format!("{{\"prompt\":\"{text}\",\"output_tokens\":4}}\n").repeat(4);
     std::fs::write(&file, request("one two")).unwrap();
     let workload = format!("custom:{}", file.display());
-    let begin = [
-        "tune",
-        "--model",
-        "Qwen/Qwen3-8B",
-        "--engine",
-        "emulated",
-        "--hardware",
-        "h100-sxm-80gb",
-        "--workload",
-        &workload,
-        "--repeats",
-        "2",
-        "--out",
-        out.to_str().unwrap(),
-    ];
+    let begin = begin(&workload, out.to_str().unwrap());
     let mut child = dyno(world.path(), &begin).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     while !out.join("trials.jsonl").exists() && Instant::now() < deadline {

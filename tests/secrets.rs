@@ -80,3 +80,112 @@ fn a_measured_command_tells_no_secret() {
     assert_eq!(output.status.code(), Some(1));
     assert_silent(dir.path(), &output);
 }
+
+/// Runs in `dir` with the files of the tests before it; the exit code is not what is looked at.
+fn silent(dir: &Path, args: &[&str]) {
+    let output = dyno(dir, args);
+    assert_ne!(output.status.code(), Some(101), "{args:?}");
+    assert_silent(dir, &output);
+}
+
+#[test]
+fn a_trial_and_a_ramp_tell_no_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "API_KEY=sekret-word-2; echo \"RuntimeError: $API_KEY $HF_TOKEN $MY_TOKEN $*\"; exit 1";
+    let spec = serde_json::json!({
+        "id": "x", "candidate": {"engine": "vllm", "env": {"API_SECRET": SECRETS[2]}}, "model": "m",
+        "hardware": "h100-sxm-80gb", "fixed_args": ["--api-key", SECRETS[0], "--extra", format!("{{\"api_key\":\"{}\"}}", SECRETS[2])],
+        "fixed_env": {"MY_TOKEN": SECRETS[2]}, "program": ["sh", "-c", script, "sh"],
+        "workloads": [{"dataset": "random", "input_len": 8, "output_len": 4, "num_prompts": 2, "seed": 1}],
+        "ready_timeout_s": 20, "run_timeout_s": 20, "dir": "launch",
+    });
+    // The specification itself is the user's file, kept elsewhere.
+    let given = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(given.path(), spec.to_string()).unwrap();
+    let file = given.path().to_str().unwrap();
+    silent(dir.path(), &["trial", file, "--out", "result.json"]);
+    assert!(dir.path().join("launch/engine.log").exists() && dir.path().join("result.json").exists());
+    let ramp = [
+        "ramp",
+        "--workload",
+        "random:8/4",
+        "--out",
+        "r.json",
+        "--",
+        "sh",
+        "-c",
+        script,
+        "sh",
+        "--api-key",
+        SECRETS[0],
+    ];
+    silent(dir.path(), &ramp);
+}
+
+#[test]
+fn every_other_command_tells_no_secret() {
+    let (dir, given) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = |name: &str, text: &str| {
+        std::fs::write(given.path().join(name), text).unwrap();
+        given.path().join(name).to_str().unwrap().to_owned()
+    };
+    let [flag, word, json, env] = SECRETS;
+    let launch = format!(
+        "HF_TOKEN={word} vllm serve Qwen/Qwen3-8B --api-key {flag} --x '{{\"api_key\": \"{json}\"}}'"
+    );
+    let mut record = serde_json::json!({
+        "engine": "vllm", "serve_command": launch, "model": "Qwen/Qwen3-8B", "hardware": "h100-sxm-80gb",
+        "workload": {"dataset": "random", "input_len": 8, "output_len": 4, "num_prompts": 4},
+    });
+    let scenario = file("s.json", &record.to_string());
+    record["result"] = serde_json::json!({"completed": 4, "duration": 1.0, "total_input_tokens": 32, "total_output_tokens": 16,
+        "output_throughput": 16.0, "mean_ttft_ms": 20.0, "mean_tpot_ms": 8.0});
+    let observation = file("o.json", &record.to_string());
+    let log = file(
+        "l.log",
+        &format!(
+            "INFO non-default args: {{\"api_key\": [\"{flag}\"]}}\nERROR RuntimeError: HF_TOKEN={env} cannot open https://u:{word}@hub/x\n"
+        ),
+    );
+    let given = [
+        "--model",
+        "Qwen/Qwen3-8B",
+        "--hardware",
+        "h100-sxm-80gb",
+        "--engine",
+        "vllm",
+        "--workload",
+        "random:8/4,n=4",
+    ];
+    let keyed = ["--", "--api-key", flag];
+    let container = format!("docker run -e HF_TOKEN={word} image vllm serve m --api-key {flag}");
+    for args in [
+        vec!["predict", "--scenarios", &scenario],
+        vec!["predict", "--scenarios", &scenario, "--json"],
+        vec!["explain", "--scenario", &scenario],
+        vec!["fit", &observation, "-o", "p.toml"],
+        vec!["compare", &observation, &observation],
+        vec!["check", &scenario],
+        vec!["diagnose", &log],
+        vec!["diagnose", &log, "--json"],
+        vec!["doctor", "--offline", "--engine-command", &container],
+        vec!["list", "engines"],
+        [&["predict"], &given[..], &keyed].concat(),
+        [&["explain"], &given[..], &keyed].concat(),
+        [&["capacity"], &given[..], &keyed].concat(),
+        vec![
+            "bench",
+            "--base-url",
+            "http://127.0.0.1:9",
+            "--api-key",
+            flag,
+            "--workload",
+            "random:8/4,n=2",
+            "--out",
+            "b.json",
+        ],
+    ] {
+        silent(dir.path(), &args);
+    }
+    assert!(dir.path().join("p.toml").exists());
+}

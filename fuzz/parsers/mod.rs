@@ -21,11 +21,7 @@ pub(crate) const TARGETS: &[(&str, Target, &[&str])] = &[
     ("record", record::record, &["tests/campaigns"]),
     ("sse", sse::sse, &[]),
     ("metrics", logs::metrics, &[]),
-    (
-        "log",
-        logs::log,
-        &["tests/corpus/open", "tests/corpus/vllm", "tests/corpus/sglang", "tests/corpus/trtllm"],
-    ),
+    ("log", logs::log, &["tests/corpus"]),
     ("command", command::command, &[]),
     ("workload", workload::workload, &[]),
     ("trace", workload::trace, &[]),

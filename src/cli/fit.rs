@@ -2,6 +2,7 @@
 
 use super::completion::{Supplied, complete, missing};
 use super::fit_steps::StepArgs;
+use super::secrets::without_secrets;
 use crate::cost::fit::fit_with_steps;
 use crate::cost::{Catalogs, Profile};
 use crate::error::{Error, Problem, Result};
@@ -95,7 +96,7 @@ impl FitArgs {
             records.extend(loaded.records);
         }
         if problems.is_empty() {
-            Ok(records)
+            Ok(without_secrets(records))
         } else {
             Err(Error::problems("the files lack what a fit needs, or cannot be read", problems))
         }

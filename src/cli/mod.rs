@@ -31,6 +31,7 @@ mod prediction;
 mod progress;
 mod ramp;
 mod report;
+mod secrets;
 mod server;
 mod trial;
 mod tune;

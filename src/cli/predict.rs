@@ -2,6 +2,7 @@
 
 use super::completion::{Supplied, complete, missing, program};
 use super::prediction;
+use super::secrets::without_secrets;
 use crate::cost::{Catalogs, Interval, Prediction, Predictor, Profile};
 use crate::engine::{told, wrong_values};
 use crate::error::{Error, Kind, Problem, Result};
@@ -81,7 +82,7 @@ impl Launch {
         path: Option<&Path>,
         data_dir: Option<&Path>,
     ) -> Result<(Vec<Record>, Vec<String>)> {
-        let Some(path) = path else { return Ok((self.records()?, Vec::new())) };
+        let Some(path) = path else { return Ok((without_secrets(self.records()?), Vec::new())) };
         let mut loaded = load(path)?;
         for r in &mut loaded.records {
             r.acceptance = self.acceptance.clone().or(r.acceptance.take());
@@ -111,7 +112,7 @@ impl Launch {
         }
         let problems = missing(&loaded, true);
         if problems.is_empty() {
-            Ok((loaded.records, notes))
+            Ok((without_secrets(loaded.records), notes))
         } else {
             Err(Error::problems("the scenarios lack what a prediction needs", problems))
         }

@@ -385,6 +385,10 @@ fn conclude(args: &TuneArgs, dir: &Path, run: &RunFile, ended: &Ended, trials: &
     let verdict: &Verdict = match ended {
         Ended::Finished(v) | Ended::Interrupted(v) | Ended::Infeasible(v) => v,
     };
+    if !dir.join("run.json").exists() {
+        // Somebody removed it in the meantime: without its plan nobody can read the record.
+        write_run(dir, run)?;
+    }
     let written = super::report::write_all(dir, run, trials, verdict)?;
     match ended {
         Ended::Interrupted(_) => Err(Error::new(

@@ -20,6 +20,9 @@ pub struct Comparison {
     pub significant: bool,
     /// Confidence of the interval (of each look, alpha shared between the looks).
     pub confidence: f64,
+    /// A pair that lay far from the others and was measured again: its place, its first and its second log gain. The second
+    /// is the one that counts.
+    pub again: Option<(usize, f64, f64)>,
 }
 
 /// Measures A B B A A B … (the order within a pair turns, so that a drift falls on both sides), first
@@ -39,36 +42,100 @@ pub fn confirm(
     let extra = ev.launches_left().map_or(most - first, |l| (l as u32 / 2).min(most - first));
     let (most, looks) = (first + extra, f64::from(extra + 1));
     let mut pairs = Vec::new();
+    // The number of each pair's launches, in the order of `pairs`.
+    let mut numbers = Vec::new();
+    let mut again = None;
     ev.expect(Stage::Confirm, 2 * first as usize);
     for n in 0..most {
-        let order = if n % 2 == 0 { [baseline, winner] } else { [winner, baseline] };
-        let mut scores = [None, None];
-        for side in order {
-            let runs = Runs::all(FIRST_REPEAT + n, 1);
-            let ask = Ask { stage: Stage::Confirm, candidate: side.clone(), launch: n, runs };
-            let at = usize::from(side == winner);
-            let answer = ev.evaluate(&ask)?;
-            if answer.failure.is_some() && side == winner {
-                // A command that fails once in a handful of launches is not one to recommend.
-                return Ok(None);
+        match pair(ev, baseline, winner, n, n)? {
+            Pair::Gain(gain) => {
+                pairs.push(gain);
+                numbers.push(n);
             }
-            scores[at] = answer.samples.first().map(|s| s.score);
-        }
-        if let [Some(a), Some(b)] = scores {
-            pairs.push(b - a);
+            Pair::Missing => {}
+            Pair::Failed => return Ok(None),
         }
         if n + 1 < first || pairs.is_empty() {
             continue;
+        }
+        if again.is_none()
+            && ev.launches_left().is_none_or(|left| left >= 2)
+            && let Some(at) = outlier(&pairs, noise)
+        {
+            ev.expect(Stage::Confirm, 2);
+            match pair(ev, baseline, winner, numbers[at], AGAIN + numbers[at])? {
+                Pair::Gain(gain) => again = Some((at, std::mem::replace(&mut pairs[at], gain), gain)),
+                Pair::Missing => {}
+                Pair::Failed => return Ok(None),
+            }
         }
         let gain = pooled_interval(&pairs, noise, settings.alpha / looks);
         let open = !gain.excludes(0.0) && gain.value > settings.min_gain;
         if !open || n + 1 == most || !ev.affordable() {
             let confidence = 1.0 - settings.alpha / looks;
-            return Ok(Some(Comparison { significant: gain.excludes(0.0), pairs, gain, confidence }));
+            return Ok(Some(Comparison { significant: gain.excludes(0.0), pairs, gain, confidence, again }));
         }
         ev.expect(Stage::Confirm, 2);
     }
     Ok(None)
+}
+
+/// What a pair of launches gave.
+enum Pair {
+    /// Log gain of the winner.
+    Gain(f64),
+    /// A side gave no score, for a cause that is no candidate's.
+    Missing,
+    /// The winner failed: a command that fails once in a handful of launches is not one to recommend.
+    Failed,
+}
+
+/// Launches of a pair that is measured again have numbers from here on.
+const AGAIN: u32 = 100;
+
+/// Measures pair `n`, its launches numbered `launch`.
+fn pair(
+    ev: &mut dyn Evaluator,
+    baseline: &Candidate,
+    winner: &Candidate,
+    n: u32,
+    launch: u32,
+) -> Result<Pair, Stop> {
+    let order = if n.is_multiple_of(2) { [baseline, winner] } else { [winner, baseline] };
+    let mut scores = [None, None];
+    for side in order {
+        let runs = Runs::all(FIRST_REPEAT + n, 1);
+        let answer = ev.evaluate(&Ask { stage: Stage::Confirm, candidate: side.clone(), launch, runs })?;
+        if answer.failure.is_some() && side == winner {
+            return Ok(Pair::Failed);
+        }
+        scores[usize::from(side == winner)] = answer.samples.first().map(|s| s.score);
+    }
+    Ok(if let [Some(a), Some(b)] = scores { Pair::Gain(b - a) } else { Pair::Missing })
+}
+
+/// A pair that is farther than so many standard deviations from the mean of the others is measured again: rare by chance, sure
+/// where the machine stood still for a while.
+const FAR: f64 = 6.0;
+/// And by no less than this (log scale): what is nearer decides nothing.
+const LEAST: f64 = 0.05;
+
+/// The place of the one pair that lies far from all others, on whichever side.
+fn outlier(pairs: &[f64], noise: Option<(f64, f64)>) -> Option<usize> {
+    let distance = |at: usize| {
+        let others: Vec<f64> = pairs.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, p)| *p).collect();
+        let known = noise.filter(|(_, df)| *df > 0.0).map_or(0.0, |(sigma, _)| sigma);
+        // Two pairs alone say next to nothing of how pairs scatter.
+        if others.len() < if known > 0.0 { 2 } else { 3 } {
+            return None;
+        }
+        // The difference of two launches scatters by twice the variance of one; the others say what they know of it.
+        let sigma = (2.0 * known * known).max(sample_variance(&others)).sqrt();
+        let far = (pairs[at] - mean(&others)).abs();
+        (far > LEAST.max(FAR * sigma)).then_some(far)
+    };
+    let far = (0..pairs.len()).filter_map(|at| Some((at, distance(at)?)));
+    far.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(at, _)| at)
 }
 
 /// Student's interval of the mean of the pairs. `noise` (standard deviation of a launch, log scale, and the degrees of
@@ -124,6 +191,36 @@ mod tests {
     fn no_gain_is_rarely_called_one() {
         let called = (0..200).filter(|&s| compare(0.01, s, 0.0).0.significant).count();
         assert!(called <= 16, "{called} of 200");
+    }
+
+    /// The n-th launch of the confirmation stands still: its score is that of a run of many times the length.
+    fn stalled(n: usize, gain: f64, seed: u64) -> Comparison {
+        let launches = std::cell::Cell::new(0);
+        let mut ev = FakeEvaluator::new(0.005, seed, move |c| {
+            launches.set(launches.get() + 1);
+            let stall = if launches.get() == n { -1.4 } else { 0.0 };
+            Some(stall + if c.flags.is_empty() { 0.0 } else { gain })
+        });
+        let base = Candidate::baseline(EngineKind::Emulated);
+        confirm(&mut ev, &base, &winner(), Some((0.005, 4.0)), &Settings::default()).unwrap().unwrap()
+    }
+
+    #[test]
+    fn one_stall_decides_no_confirmation() {
+        for n in 1..=6 {
+            for (gain, seed) in [(0.58, 1), (0.2, 2), (0.0, 3)] {
+                let c = stalled(n, gain, seed);
+                assert_eq!(c.significant, gain > 0.0, "launch {n}: {c:?}");
+                assert!((c.gain.value - gain).abs() < 0.02, "launch {n}: {c:?}");
+                let (at, first, second) = c.again.expect("measured again");
+                assert!(at == (n - 1) / 2 && (first - gain).abs() > 1.0 && (second - gain).abs() < 0.05);
+            }
+        }
+        // Without a stall nothing is measured again, and no gain is still rarely called one.
+        let quiet: Vec<Comparison> = (0..200).map(|seed| stalled(99, 0.0, seed)).collect();
+        let again = quiet.iter().filter(|c| c.again.is_some()).count();
+        let called = quiet.iter().filter(|c| c.significant).count();
+        assert!(again == 0 && called <= 16, "{again} measured again, {called} called");
     }
 
     #[test]

@@ -138,7 +138,14 @@ impl Journal {
 
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         let before = self.file.seek(SeekFrom::End(0))?;
-        let written = self.file.write_all(bytes).and_then(|()| self.file.sync_data());
+        let written = self.file.write_all(bytes).and_then(|()| {
+            // What is there must be this line and nothing else: a call that was broken off half way may have left a piece.
+            let there = self.file.metadata()?.len();
+            if there != before + bytes.len() as u64 {
+                return Err(std::io::Error::other("the file does not hold what was written to it"));
+            }
+            self.file.sync_data()
+        });
         if written.is_err() {
             // Also a full disk takes this; where it does not, the torn line is cut off by the next resume.
             let _ = self.file.set_len(before);

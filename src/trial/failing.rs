@@ -35,9 +35,12 @@ impl Failing {
         let text = self.text();
         let verdict = failure::diagnose(&text, Some(self.engine))
             .filter(|v| !ready || v.phase >= Phase::Run || v.class != Class::Unknown)
-            .unwrap_or_else(|| Verdict {
-                phase: if ready { Phase::Run } else { failure::reached(&text) },
-                ..failure::from_exit(&exit.to_string(), Some(self.engine), ready)
+            .unwrap_or_else(|| {
+                let phase = if ready { Phase::Run } else { failure::reached(&text) };
+                // Flags are read before anything else: an engine that came further does not say by its exit code that it
+                // knows one not.
+                let began = phase > Phase::Start;
+                Verdict { phase, ..failure::from_exit(&exit.to_string(), Some(self.engine), began) }
             });
         let mut failure = self.failure_of(&verdict, ready);
         failure.exit = Some(exit.to_string());

@@ -234,6 +234,16 @@ fn compared(plan: &Plan, trials: &[TrialLine], found: &Findings) -> (Option<Comp
             None => format!("`{}` was best in the search but was not confirmed.", searched.label()),
         });
     }
+    if let Some((at, first, second)) = found.comparison.as_ref().and_then(|c| c.again) {
+        let turn = |g: f64| 100.0 * plan.objective.improvement(g);
+        notes.push(format!(
+            "Pair {} of the confirmation lay far from the others ({:+.1} %) and was measured again ({:+.1} %): the second \
+             counts.",
+            at + 1,
+            turn(first),
+            turn(second)
+        ));
+    }
     // One level for the whole page: the rows of the table have the confirmation's own confidence, so that the objective's
     // row and the sentence above it give the same interval.
     let alpha = found.comparison.as_ref().map_or(plan.settings.alpha, |c| 1.0 - c.confidence);
