@@ -5,6 +5,7 @@
 
 use llm_dyno::store::read_journal;
 use llm_dyno::trial::Outcome;
+use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 fn no_fault_costs_a_trial_or_is_blamed_on_a_candidate() {
     let program = assert_cmd::cargo::cargo_bin!("dyno").with_file_name("examples").join("faults");
     assert!(program.exists(), "`cargo build --example faults` makes {}", program.display());
-    let faults = ["kills", "20", "disk", "20", "clock", "6", "http", "20", "process", "9"];
+    let faults = ["kills", "20", "disk", "15", "clock", "4", "http", "15", "process", "8"];
     let output = Command::new(program).args(faults).output().unwrap();
     let told = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned();
     assert!(output.status.success(), "{told}");
@@ -33,7 +34,7 @@ fn tune(dir: &Path) -> Command {
 fn engine(dir: &Path) -> Option<procfs::process::Process> {
     let ours = |p: &procfs::process::Process| {
         let serves = p.cmdline().is_ok_and(|c| c.iter().any(|w| w == "emulate"));
-        serves && p.environ().is_ok_and(|e| e.get("DYNO_TEST_FAULTS".as_ref()).is_some_and(|v| v == dir))
+        serves && p.environ().is_ok_and(|e| e.get(OsStr::new("DYNO_TEST_FAULTS")).is_some_and(|v| v == dir))
     };
     procfs::process::all_processes().unwrap().flatten().find(ours)
 }

@@ -122,12 +122,11 @@ fn a_trial_and_a_ramp_tell_no_secret() {
     silent(dir.path(), &ramp);
 }
 
-#[test]
-fn every_other_command_tells_no_secret() {
-    let (dir, given) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+/// A scenario, an observation and a log that carry secrets, in a directory of the user's own.
+fn carriers(given: &Path) -> [String; 3] {
     let file = |name: &str, text: &str| {
-        std::fs::write(given.path().join(name), text).unwrap();
-        given.path().join(name).to_str().unwrap().to_owned()
+        std::fs::write(given.join(name), text).unwrap();
+        given.join(name).to_str().unwrap().to_owned()
     };
     let [flag, word, json, env] = SECRETS;
     let launch = format!(
@@ -141,12 +140,23 @@ fn every_other_command_tells_no_secret() {
     record["result"] = serde_json::json!({"completed": 4, "duration": 1.0, "total_input_tokens": 32, "total_output_tokens": 16,
         "output_throughput": 16.0, "mean_ttft_ms": 20.0, "mean_tpot_ms": 8.0});
     let observation = file("o.json", &record.to_string());
-    let log = file(
-        "l.log",
-        &format!(
-            "INFO non-default args: {{\"api_key\": [\"{flag}\"]}}\nERROR RuntimeError: HF_TOKEN={env} cannot open https://u:{word}@hub/x\n"
+    [
+        scenario,
+        observation,
+        file(
+            "l.log",
+            &format!(
+                "INFO non-default args: {{\"api_key\": [\"{flag}\"]}}\nERROR RuntimeError: HF_TOKEN={env} cannot open https://u:{word}@hub/x\n"
+            ),
         ),
-    );
+    ]
+}
+
+#[test]
+fn every_other_command_tells_no_secret() {
+    let (dir, given) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let [scenario, observation, log] = carriers(given.path());
+    let [flag, word, ..] = SECRETS;
     let given = [
         "--model",
         "Qwen/Qwen3-8B",

@@ -142,7 +142,6 @@ fn endless(s: &mut TcpStream, begin: &str) -> Result<()> {
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "one arm a kind of answer")]
 fn wrongly(wrong: Wrong, s: &mut TcpStream) -> Result<()> {
     let n = i64::from(TOKENS);
     let say = |s: &mut TcpStream, text: &str| s.write_all(text.as_bytes());

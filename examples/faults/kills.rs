@@ -77,13 +77,14 @@ pub(crate) fn run(kills: u64, seed: u64, tally: &mut Tally) {
         return;
     }
     let plain = Undisturbed::new(false);
-    let guided = Undisturbed::new(true);
+    let mut guided: Option<Undisturbed> = None;
     let mut rng = ChaCha8Rng::seed_from_u64(seed + 1);
     let mut left = kills;
     let mut campaigns = 0;
     while left > 0 {
         // A guided search takes ten times as long: every eighth campaign is one.
-        let whole = if campaigns % 8 == 7 { &guided } else { &plain };
+        let whole =
+            if campaigns % 8 == 7 { guided.get_or_insert_with(|| Undisturbed::new(true)) } else { &plain };
         campaigns += 1;
         let world = World::new();
         loop {

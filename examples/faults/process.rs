@@ -16,13 +16,13 @@ use std::time::Duration;
 /// trial is measured all the same.
 type Way = (&'static str, &'static str, i32, u32, &'static [&'static str]);
 
-const WAYS: [Way; 19] = [
+const WAYS: [Way; 20] = [
     ("start", "exit", 1, 0, &["unknown"]),
     ("start", "signal", 9, 0, &["killed-by-kernel"]),
     ("start", "signal", 4, 0, &["illegal-instruction"]),
     ("load", "signal", 11, 0, &["crash"]),
     ("load", "exit", 2, 0, &["unknown"]),
-    ("kv-cache", "signal", 6, 0, &["crash", "aborted"]),
+    ("kv-cache", "signal", 6, 0, &["crash"]),
     ("start", "hang", 0, 0, &["hang-at-start", "not-ready"]),
     ("warmup", "hang", 0, 0, &["hang-at-start", "not-ready"]),
     ("run", "garbage", 0, 0, &["bad-response"]),
@@ -31,7 +31,8 @@ const WAYS: [Way; 19] = [
     ("run", "error500", 0, 5, &["invalid"]),
     ("run", "cut", 0, 5, &["invalid"]),
     ("run", "truncate", 0, 5, &["invalid"]),
-    ("run", "hang", 0, 2, &["hang-in-run"]),
+    ("run", "hang", 0, 1, &["hang-in-run"]),
+    ("run", "hang", 0, 5, &["invalid"]),
     ("run", "signal", 9, 3, &["killed-by-kernel"]),
     ("run", "exit", 1, 3, &["unknown"]),
     ("stop", "hang", 0, 0, &["good"]),
@@ -42,7 +43,8 @@ const WAYS: [Way; 19] = [
 const OUTSIDE: [(Signal, &[&str]); 4] = [
     (Signal::KILL, &["killed-by-kernel", "good", "invalid"]),
     (Signal::SEGV, &["crash", "good", "invalid"]),
-    (Signal::TERM, &["terminated", "unknown", "good", "invalid"]),
+    // SGLang answers SIGTERM by killing itself.
+    (Signal::TERM, &["terminated", "killed-by-kernel", "unknown", "good", "invalid"]),
     (Signal::STOP, &["good", "stopped"]),
 ];
 

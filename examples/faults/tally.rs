@@ -28,7 +28,7 @@ impl Tally {
         row.peak_mb = row.peak_mb.max(peak_mb);
         if let Err(why) = broken {
             row.broken += 1;
-            row.lost += u32::from(why.contains("lost"));
+            row.lost += u32::from(why.starts_with("trials lost") || why.contains("is lost"));
             eprintln!("{kind}: {why}");
             self.complaints.push(why);
         }

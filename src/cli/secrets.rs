@@ -7,7 +7,7 @@ use crate::scenario::Record;
 pub(super) fn without_secrets(mut records: Vec<Record>) -> Vec<Record> {
     for r in &mut records {
         if let Some(command) = r.serve_command.take() {
-            r.serve_command = redact::argv(&[command]).pop();
+            r.serve_command = redact::argv(&[command]).pop().map(|words| redact::text(&words));
         }
         for file in &mut r.files {
             file.text = redact::text(&file.text);

@@ -163,7 +163,9 @@ pub fn from_exit(exit: &str, engine: Option<EngineKind>, ready: bool) -> Verdict
             Class::Terminated
         }
         e if e.starts_with("signal 4") || e == "exit code 132" => Class::IllegalInstruction,
-        e if e.starts_with("signal 11") || e == "exit code 139" => Class::Crash,
+        // Segmentation fault, abort, bus error.
+        e if ["signal 11", "signal 6 ", "signal 7 "].iter().any(|s| e.starts_with(s)) => Class::Crash,
+        "exit code 139" | "exit code 134" | "exit code 135" => Class::Crash,
         "exit code 127" | "exit code 126" => Class::NotInstalled,
         "exit code 2" if !ready => Class::BadFlag,
         _ => Class::Unknown,
