@@ -107,6 +107,13 @@ fn every_other_format_is_well_formed() {
         args.contains(&Value::from("--async-scheduling")) && !args.contains(&Value::from("--host")),
         "{helm}"
     );
+    let recipe = &documents(&text("recipe"))[0];
+    assert_eq!(recipe["model"], "openai/gpt-oss-20b");
+    assert_eq!(recipe["async-scheduling"], true);
+    assert_eq!(
+        (&recipe["port"], &recipe["limit-mm-per-prompt"]),
+        (&Value::from(8000), &Value::from("{\"image\": 2}"))
+    );
     let unit = text("systemd");
     assert!(
         unit.contains("ExecStart=/usr/bin/env vllm serve openai/gpt-oss-20b --async-scheduling"),

@@ -10,8 +10,15 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-const ALL: [&str; 6] =
-    ["clear-win", "nothing-helped", "everything-failed", "interrupted", "slo-not-met", "not-confirmed"];
+const ALL: [&str; 7] = [
+    "clear-win",
+    "nothing-helped",
+    "everything-failed",
+    "interrupted",
+    "slo-not-met",
+    "not-confirmed",
+    "gate-failed",
+];
 
 fn dir(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/campaigns").join(name)
@@ -91,6 +98,12 @@ fn what_did_not_hold_beside_an_engine_that_is_not_installed() {
 #[test]
 fn an_slo_that_cannot_be_met() {
     snapshot("slo-not-met");
+}
+
+/// Recorded on the real vLLM (CPU build): other weights that answer otherwise.
+#[test]
+fn an_approximate_variant_that_fails_its_gate() {
+    snapshot("gate-failed");
 }
 
 /// Lines of `trials.jsonl` as bare JSON.
@@ -301,6 +314,152 @@ fn counts_and_engine_means_follow_from_the_raw_runs() {
             assert!(!markdown.contains(none), "{name}: `{none}`");
         }
     }
+}
+
+/// The last verdict as bare JSON.
+fn raw_verdict(name: &str) -> Value {
+    let text = std::fs::read_to_string(dir(name).join("trials.jsonl")).expect("a record");
+    let lines = text.lines().map(|l| serde_json::from_str::<Value>(l).expect("JSON"));
+    lines.filter(|v| v["kind"] == "verdict").last().expect("a verdict")
+}
+
+fn float(v: &Value) -> f64 {
+    v.as_f64().unwrap_or_else(|| panic!("{v} is no number"))
+}
+
+/// `+1.2 % (-3.4 to +5.6)` of relative values.
+fn same_effect(cell: &str, effect: &Value) -> bool {
+    let (value, rest) = cell.split_once(" (").unwrap_or((cell, ""));
+    let bounds = rest.trim_end_matches(')').split_once(" to ").is_none_or(|(l, h)| {
+        agrees(number(l), 100.0 * float(&effect["low"])) && agrees(number(h), 100.0 * float(&effect["high"]))
+    });
+    agrees(number(value), 100.0 * float(&effect["value"])) && bounds
+}
+
+/// Candidates and flags: effects, intervals, launches, failures.
+#[test]
+fn every_candidate_and_flag_is_what_the_record_says() {
+    let mut seen = 0;
+    for name in ALL {
+        let r = recorded(name);
+        let markdown = report(&r.subject()).markdown;
+        let verdict = raw_verdict(name);
+        for row in rows(&markdown, "| Candidate | Stage | Effect |") {
+            let label = row[0].trim_matches('`');
+            let tried = verdict["tried"].as_array().expect("candidates");
+            let own = tried.iter().find(|t| t["label"] == label).unwrap_or_else(|| panic!("{name}: {label}"));
+            if let Some(class) = own["failure"]["class"].as_str() {
+                assert!(row[2].contains(class), "{name}: {row:?}");
+            } else if own["effect"].is_object() {
+                assert!(same_effect(&row[2], &own["effect"]), "{name}: {row:?} {}", own["effect"]);
+            }
+            let launches: Vec<String> =
+                own["trials"].as_array().expect("launches").iter().map(ToString::to_string).collect();
+            assert_eq!(row[4], launches.join(", "), "{name}: {row:?}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 6, "{seen} rows");
+}
+
+/// The first screen where nothing was confirmed: means over the valid runs of the defaults.
+#[test]
+fn cards_without_a_win_are_means_of_the_defaults() {
+    for name in ["nothing-helped", "slo-not-met", "interrupted", "gate-failed"] {
+        let r = recorded(name);
+        let markdown = report(&r.subject()).markdown;
+        let primary = serde_json::to_value(&r.run.plan.primary().spec).expect("JSON");
+        let same = |m: &Value| {
+            let mut own = m["workload"].clone();
+            own["seed"] = primary["seed"].clone();
+            own == primary && m["invalid"].as_array().is_none_or(Vec::is_empty)
+        };
+        let defaults = |t: &&Value| {
+            t["result"]["spec"]["candidate"]["flags"].as_object().is_some_and(serde_json::Map::is_empty)
+        };
+        let compared = raw_verdict(name)["compared"]["workloads"][0]["metrics"].clone();
+        let mean = |key: &str| {
+            // A confirmation that did not hold has figures of its own for the defaults.
+            let confirmed =
+                compared.as_array().and_then(|rows| rows.iter().find(|m| m["key"] == key).cloned());
+            if let Some(row) = confirmed {
+                return float(&row["before"]);
+            }
+            let values: Vec<f64> = raw(name)
+                .iter()
+                .filter(defaults)
+                .flat_map(|t| t["result"]["runs"].as_array().cloned().unwrap_or_default())
+                .filter(|m| same(m))
+                .map(|m| float(&m["observation"]["result"][key]))
+                .collect();
+            values.iter().sum::<f64>() / values.len() as f64
+        };
+        let card = |label: &str| {
+            let line = markdown.lines().find(|l| l.starts_with(&format!("| {label} | **")));
+            number(line.unwrap_or_else(|| panic!("{name}: {label}")).split('|').nth(2).expect("a value"))
+        };
+        assert!(agrees(card("Total throughput"), mean("total_token_throughput")), "{name}");
+        assert!(agrees(card("Output throughput"), mean("output_throughput")), "{name}");
+        assert!(agrees(card("P99 time to first token"), mean("p99_ttft_ms")), "{name}");
+        assert!(agrees(card("Speed one user sees"), 1e3 / mean("mean_tpot_ms")), "{name}");
+    }
+}
+
+/// Load, zones and steps are those of `analysis.json`.
+#[test]
+fn the_forecast_of_load_is_the_recorded_analysis() {
+    let mut seen = 0;
+    for name in ALL {
+        let Ok(text) = std::fs::read_to_string(dir(name).join("analysis.json")) else { continue };
+        let analysis: Value = serde_json::from_str(&text).expect("JSON");
+        let Some(ramp) = analysis["ramps"].as_array().and_then(|r| r.last()) else { continue };
+        let r = recorded(name);
+        let markdown = report(&r.subject()).markdown;
+        let rungs = ramp["rungs"].as_array().expect("rungs");
+        let table = rows(&markdown, "| In flight | req/s | Total tok/s |");
+        assert_eq!(table.len(), rungs.len(), "{name}");
+        let keys = ["request_rate", "total_token_throughput", "mean_ttft_ms", "mean_tpot_ms", "mean_e2el_ms"];
+        for (row, rung) in table.iter().zip(rungs) {
+            assert!(agrees(number(&row[0]), float(&rung["load"])), "{name}: {row:?}");
+            for (cell, key) in row[1..].iter().zip(keys) {
+                let (value, bounds) = cell.split_once(" (").expect("an interval");
+                let (low, high) = bounds.trim_end_matches(')').split_once(" to ").expect("bounds");
+                for (printed, part) in [(value, "value"), (low, "low"), (high, "high")] {
+                    assert!(agrees(number(printed), float(&rung[key][part])), "{name}: {cell} {}", rung[key]);
+                }
+                seen += 1;
+            }
+        }
+        for step in analysis["steps"].as_array().into_iter().flatten() {
+            let ms = float(&step["period_ms"]);
+            let printed = [format!("{ms:.2} ms"), format!("{ms:.1} ms")];
+            assert!(printed.iter().any(|p| markdown.contains(p)), "{name}: {printed:?}");
+        }
+    }
+    assert!(seen > 50, "{seen} figures");
+}
+
+/// The gate's table, and its sentence on the first screen.
+#[test]
+fn the_gates_figures_are_the_records() {
+    let r = recorded("gate-failed");
+    let markdown = report(&r.subject()).markdown;
+    let gated: Vec<Value> = raw("gate-failed").into_iter().filter(|t| t["quality"].is_object()).collect();
+    let table = rows(&markdown, "| Candidate | Probability of a token");
+    assert_eq!((table.len(), gated.len()), (1, 1));
+    let quality = &gated[0]["quality"];
+    let lost = |part: &str| 100.0 * float(&quality["log_likelihood"][part]).exp_m1();
+    let (value, bounds) = table[0][1].split_once(" (").expect("an interval");
+    let (low, high) = bounds.trim_end_matches(')').split_once(" to ").expect("bounds");
+    for (printed, part) in [(value, "value"), (low, "low"), (high, "high")] {
+        assert!(agrees(number(printed), lost(part)), "{printed} {}", lost(part));
+    }
+    assert!(agrees(number(&table[0][2]), 100.0 * float(&quality["agreement"])), "{:?}", table[0]);
+    let first = markdown.split("## ").next().expect("a first screen");
+    assert!(
+        first.contains("Out for its answers") && first.contains(&format!("{:.2} %", -lost("value"))),
+        "{first}"
+    );
 }
 
 /// Every picture that the Markdown shows is written, says what it shows, and is well-formed.

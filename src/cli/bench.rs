@@ -19,6 +19,9 @@ use std::path::PathBuf;
 
 /// Measure one workload on a running server (--base-url) or on one that this command starts (-- COMMAND).
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  dyno bench --base-url http://127.0.0.1:8000 --workload random:512/64,n=200,concurrency=16 --out run.json\n  dyno bench --workload sharegpt:cached,n=500,rate=4 --goodput ttft:500ms tpot:50ms -- vllm serve Qwen/Qwen3-8B"
+)]
 pub(super) struct BenchArgs {
     #[command(flatten)]
     server: ServerArgs,
@@ -52,8 +55,8 @@ pub(super) struct BenchArgs {
     /// JSON object added to every request
     #[arg(long, value_name = "JSON")]
     extra_body: Option<String>,
-    /// Bounds of a good request in milliseconds: ttft:500 tpot:50 e2el:10000
-    #[arg(long, num_args = 1.., value_name = "NAME:MS")]
+    /// Bounds of a good request, in milliseconds or with a unit: ttft:500 tpot:50ms e2el:10s
+    #[arg(long, num_args = 1.., value_name = "NAME:TIME")]
     goodput: Vec<String>,
     /// Requests sent before the clock starts, with prompts of their own
     #[arg(long, default_value_t = 1)]
@@ -191,19 +194,25 @@ fn plan(args: &BenchArgs) -> Result<Plan> {
 fn goodput(parts: &[String], problems: &mut Vec<Problem>) -> Option<Goodput> {
     let mut bounds = Goodput::default();
     for part in parts {
-        let (name, value) = part.split_once(':').unwrap_or((part, ""));
-        let bound = value.parse::<f64>().ok().filter(|v| *v > 0.0);
+        let (name, value) = part.split_once([':', '=']).unwrap_or((part, ""));
+        // A bare number is of milliseconds, as `vllm bench serve` has it.
+        let unit = || super::duration::seconds(value).ok().map(|s| s * 1e3);
+        let bound = value.parse::<f64>().ok().or_else(unit).filter(|v| *v > 0.0);
         let place = match name {
             "ttft" => &mut bounds.ttft_ms,
             "tpot" => &mut bounds.tpot_ms,
             "e2el" => &mut bounds.e2el_ms,
             _ => {
-                problems.push(Problem::new("--goodput", part, "is none of ttft:MS, tpot:MS, e2el:MS"));
+                problems.push(Problem::new("--goodput", part, "is none of ttft:TIME, tpot:TIME, e2el:TIME"));
                 continue;
             }
         };
         if bound.is_none() {
-            problems.push(Problem::new("--goodput", part, "needs a positive number of milliseconds"));
+            problems.push(Problem::new(
+                "--goodput",
+                part,
+                "needs a time above 0, such as 500 (milliseconds) or 2s",
+            ));
         }
         *place = bound;
     }

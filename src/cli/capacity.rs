@@ -21,6 +21,9 @@ use std::path::PathBuf;
 /// The scenario comes from a file (its first record), or from --model, --hardware, --engine and --workload, with the
 /// engine's own flags after `--`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  dyno capacity --model openai/gpt-oss-120b --hardware h100-sxm-80gb --workload random:3000/300 --slo ttft.p99=2s --target-rate 20\n  dyno capacity --scenario scenarios/radiant-gpt-oss-20b.toml"
+)]
 pub(super) struct CapacityArgs {
     /// Fitted profile (`dyno fit`, or `profile.toml` of a campaign)
     #[arg(long)]

@@ -42,6 +42,8 @@ enum FormatArg {
     Kserve,
     /// Values of vLLM's production-stack chart
     Helm,
+    /// vLLM's YAML of options, for `vllm serve --config`
+    Recipe,
     /// A systemd unit
     Systemd,
     /// Parameters for `vllm bench sweep serve --serve-params`
@@ -69,6 +71,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         FormatArg::Kubernetes => Format::Kubernetes,
         FormatArg::Kserve => Format::Kserve,
         FormatArg::Helm => Format::Helm,
+        FormatArg::Recipe => Format::Recipe,
         FormatArg::Systemd => Format::Systemd,
         FormatArg::Sweep => Format::Sweep,
         FormatArg::Csv => Format::Csv,

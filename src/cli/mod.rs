@@ -10,6 +10,7 @@ mod complete;
 mod completion;
 mod diagnose;
 mod doctor;
+mod dry_run;
 mod duration;
 mod emulate;
 mod explain;

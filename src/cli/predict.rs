@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 /// Scenarios come from a file, or one is put together from --model, --hardware, --engine and --workload, with
 /// the engine's own flags after `--`. Without a profile the physical prior answers, with wide intervals.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  dyno predict --model openai/gpt-oss-20b --hardware h100-sxm-80gb --workload random:2000/200,n=300,concurrency=64\n  dyno predict --profile run/profile.toml --scenarios scenarios.json --json"
+)]
 pub(super) struct PredictArgs {
     /// Fitted profile (`dyno fit`, or `profile.toml` of a campaign)
     #[arg(long)]

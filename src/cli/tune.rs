@@ -8,15 +8,16 @@ use crate::scenario::write_private;
 use crate::store::plan::Strategy;
 use crate::store::{DirLock, Journal, Plan, RunFile, TrialLine, Verdict, read_run, run::SCHEMA, write_run};
 use crate::tune::outcomes::failures_by_class;
-use crate::tune::{
-    Campaign, Cancel, Ended, PlannedSpaces, Runner, Spaces, TrialLauncher, TuneRequest, standing,
-};
+use crate::tune::{Campaign, Cancel, Ended, PlannedSpaces, Runner, TrialLauncher, TuneRequest, standing};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 
 /// Find the best serving command for a model on this hardware, and say why: launches engines with candidate
 /// flags, measures them under load, confirms the winner against the defaults, writes a report.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  dyno tune --model openai/gpt-oss-20b --workload sharegpt-lengths --workload medium --slo ttft.p99=2s --out run\n  dyno tune --model Qwen/Qwen3-8B --engine vllm,sglang --budget 3h --out run -- --max-model-len 8192\n  dyno tune plan.toml\n  dyno tune --resume run"
+)]
 pub(super) struct TuneArgs {
     /// File with any of the options below, by their names (`model = "..."`, `workload = ["...", "..."]`; `engine-args` for what
     /// stands after `--`); options on the command line win
@@ -217,38 +218,10 @@ impl TuneArgs {
     }
 }
 
-/// What a campaign would consider, without launching anything.
-fn dry_run(args: &TuneArgs) -> Result<()> {
-    let plan = args.planned()?;
-    let spaces = PlannedSpaces::new(&plan)?;
-    for engine in &plan.engines {
-        let space = spaces.space(*engine, None)?;
-        let knobs = space.knobs();
-        let all = knobs.iter().map(|k| k.values.len() + 1).fold(1usize, usize::saturating_mul);
-        let unknown: usize = knobs.iter().filter(|k| !k.modelled).map(|k| k.values.len()).sum();
-        super::out::line(format!("{engine}: {} flags, {all} combinations", knobs.len()));
-        for k in knobs {
-            let values: Vec<String> = k.values.iter().map(ToString::to_string).collect();
-            let by = if k.modelled { "forecast" } else { "to be learned by launches" };
-            super::out::line(format!("  --{} {} ({by})", k.flag, values.join(" | ")));
-        }
-        let confirm = 2 * plan.settings.repeats.max(2);
-        let search = plan.max_trials.map_or_else(
-            || format!("about {} to {}", 6 + unknown / 3, 12 + unknown),
-            |most| format!("at most {}", most.saturating_sub(confirm + 2)),
-        );
-        super::out::line(format!(
-            "  launches: 2 of the defaults, {search} of the search, {confirm} to {} of the confirmation",
-            2 * plan.settings.max_pairs
-        ));
-    }
-    Ok(())
-}
-
 /// The campaign, as the command line `invocation` asks for it.
 pub(super) fn run(args: &TuneArgs, invocation: Vec<String>) -> Result<()> {
     if args.dry_run {
-        return dry_run(args);
+        return super::dry_run::show(&args.planned()?);
     }
     let (dir, run, lock) = match (&args.resume, &args.out) {
         (Some(dir), _) => resumed(args, dir)?,

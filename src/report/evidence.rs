@@ -2,6 +2,7 @@
 
 use super::subject::Subject;
 use crate::launch::{Candidate, EngineKind, FlagValue};
+use crate::quality;
 use crate::scenario::{Key, Record};
 use crate::search::Stage;
 use crate::stats::{Interval, mean};
@@ -60,13 +61,15 @@ impl<'a> Subject<'a> {
         (!values.is_empty()).then(|| mean(&values))
     }
 
-    /// Every candidate that gave a value, in the order of its first launch.
+    /// Every candidate that gave a value and that may be served, in the order of its first launch: what failed the quality
+    /// gate is fast with other answers.
     pub(super) fn measured(&self) -> Vec<Measured<'a>> {
         let mut seen: Vec<&Candidate> = Vec::new();
         let mut out = Vec::new();
         for t in self.trials {
             let candidate = &t.result.spec.candidate;
-            if seen.contains(&candidate) {
+            let failed = t.quality.as_ref().is_some_and(|q| q.outcome == quality::Outcome::Failed);
+            if failed || seen.contains(&candidate) {
                 continue;
             }
             seen.push(candidate);

@@ -148,7 +148,8 @@ impl Spread {
 
 /// To a tenth of a microsecond where milliseconds are meant: what is finer is no measurement. `None` if not finite.
 pub fn rounded(value: f64) -> Option<f64> {
-    value.is_finite().then(|| (value * 1e4).round() / 1e4)
+    // Nothing is minus nothing: an empty sum of floats is.
+    value.is_finite().then(|| (value * 1e4).round() / 1e4 + 0.0)
 }
 
 impl ClientReport {

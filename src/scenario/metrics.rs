@@ -21,7 +21,8 @@ impl Metrics {
     /// Sets a key; a value that is not finite is left out, since JSON cannot carry it.
     pub fn set(&mut self, key: Key, value: f64) {
         if value.is_finite() {
-            self.known.insert(key, value);
+            // Nothing is minus nothing: an empty sum of floats is.
+            self.known.insert(key, value + 0.0);
         }
     }
 }

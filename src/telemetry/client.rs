@@ -237,15 +237,18 @@ fn brief(text: &str) -> String {
 
 fn describe(e: &reqwest::Error) -> String {
     if e.is_timeout() {
-        "no answer in time".to_owned()
-    } else if e.is_connect() {
-        "connection refused".to_owned()
-    } else {
-        let mut text = e.to_string();
-        if let Some(cause) = std::error::Error::source(e) {
-            text = format!("{text}: {cause}");
-        }
-        text
+        return "no answer in time".to_owned();
+    }
+    let causes = || std::iter::successors(std::error::Error::source(e), |c| c.source());
+    let refused = |c: &(dyn std::error::Error + 'static)| {
+        c.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
+    };
+    match causes().last() {
+        _ if e.is_connect() && causes().any(refused) => "connection refused".to_owned(),
+        // The innermost says it: a name that is not known, a certificate that nobody trusts.
+        Some(cause) if e.is_connect() => format!("no connection: {cause}"),
+        Some(_) => format!("{e}: {}", causes().next().map(ToString::to_string).unwrap_or_default()),
+        None => e.to_string(),
     }
 }
 

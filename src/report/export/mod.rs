@@ -11,7 +11,7 @@ mod table;
 use super::subject::Subject;
 use crate::launch::{EngineKind, Launch, quote};
 use crate::stats::mean;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// What is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum Format {
     Kserve,
     /// Values of vLLM's production-stack chart.
     Helm,
+    /// vLLM's own YAML of options.
+    Recipe,
     Systemd,
     /// Parameters of `vllm bench sweep serve --serve-params`.
     Sweep,
@@ -88,6 +90,7 @@ pub fn export(s: &Subject<'_>, format: Format, place: &Place) -> Result<String, 
         Format::Kubernetes => kubernetes::deployment(&d),
         Format::Kserve => kubernetes::kserve(&d),
         Format::Helm => kubernetes::helm(&d)?,
+        Format::Recipe => recipe(&d)?,
         Format::Sweep | Format::Csv => String::new(),
     })
 }
@@ -203,6 +206,28 @@ fn shell(d: &Deployment) -> String {
     let words: Vec<String> = d.argv.iter().map(|w| quote(w)).collect();
     out.push_str(&format!("{}\n", env.into_iter().chain(words).collect::<Vec<_>>().join(" ")));
     out
+}
+
+/// Options as `vllm serve --config FILE` reads them: the flags' own long names; a switch that turns something off keeps its
+/// `no-`.
+fn recipe(d: &Deployment) -> Result<String, String> {
+    if d.engine != EngineKind::Vllm {
+        return Err(format!("the recipe is vLLM's own form; the engine here is {}", d.engine));
+    }
+    let mut root = Map::new();
+    root.insert("model".into(), Value::from(d.model.as_str()));
+    for (flag, value) in Launch::from_argv(&d.argv).flags {
+        let value = match value.as_deref().map(serde_json::from_str::<Value>) {
+            None => Value::Bool(true),
+            // Objects stay text, as a command line has them.
+            Some(Ok(number @ (Value::Number(_) | Value::Bool(_)))) => number,
+            Some(_) => Value::from(value.unwrap_or_default()),
+        };
+        root.insert(flag, value);
+    }
+    let run = "# vllm serve --config THIS_FILE\n";
+    let env: String = d.env.iter().map(|(k, v)| format!("# needs {k}={}\n", quote(v))).collect();
+    Ok(format!("{run}{env}{}", yaml(d, &[Value::Object(root)])))
 }
 
 fn comment(d: &Deployment) -> String {

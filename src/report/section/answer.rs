@@ -6,6 +6,7 @@ use super::super::evidence::extra_flags;
 use super::super::subject::Subject;
 use super::super::words::{confidence, count, key_name, key_words, number, percent, range};
 use crate::launch::Candidate;
+use crate::quality::{Check, Outcome};
 use crate::scenario::Key;
 use crate::stats::Interval;
 
@@ -37,6 +38,7 @@ pub(in super::super) fn lead(s: &Subject<'_>) -> Vec<Block> {
     out.extend(slo_met(s).map(Block::Para));
     out.extend(dropped(s).map(Block::Para));
     out.extend(unconfirmed(s).map(Block::Para));
+    out.extend(gated(s).map(Block::Para));
     out
 }
 
@@ -326,7 +328,40 @@ fn unconfirmed(s: &Subject<'_>) -> Option<Text> {
     ])
 }
 
-/// Before and after of the figures that a terminal has room for.
+/// Candidates whose answers are worse than allowed.
+fn gated(s: &Subject<'_>) -> Option<Text> {
+    let failed: Vec<(&Candidate, &Check)> = s
+        .trials
+        .iter()
+        .filter_map(|t| Some((&t.result.spec.candidate, t.quality.as_ref()?)))
+        .filter(|(_, c)| c.outcome == Outcome::Failed)
+        .collect();
+    if failed.is_empty() {
+        return None;
+    }
+    let mut t = text![strong("Out for its answers:")];
+    for (i, (candidate, check)) in failed.iter().enumerate() {
+        t.push(if i == 0 { " " } else { "; " });
+        t.push(code(candidate.label()));
+        let change = check.log_likelihood.map(|l| l.map(f64::exp_m1));
+        t.push(match change.filter(|c| c.high < -check.margin) {
+            Some(c) => format!(
+                ", under which a token of the defaults' answers loses {} % of its probability ({} to {}; at most {} % is allowed)",
+                number(-100.0 * c.value),
+                number(-100.0 * c.high),
+                number(-100.0 * c.low),
+                number(100.0 * check.margin)
+            ),
+            None => format!(
+                ", which promises the defaults' answers and differs in {} of {} prompts by more than rounding",
+                check.differ, check.prompts
+            ),
+        });
+    }
+    t.push(". However fast it is, it is no candidate.");
+    Some(t)
+}
+
 pub(in super::super) fn title(s: &Subject<'_>) -> String {
     let plan = &s.run.plan;
     let emulated = if s.emulated() { " (emulated, not measured on this hardware)" } else { "" };
