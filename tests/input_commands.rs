@@ -200,6 +200,17 @@ fn files_of_options_are_read_where_the_command_names_them() {
 }
 
 #[test]
+fn keys_of_a_table_are_what_the_table_is() {
+    let command = "vllm serve zai-org/GLM-5.2-FP8 -tp 8 --kv-cache-dtype fp8_e4m3 --speculative-config.method mtp \
+                   --speculative-config.num_speculative_tokens 5 --max-num-seqs 32";
+    let args = ["predict", "--hardware", "b200-sxm-180gb", "--model", "zai-org/GLM-5.2-FP8", "--draws", "1"];
+    let more = ["--workload", "random:1000/100,n=8", "--serve-command", command];
+    let o = dyno(&case("057-form-lora"), &[args.as_slice(), more.as_slice()].concat());
+    assert_eq!(o.code, Some(0), "{}", o.err);
+    assert!(o.err.contains("speculation by mtp of 5 tokens") && !o.err.contains("neutral"), "{}", o.err);
+}
+
+#[test]
 fn half_of_a_disaggregated_service_is_refused() {
     for command in [
         "python -m sglang.launch_server --model-path meta-llama/Llama-3.1-8B-Instruct --disaggregation-mode prefill",

@@ -169,6 +169,23 @@ fn ranks_of_attention_have_pools_of_their_own() {
 }
 
 #[test]
+fn the_whole_context_of_glm_5_2_needs_the_larger_nodes() {
+    // vllm-project/recipes, models/zai-org/GLM-5.2.yaml: 8 x H200 serve 131,072 or, with FP8 cache, 200,000 tokens; the whole
+    // 1,048,576 need 8 x B200 with FP8 cache.
+    for (hw, flags, starts) in [
+        ("h200-sxm-141gb", "", false),
+        ("h200-sxm-141gb", "--max-model-len 131072", true),
+        ("h200-sxm-141gb", "--kv-cache-dtype fp8 --max-model-len 200000", true),
+        ("b200-sxm-180gb", "--max-num-seqs 32", false),
+        ("b200-sxm-180gb", "--kv-cache-dtype fp8_e4m3 --max-num-seqs 32", true),
+    ] {
+        let e = estimated("zai-org/GLM-5.2-FP8", hw, "0.23.0", &format!("-tp 8 {flags}"));
+        let fatal = e.refusals.iter().any(llm_dyno::cost::Refusal::fatal);
+        assert_eq!(!fatal, starts, "{hw} {flags}: {} tokens, {:?}", e.kv_tokens, e.refusals);
+    }
+}
+
+#[test]
 fn gpt_oss_120b_does_not_start_on_one_h100_before_0_12() {
     let e = estimated("openai/gpt-oss-120b", "h100-sxm-80gb", "0.10.2", "");
     assert!(!e.refusals.is_empty(), "{e:?}");

@@ -143,6 +143,8 @@ pub fn role(engine: EngineKind, flag: &str) -> Role {
         EngineKind::Emulated => own.or_else(|| of(EngineKind::Vllm)),
         _ => own,
     }
+    // A key of a table (`--speculative-config.method`) is what the table is.
+    .or_else(|| Some(role(engine, flag.split_once('.')?.0)))
     .unwrap_or(Role::Told)
 }
 

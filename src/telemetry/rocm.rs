@@ -1,7 +1,8 @@
-//! AMD's GPUs as the kernel's own files show them: `/sys/class/kfd` (which devices compute can use) and `/sys/class/drm`
-//! (name and memory of each). No library and no program is needed; `amd-smi` shows the same.
+//! AMD's GPUs as the kernel's own files show them: `/sys/class/kfd` (which devices compute can use, and who holds their memory)
+//! and `/sys/class/drm` (name, memory, temperature, clocks and power limit of each). AMD's management library reads the same files,
+//! so it is not needed.
 
-use super::nvml::{Detected, Gpu};
+use super::nvml::{Detected, Gpu, GpuProcess};
 use crate::units::Bytes;
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,7 +37,7 @@ pub(super) fn detect(root: &Path, visible: Option<&str>) -> Result<Detected, Str
         entries.flatten().filter_map(|e| Some((e.file_name().to_str()?.parse().ok()?, e.path()))).collect();
     numbered.sort();
     let gpus: Vec<Gpu> =
-        numbered.iter().filter_map(|(_, node)| properties(node)).filter_map(|p| gpu(root, &p)).collect();
+        numbered.iter().filter_map(|(_, node)| gpu(root, node, &properties(node)?)).collect();
     if gpus.is_empty() {
         return Err(format!("ROCm: {} shows no GPU", nodes.display()));
     }
@@ -56,12 +57,35 @@ fn properties(node: &Path) -> Option<BTreeMap<String, u64>> {
     (is("vendor_id", AMD) && all.get("simd_count").is_some_and(|n| *n > 0)).then_some(all)
 }
 
-fn gpu(root: &Path, p: &BTreeMap<String, u64>) -> Option<Gpu> {
+/// Processes that hold memory of the device with this id.
+fn holders(root: &Path, id: &str) -> Vec<GpuProcess> {
+    let Ok(entries) = fs::read_dir(root.join("class/kfd/kfd/proc")) else { return Vec::new() };
+    let mut all: Vec<GpuProcess> = entries
+        .flatten()
+        .filter_map(|e| {
+            let used: u64 =
+                fs::read_to_string(e.path().join(format!("vram_{id}"))).ok()?.trim().parse().ok()?;
+            let pid = e.file_name().to_str()?.parse().ok()?;
+            (used > 0).then_some(GpuProcess { pid, used: Some(Bytes(used)) })
+        })
+        .collect();
+    all.sort_by_key(|p| p.pid);
+    all
+}
+
+/// A reading of the device's sensors, in the kernel's units: thousandths of a degree, Hz, millionths of a watt.
+fn sensor(device: &Path, name: &str) -> Option<u64> {
+    let chips = fs::read_dir(device.join("hwmon")).ok()?;
+    chips.flatten().find_map(|c| fs::read_to_string(c.path().join(name)).ok()?.trim().parse().ok())
+}
+
+fn gpu(root: &Path, node: &Path, p: &BTreeMap<String, u64>) -> Option<Gpu> {
     let minor = p.get("drm_render_minor")?;
     let device = root.join(format!("class/drm/renderD{minor}/device"));
     let text = |name: &str| fs::read_to_string(device.join(name)).ok().map(|t| t.trim().to_owned());
     let number = |name: &str| text(name)?.parse::<u64>().ok();
     let memory = number("mem_info_vram_total")?;
+    let id = fs::read_to_string(node.join("gpu_id")).ok();
     let listed = p.get("device_id").and_then(|id| NAMES.iter().find(|(n, _)| n == id)).map(|(_, name)| *name);
     let product = text("product_name").filter(|n| !n.is_empty());
     let uuid = p.get("unique_id").filter(|n| **n > 0).map(|n| format!("GPU-{n:016x}"));
@@ -72,13 +96,13 @@ fn gpu(root: &Path, p: &BTreeMap<String, u64>) -> Option<Gpu> {
         memory: Bytes(memory),
         free: Bytes(memory.saturating_sub(number("mem_info_vram_used").unwrap_or(0))),
         sm: None,
-        sm_clock_mhz: None,
+        sm_clock_mhz: sensor(&device, "freq1_input").map(|hz| (hz / 1_000_000) as u32),
         max_sm_clock_mhz: p.get("max_engine_clk_fcompute").map(|n| *n as u32),
-        memory_clock_mhz: None,
-        temperature_c: None,
-        power_limit_w: None,
+        memory_clock_mhz: sensor(&device, "freq2_input").map(|hz| (hz / 1_000_000) as u32),
+        temperature_c: sensor(&device, "temp1_input").map(|t| (t / 1000) as u32),
+        power_limit_w: sensor(&device, "power1_cap").map(|uw| uw as f64 / 1e6),
         mig: false,
-        processes: Vec::new(),
+        processes: id.map_or_else(Vec::new, |id| holders(root, id.trim())),
     })
 }
 
@@ -106,11 +130,17 @@ mod tests {
                          drm_render_minor {minor}\nunique_id 12{i}\nmax_engine_clk_fcompute 2100\n"
                 ),
             );
+            put(format!("{nodes}/{i}/gpu_id"), format!("5000{i}\n"));
             let device = format!("class/drm/renderD{minor}/device");
+            put(format!("{device}/hwmon/hwmon{i}/temp1_input"), "41000\n".into());
+            put(format!("{device}/hwmon/hwmon{i}/freq1_input"), "132000000\n".into());
+            put(format!("{device}/hwmon/hwmon{i}/power1_cap"), "750000000\n".into());
             put(format!("{device}/mem_info_vram_total"), "206141652992\n".into());
             put(format!("{device}/mem_info_vram_used"), "141652992\n".into());
         }
         put("module/amdgpu/version".into(), "6.12.12\n".into());
+        put("class/kfd/kfd/proc/4321/vram_50002".into(), "1048576\n".into());
+        put("class/kfd/kfd/proc/4321/vram_50001".into(), "0\n".into());
         dir
     }
 
@@ -120,6 +150,10 @@ mod tests {
         let d = detect(dir.path(), None).unwrap();
         assert_eq!((d.driver.as_str(), d.gpus.len()), ("amdgpu 6.12.12", 8));
         assert_eq!(d.gpus[0].free, Bytes(206_000_000_000));
+        let g = &d.gpus[1];
+        assert_eq!((g.temperature_c, g.sm_clock_mhz, g.power_limit_w), (Some(41), Some(132), Some(750.0)));
+        assert_eq!(g.processes, [GpuProcess { pid: 4321, used: Some(Bytes(1 << 20)) }]);
+        assert!(d.gpus[0].processes.is_empty());
         let catalog = Catalog::load(None).unwrap();
         assert_eq!(d.hardware(&catalog, 8).unwrap().id, "mi300x-192gb");
         let two = detect(dir.path(), Some("3,1")).unwrap();

@@ -99,7 +99,9 @@ fn way_out(e: &MemoryEstimate, model: &Model, num_gpus: u32, at: impl Fn(u32) ->
     let mut ways = Vec::new();
     let splits = |r: &Refusal| matches!(r, Refusal::HeadsDoNotSplit { .. } | Refusal::DoesNotDivide { .. });
     if e.refusals.iter().any(splits) {
-        let fewer = (1..num_gpus).rev().find(|n| at(*n).refusals.is_empty());
+        let starts = |n: &u32| *n < num_gpus && at(*n).refusals.is_empty();
+        let fewer =
+            [64, 32, 16, 8, 4, 2, 1].into_iter().find(starts).or_else(|| (1..num_gpus).rev().find(starts));
         return fewer.map_or_else(
             || "a layout over which it divides: pipeline or expert parallelism".to_owned(),
             |n| format!("tensor parallelism of {n}; more GPUs as data or pipeline parallelism"),
