@@ -21,7 +21,7 @@ pub struct Excerpt {
 impl Excerpt {
     /// A log that is in memory already.
     pub fn whole(log: &str) -> Excerpt {
-        Excerpt { head: log.to_owned(), ..Excerpt::default() }
+        Excerpt { head: readable(log.as_bytes()), ..Excerpt::default() }
     }
 
     /// Reads to the end and keeps the two ends; memory is bounded whatever the length, also of a line.
