@@ -58,7 +58,7 @@ pub use outcome::{ErrorCount, ErrorKind, LoadResult, Oddity, Row};
 pub use plan::raise_file_limit;
 pub use run::run;
 pub use sse::SseParser;
-pub use steady::{Steady, steady};
+pub use steady::steady;
 /// Stops everything that shares it; cloning shares.
 pub use tokio_util::sync::CancellationToken as Cancel;
 pub use validity::{Distortion, judge};

@@ -268,7 +268,7 @@ fn conclude(parts: Vec<Part>, plan: &Plan, options: &RunOptions, connections: us
         entry.count += 1;
     }
     metrics.client.errors = errors.iter().map(|(k, c)| (k.to_string(), c.count)).collect();
-    metrics.client.steady = super::steady(&rows).map(|s| s.recorded());
+    metrics.client.steady = super::steady(&rows);
     metrics.client.health = health.recorded();
     let invalid = verdict(&rows, plan, cancelled);
     let mut distortion = super::judge(&health, &metrics, plan.slots.is_some());

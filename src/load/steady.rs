@@ -11,41 +11,11 @@ const FULL: f64 = 0.95;
 const SHORTEST: f64 = 0.2;
 const FEWEST: usize = 20;
 
-/// The window of full load and what happened in it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Steady {
-    pub from: Nanos,
-    pub to: Nanos,
-    /// Requests sent inside the window; the latencies are theirs.
-    pub requests: usize,
-    /// Ends, and tokens, inside the window, a second.
-    pub request_throughput: f64,
-    pub output_throughput: f64,
-    pub mean_ttft_ms: f64,
-    pub p99_ttft_ms: f64,
-    pub mean_e2el_ms: f64,
-}
-
-impl Steady {
-    /// As it stands in the result under `steady`.
-    pub fn recorded(&self) -> SteadyPart {
-        let r = |v: f64| (v * 1e3).round() / 1e3;
-        SteadyPart {
-            from_s: r(self.from.secs()),
-            to_s: r(self.to.secs()),
-            requests: self.requests,
-            request_throughput: r(self.request_throughput),
-            output_throughput: r(self.output_throughput),
-            mean_ttft_ms: r(self.mean_ttft_ms),
-            p99_ttft_ms: r(self.p99_ttft_ms),
-            mean_e2el_ms: r(self.mean_e2el_ms),
-        }
-    }
-}
-
 /// Finds the window in the data: from the first to the last moment at which the number in flight was within 5 % of
-/// its largest. None where there is no such stretch worth the name (all requests at once, too few of them).
-pub fn steady(rows: &[Row]) -> Option<Steady> {
+/// its largest. The latencies are those of requests sent inside the window, the rates count ends and tokens inside it; all
+/// are rounded to a thousandth, as they are recorded. None where there is no such stretch worth the name (all requests at
+/// once, too few of them).
+pub fn steady(rows: &[Row]) -> Option<SteadyPart> {
     let (from, to) = full_load(rows)?;
     let end = rows.iter().map(|r| r.ended).max()?;
     let window = to.saturating_sub(from);
@@ -69,15 +39,16 @@ pub fn steady(rows: &[Row]) -> Option<Steady> {
         all
     };
     let (ttft, e2e) = (ms(Row::ttft), ms(Row::e2e));
-    Some(Steady {
-        from,
-        to,
+    let rounded = |v: f64| (v * 1e3).round() / 1e3;
+    Some(SteadyPart {
+        from_s: rounded(from.secs()),
+        to_s: rounded(to.secs()),
         requests: sent.len(),
-        request_throughput: ends / window.secs(),
-        output_throughput: tokens / window.secs(),
-        mean_ttft_ms: mean(&ttft),
-        p99_ttft_ms: quantile_sorted(&ttft, 0.99),
-        mean_e2el_ms: mean(&e2e),
+        request_throughput: rounded(ends / window.secs()),
+        output_throughput: rounded(tokens / window.secs()),
+        mean_ttft_ms: rounded(mean(&ttft)),
+        p99_ttft_ms: rounded(quantile_sorted(&ttft, 0.99)),
+        mean_e2el_ms: rounded(mean(&e2e)),
     })
 }
 
@@ -128,7 +99,7 @@ mod tests {
         }
         all.push((5000, 6000));
         let s = steady(&rows(&all)).unwrap();
-        assert_eq!((s.from, s.to), (Nanos(1_000_000_000), Nanos(5_000_000_000)));
+        assert_eq!((s.from_s, s.to_s), (1.0, 5.0));
         // 39 waves and the last of the first second end inside.
         assert_eq!(s.requests, 160);
         assert!((s.request_throughput - 39.25).abs() < 1e-9, "{}", s.request_throughput);
