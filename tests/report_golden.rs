@@ -319,8 +319,8 @@ fn counts_and_engine_means_follow_from_the_raw_runs() {
 /// The last verdict as bare JSON.
 fn raw_verdict(name: &str) -> Value {
     let text = std::fs::read_to_string(dir(name).join("trials.jsonl")).expect("a record");
-    let lines = text.lines().map(|l| serde_json::from_str::<Value>(l).expect("JSON"));
-    lines.filter(|v| v["kind"] == "verdict").next_back().expect("a verdict")
+    let mut lines = text.lines().map(|l| serde_json::from_str::<Value>(l).expect("JSON"));
+    lines.rfind(|v| v["kind"] == "verdict").expect("a verdict")
 }
 
 fn float(v: &Value) -> f64 {
