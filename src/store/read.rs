@@ -124,3 +124,65 @@ fn parsed(line: &[u8]) -> Result<Line, String> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::journal::tests::line;
+    use super::*;
+
+    const HEADER: &str = "{\"kind\":\"header\",\"schema\":1,\"dyno_version\":\"9.0.0\",\"run_id\":\"r\"}\n";
+
+    fn written(trial: &Value) -> String {
+        format!("{HEADER}{trial}\n")
+    }
+
+    /// A key that no dyno knows yet, wherever it may stand.
+    fn with_a_key(value: &mut Value, place: &str) {
+        let at = if place.is_empty() { value } else { value.pointer_mut(place).unwrap() };
+        at["of_a_later_dyno"] = serde_json::json!({"a": [1]});
+    }
+
+    #[test]
+    fn keys_of_a_later_dyno_are_passed_over_and_those_of_an_earlier_one_that_lack_have_their_old_meaning() {
+        let whole = serde_json::to_value(Line::Trial(Box::new(line(1)))).unwrap();
+        for place in ["", "/result", "/result/spec", "/result/failure"] {
+            let mut newer = whole.clone();
+            with_a_key(&mut newer, place);
+            let contents = parse_journal("f", written(&newer).as_bytes()).unwrap();
+            assert_eq!(contents.trials, [line(1)], "a new key in `{place}`");
+        }
+        let mut older = whole;
+        let spec = older["result"]["spec"].as_object_mut().unwrap();
+        for key in ["repeats", "first_repeat", "fixed_args", "num_gpus"] {
+            spec.remove(key);
+        }
+        let contents = parse_journal("f", written(&older).as_bytes()).unwrap();
+        assert_eq!(contents.trials, [line(1)]);
+    }
+
+    #[test]
+    fn what_only_a_later_dyno_can_read_is_named_with_it() {
+        let text = format!(
+            "{}{{\"kind\":\"pause\",\"why\":\"x\"}}\n",
+            written(&serde_json::to_value(Line::Trial(Box::new(line(1)))).unwrap())
+        );
+        let contents = parse_journal("f", text.as_bytes()).unwrap();
+        assert_eq!((contents.trials.len(), contents.passed_over.len()), (1, 1));
+        let told = contents.passed_over[0].to_string();
+        assert!(told.contains("kind `pause`") && told.contains("dyno 9.0.0"), "{told}");
+        // Another schema is refused, by its number and its writer, whatever its other keys.
+        let refused = HEADER.replace("\"schema\":1", "\"schema\":2");
+        let e = parse_journal("f", refused.as_bytes()).unwrap_err().to_string();
+        assert!(e.contains("is 2") && e.contains("9.0.0"), "{e}");
+    }
+
+    #[test]
+    fn trials_that_stand_apart_are_no_trials_of_the_campaign() {
+        let apart = TrialLine { apart: Some("vllm is 0.12 now".into()), ..line(7) };
+        let text = [line(1), apart.clone()]
+            .map(|t| serde_json::to_string(&Line::Trial(Box::new(t))).unwrap() + "\n");
+        let contents = parse_journal("f", (HEADER.to_owned() + &text.concat()).as_bytes()).unwrap();
+        assert_eq!((contents.trials.as_slice(), contents.apart.as_slice()), (&[line(1)][..], &[apart][..]));
+        assert_eq!(contents.last_seq(), 7);
+    }
+}
