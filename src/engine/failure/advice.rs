@@ -2,7 +2,7 @@
 
 use super::Class;
 use super::causes::{self, Cause, Rank};
-use super::judge::Found;
+use super::found::Found;
 use super::place::Subject;
 use super::remedy;
 use super::text::{Level, Line, Part};

@@ -7,7 +7,7 @@
 //! the engine's own fault more often than the user's.
 
 use super::causes::{self, Cause};
-use super::judge::Found;
+use super::found::Found;
 use super::place::{self, INNERMOST, Subject};
 use super::text::Line;
 use regex::Regex;
@@ -164,6 +164,13 @@ const WORDS: &[Text] = &[
     ),
     (r"(?i)\bkv\b|cache|\bblocks?\b|\bpages?\b|token[ _](?:pool|slots)", LACKS, "kv-pool-exhausted", Always),
     (r"(?i)memory|alloc", LACKS, "out-of-memory", Always),
+    (r"(?i)integrity|checksum|sha256|corrupt|truncat", "", "damaged-weights", Start),
+    (
+        r"(?i)\w+-smi\b|\bdrivers?\b|\bno (?:\w+ )?(?:gpus?|devices?|accelerators?)\b",
+        REFUSES,
+        "no-device",
+        Start,
+    ),
     (r"(?i)not installed|pip install|install it", "", "missing-library", Start),
     (r"(?i)\bmust (?:set|specify|provide|give)\b", "", "setting", Start),
     (
@@ -205,7 +212,7 @@ const WORDS: &[Text] = &[
         Start,
     ),
     (
-        r"(?i)connector|kv[ _-]?(?:transfer|offload)|(?:prefill|decode) server|mooncake|nixl|lmcache|hybrid",
+        r"(?i)connector|kv[ _-]?(?:transfer|offload)|(?:prefill|decode) server|mooncake|nixl|lmcache|hybrid (?:kv|models?)",
         REFUSES,
         "kv-connector",
         Start,
@@ -223,6 +230,12 @@ const WORDS: &[Text] = &[
         r"(?i)fail|time|refus|clos|unreach|lost|error|not (?:respond|reach|initial)|before|dead|gone",
         "ranks",
         Always,
+    ),
+    (
+        r"(?i)\bconfig\w*|tokenizer|processor",
+        r"(?i)fail\w* to (?:load|read|find)|(?:can ?not|can't|could not) (?:load|find|read)",
+        "missing-file",
+        Start,
     ),
     (
         r"(?i)no such file|not found|does not exist|cannot open|can ?not find|could not find|(?:is|are) empty|not a directory",

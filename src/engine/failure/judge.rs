@@ -3,28 +3,12 @@
 use super::Class;
 use super::causes::{self, Cause, Rank};
 use super::concept;
+use super::found::Found;
 use super::life;
-use super::place::Subject;
 use super::text::{Line, Part, Speaker};
 use regex::Regex;
 use std::ops::Range;
 use std::sync::LazyLock;
-
-/// The line that says why, and what is known of it.
-#[derive(Debug, Clone)]
-pub(super) struct Found {
-    pub(super) at: usize,
-    pub(super) class: Class,
-    pub(super) cause: Option<&'static Cause>,
-    /// The message, with what stands beside it where it says nothing alone.
-    pub(super) text: String,
-    /// Only the end of a process is told, not why.
-    pub(super) weak: bool,
-    /// Where it was raised, as `engine/file.py, function`; empty where the log does not say.
-    pub(super) place: String,
-    /// What the code that raised it is about.
-    pub(super) subject: Option<Subject>,
-}
 
 /// The failure of one start, if it had one that it did not outlive.
 pub(super) fn judge(lines: &[Line], start: &Range<usize>, speaker: Speaker) -> Option<Found> {

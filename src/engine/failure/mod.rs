@@ -12,10 +12,12 @@ mod causes;
 mod classes;
 mod concept;
 mod excerpt;
+mod found;
 mod judge;
 mod life;
 mod phase;
 mod place;
+mod release;
 mod remedy;
 mod speed;
 mod text;
@@ -29,7 +31,7 @@ pub use speed::{Slowdown, SpeedWarning, speed_warnings};
 pub use waiting::Stage;
 
 use crate::launch::EngineKind;
-use judge::Found;
+use found::Found;
 use serde::Serialize;
 use text::{Line, Speaker};
 
@@ -108,11 +110,13 @@ fn verdict(log: &Log, start: usize, found: Found) -> Verdict {
     let engine = log.speaker.engine;
     let told = judge::retold(&log.lines, &found, log.speaker).unwrap_or_else(|| found.clone());
     let after = advice::after(&log.lines, &told);
-    let remedies = remedy::remedies(&told, &after, engine);
+    let version = release::of(&log.lines);
+    let mut remedies = remedy::remedies(&told, &after, engine);
+    remedies.retain(|r| r.is_for(engine, version));
     Verdict {
         class: found.class,
         cause: found.cause.map(|c| c.id),
-        next: advice::next(&told, &after, engine),
+        next: release::annotated(advice::next(&told, &after, engine), engine, version),
         remedies,
         engine,
         phase: phase::of(&log.lines[start..], found.at - start, found.class, &found.text),

@@ -1,8 +1,9 @@
 //! What helps, as values that a search can act on.
 
 use super::Class;
-use super::judge::Found;
-use crate::launch::EngineKind;
+use super::found::Found;
+use super::release;
+use crate::launch::{EngineKind, Version};
 use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,18 @@ pub enum Remedy {
     Wait,
     /// No launch on this machine will do.
     GiveUp,
+}
+
+impl Remedy {
+    /// Whether this release can be asked for it: what its table knows to be absent is no next try.
+    pub(super) fn is_for(&self, engine: Option<EngineKind>, version: Option<Version>) -> bool {
+        let (Remedy::Shrink { flag, .. } | Remedy::Raise { flag, .. } | Remedy::Set { flag, .. }) = self
+        else {
+            return true;
+        };
+        let (Some(engine), Some(version)) = (engine, version) else { return true };
+        release::lacks(engine, version, flag).is_none()
+    }
 }
 
 /// What a flag is for, whatever an engine calls it.

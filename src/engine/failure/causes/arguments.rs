@@ -89,7 +89,7 @@ pub(super) const CAUSES: &[Cause] = &[
     .next("the draft model does not fit the target model or the speculative settings: use the draft that was made for this model, or serve without speculation")
     .vllm("the draft model does not fit the target model or the speculative settings: use the draft made for this model in --speculative-config, or leave speculation out")
     .sglang("the draft model does not fit the target model: use the draft made for this model in --speculative-draft-model-path, or leave --speculative-algorithm out")
-    .trtllm("the draft model does not fit the target model: use the draft made for this model under speculative_config in the YAML, or leave it out"),
+    .trtllm("the draft model does not fit the target model: use the draft made for this model under speculative_config in the YAML, or leave it out; a built engine takes only the draft or lookahead setting of its build"),
     cause(
         "guided-speculation",
         Class::BadCombination,

@@ -67,7 +67,7 @@ pub(super) const CAUSES: &[Cause] = &[
         "lora-not-found",
         Class::ModelNotFound,
         &[
-            r"(?i)no adapter found for|loading lora .* failed|adapter_config\.json|LoRAAdapterNotFound|lora (?:path|adapter) .*(?:not found|does not exist)|unable to load (?:lora|adapter)",
+            r"(?i)no adapter found for|adapter_config\.json|LoRAAdapterNotFound|lora (?:path|adapter) .*(?:not found|does not exist)|unable to load (?:lora|adapter)",
         ],
     )
     .next("the LoRA adapter is not there: give a directory with adapter_config.json and its weights (or a hub name that the server can reach)")

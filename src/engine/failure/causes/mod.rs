@@ -104,6 +104,16 @@ impl Cause {
         self
     }
 
+    /// What was written for this engine alone.
+    #[cfg(test)]
+    pub(super) fn own_advice(&self, engine: EngineKind) -> &'static str {
+        match engine {
+            EngineKind::Vllm | EngineKind::Emulated => self.vllm,
+            EngineKind::Sglang => self.sglang,
+            EngineKind::Trtllm => self.trtllm,
+        }
+    }
+
     /// What to do about it with this engine; empty when the class says all there is to say.
     pub(super) fn advice(&self, engine: Option<EngineKind>) -> &'static str {
         let own = match engine {
@@ -148,6 +158,12 @@ static SET: LazyLock<(RegexSet, Vec<&'static Cause>)> = LazyLock::new(|| {
         .expect("constant");
     (set, rows().map(|(_, c)| c).collect())
 });
+
+/// All of them.
+#[cfg(test)]
+pub(super) fn all() -> impl Iterator<Item = &'static Cause> {
+    ALL.iter().copied()
+}
 
 /// The cause of this id.
 pub(super) fn by_id(id: &str) -> Option<&'static Cause> {

@@ -130,7 +130,7 @@ pub(super) const CAUSES: &[Cause] = &[
         "worker-fails",
         Class::WorkerDeath,
         &[
-            r"because of an error raised in its creation task|WorkerProc (?:failed to start|hit an exception)|hit an exception: ?(?:Traceback|$)|initialization error: ?(?:Traceback|$)|warmup error|Failed to initialize executor|[Ee]rror executing method|Exception in worker|Worker failed with error|Error in inspecting model architecture|Error raised in subprocess|Capture cuda graph failed|failed to load '[\w-]+' version|Failed to create instance",
+            r"[Ll]oading lora .* failed\W*$|because of an error raised in its creation task|WorkerProc (?:failed to start|hit an exception)|hit an exception: ?(?:Traceback|$)|initialization error: ?(?:Traceback|$)|warmup error|Failed to initialize executor|[Ee]rror executing method|Exception in worker|Worker failed with error|Error in inspecting model architecture|Error raised in subprocess|Capture cuda graph failed|failed to load '[\w-]+' version|Failed to create instance",
         ],
     )
     .rank(Opener),
