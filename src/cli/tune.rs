@@ -112,7 +112,8 @@ pub(super) struct TuneArgs {
     /// What a token of the baseline's own answers may lose of its probability before a candidate is out [default: 1%]
     #[arg(long, value_name = "SHARE")]
     max_quality_loss: Option<String>,
-    /// latency (mean end-to-end), throughput (total), or balanced (output throughput within ttft.p99=2s,tpot.p99=50ms)
+    /// latency (mean end-to-end), throughput (total), balanced (output throughput within ttft.p99=2s,tpot.p99=50ms), or MLPerf's
+    /// bounds such as mlperf:deepseek-r1:interactive (output throughput within its p99 of TTFT and TPOT)
     #[arg(long)]
     preset: Option<String>,
     /// Print what would be considered and about how many launches it takes, and launch nothing

@@ -8,7 +8,7 @@ use crate::cost::{Catalogs, Predictor, Profile, Setup};
 use crate::engine::{adapter, resolve_launch};
 use crate::error::Result;
 use crate::launch::{Candidate, EngineKind, Launch, LaunchRequest};
-use crate::scenario::{Record, RequestRow};
+use crate::scenario::{Key, Record, RequestRow};
 use crate::search::{Forecaster, Objective, Screening, Slo};
 use crate::sim::Demand;
 use crate::store::Plan;
@@ -115,6 +115,13 @@ impl SimForecaster {
         };
         record.set_launch(&self.launch(candidate));
         record
+    }
+
+    /// Seconds that one run of the first workload is expected to take; `None` where it cannot be forecast.
+    pub fn run_seconds(&mut self, candidate: &Candidate) -> Option<f64> {
+        let setup = self.setup(candidate)?;
+        let predictor = Predictor { draws: 0, ..Predictor::new(&self.catalogs, self.profile.as_ref()) };
+        predictor.predict_setup(&setup, false).ok()?.metrics().get(Key::Duration)
     }
 
     /// The candidate on the first workload, made ready.

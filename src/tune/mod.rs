@@ -11,6 +11,7 @@ mod gate;
 pub mod launcher;
 pub mod observed;
 pub mod outcomes;
+mod preset;
 mod prior;
 mod problems;
 mod race;

@@ -131,16 +131,13 @@ impl TuneRequest {
         if self.objective.is_some() {
             p.add("--preset", "chooses the objective, and --objective does too", "give one of them");
         }
-        let (text, clauses) = match preset.as_str() {
-            "latency" => ("e2e.mean", None),
-            "throughput" => ("total-throughput", None),
-            "balanced" => ("output-throughput", Some("ttft.p99=2s,tpot.p99=50ms")),
-            other => {
-                p.add("--preset", &format!("`{other}` is none of latency, throughput, balanced"), "");
-                return (objective, Vec::new());
+        match super::preset::meaning(preset) {
+            Ok((text, clauses)) => (p.take("--preset", text.parse()), clauses.into_iter().collect()),
+            Err(why) => {
+                p.add("--preset", &why, "");
+                (objective, Vec::new())
             }
-        };
-        (p.take("--preset", text.parse()), clauses.map(str::to_owned).into_iter().collect())
+        }
     }
 
     /// Names in `--flags` that no asked engine's table knows, and what is wrong with the user's own tables.
