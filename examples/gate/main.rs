@@ -10,8 +10,7 @@ use llm_dyno::quality::{Answers, check};
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [baseline, candidate, rest @ ..] = &args[..] else {
-        eprintln!("usage: gate BASELINE.json CANDIDATE.json [MARGIN]");
-        std::process::exit(2);
+        panic!("usage: gate BASELINE.json CANDIDATE.json [MARGIN]");
     };
     let read = |path: &str| -> Answers {
         let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{path}: {e}"));
