@@ -85,6 +85,9 @@ fn plan() -> Result<Plan> {
     let text = |s: &str| Some(s.to_owned());
     let one_factor = std::env::var_os(GUIDED).is_none();
     TuneRequest {
+        space_files: Vec::new(),
+        tries: Vec::new(),
+        prior: Vec::new(),
         model: text("Qwen/Qwen3-8B"),
         engines: vec!["emulated".into()],
         workloads: vec!["random:500/32,n=40".into(), "random:64/8,n=8".into()],
