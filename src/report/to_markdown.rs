@@ -33,7 +33,7 @@ fn block(out: &mut String, b: &Block) {
             while text.contains(&fence) {
                 fence.push('`');
             }
-            let _ = write!(out, "{fence}{language}\n{}\n{fence}\n\n", text.trim_end());
+            let _ = write!(out, "{fence}{language}\n{}\n{fence}\n\n", printable(text.trim_end()));
         }
         Block::Table(t) => table(out, t),
         Block::Figure { name, svg } => {
@@ -110,7 +110,7 @@ fn inline(t: &Text) -> String {
 
 /// A code span whose fence is longer than any run of backticks inside.
 fn code(text: &str) -> String {
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = printable(&text.split_whitespace().collect::<Vec<_>>().join(" "));
     if text.is_empty() {
         return String::new();
     }
@@ -135,7 +135,9 @@ fn escape(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '&' => out.push_str("&amp;"),
-            c if c.is_control() && c != '\n' => out.push('\u{fffd}'),
+            // A new line could be a heading, a list or an end of the paragraph.
+            '\n' => out.push(' '),
+            c if c.is_control() => out.push('\u{fffd}'),
             c => out.push(c),
         }
     }
@@ -146,9 +148,15 @@ fn escape(text: &str) -> String {
     out
 }
 
+/// Text that commands no terminal: a report is read in a pager too.
+fn printable(text: &str) -> String {
+    let harmful = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    text.chars().map(|c| if harmful(c) { '\u{fffd}' } else { c }).collect()
+}
+
 /// Inside an element of HTML, Markdown's marks do not count.
 fn summary_html(t: &Text) -> String {
-    use super::chart::escape as html;
+    let html = |t: &str| super::chart::escape(t).replace('\n', " ");
     t.0.iter()
         .map(|s| match s {
             Span::Plain(t) => html(t),
@@ -168,6 +176,11 @@ mod tests {
         let t = text!["<b>*x*</b> | [y](z)", code("a|`b`"), strong("_s_")];
         assert_eq!(cell(&t.into()), "&lt;b&gt;\\*x\\*&lt;/b&gt; \\| \\[y\\](z)`` a\\|`b` ``**\\_s\\_**");
         assert_eq!(escape("# no heading"), "\\# no heading");
+        assert_eq!(escape("m\n# h\u{1b}[31m"), "m # h\u{fffd}\\[31m");
+        assert_eq!(super::code("a\n# b\u{1b}[31m"), "`a # b\u{fffd}[31m`");
+        let mut out = String::new();
+        block(&mut out, &Block::Code { language: "sh", text: "a\n\u{7}b".into() });
+        assert!(out.contains("a\n\u{fffd}b"), "{out:?}");
         assert_eq!(escape("+25.6 %"), "+25.6 %");
     }
 
