@@ -112,9 +112,6 @@ fn plan() -> Result<Plan> {
         ready_timeout: "60s".into(),
         run_timeout: "60s".into(),
         fixed_args: Vec::new(),
-        space_files: Vec::new(),
-        tries: Vec::new(),
-        prior: Vec::new(),
     }
     .plan(|| Err("no hardware here".to_owned()))
 }
