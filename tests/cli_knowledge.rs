@@ -65,6 +65,8 @@ fn list_spaces_for_a_context() {
     gpu-memory-utilization
     block-size
     compilation-config.cudagraph_mode
+    VLLM_USE_FLASHINFER_SAMPLER
+    VLLM_MARLIN_USE_ATOMIC_ADD
     ");
 }
 
