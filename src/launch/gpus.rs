@@ -45,6 +45,7 @@ impl GpuLayout {
             Some(EngineKind::Sglang) if launch.switch(&["enable-dp-attention"]) == Some(true) => {
                 (l.attention, l.data) = (l.data, 1);
             }
+            Some(EngineKind::Sglang) => l.attention = size(&["attn-dp-size"]).unwrap_or(1),
             Some(EngineKind::Trtllm) if launch.switch(&["enable-attention-dp"]) == Some(true) => {
                 l.attention = l.tensor;
             }
@@ -55,6 +56,25 @@ impl GpuLayout {
             l.tensor = n / others;
         }
         l
+    }
+
+    /// GPUs that the command's environment shows to the engine, where it names them and the launch stays on one node.
+    pub fn visible(launch: &Launch) -> Option<u32> {
+        const SEVERAL: [&str; 6] = [
+            "nnodes",
+            "node-rank",
+            "headless",
+            "data-parallel-size-local",
+            "data-parallel-address",
+            "dist-init-addr",
+        ];
+        if launch.flags.iter().any(|(n, _)| SEVERAL.contains(&n.as_str())) {
+            return None;
+        }
+        let lists = ["CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"];
+        let list = lists.into_iter().find_map(|name| launch.env.get(name))?;
+        let named = list.split(',').filter(|d| !d.trim().is_empty()).count();
+        u32::try_from(named).ok().filter(|n| *n > 0 && !list.contains('$'))
     }
 
     pub fn gpus(&self) -> u32 {
@@ -93,6 +113,18 @@ mod tests {
         assert_eq!(of("vllm serve m -tp 4 -pp 2 -dcp 4"), (8, 1));
         assert_eq!(of("trtllm-serve m --tp_size 4 --pp_size 2 --ep_size 4"), (8, 1));
         assert_eq!(of("vllm serve m"), (1, 1));
+        assert_eq!(of("sglang serve --model-path m --tp-size 8 --attn-dp-size 4"), (8, 4));
+    }
+
+    #[test]
+    fn the_environment_names_the_gpus_of_one_node() {
+        let visible = |line: &str| GpuLayout::visible(&Launch::parse(line));
+        assert_eq!(visible("CUDA_VISIBLE_DEVICES=0,1 vllm serve m -tp 4"), Some(2));
+        assert_eq!(visible("CUDA_VISIBLE_DEVICES=0,1 vllm serve m -tp 4 --nnodes 2"), None);
+        assert_eq!(visible("CUDA_VISIBLE_DEVICES=$GPUS vllm serve m"), None);
+        let l = Launch::parse("vllm serve m --max-model-len ${LEN:-8192} --port ${PORT}");
+        assert_eq!(l.integer(&["max-model-len"]), Some(8192));
+        assert!(l.problems[0].contains("$LEN is not known here"), "{:?}", l.problems);
     }
 
     #[test]

@@ -51,6 +51,12 @@ pub(super) fn strip(given: &[String]) -> Bare {
         let env = bare.env.clone();
         for w in &mut bare.argv {
             *w = expanded(w, &env);
+            while let Some((name, default, whole)) = defaulted(w) {
+                bare.problems.push(format!(
+                    "${name} is not known here; its default in the command, {default}, is taken"
+                ));
+                *w = w.replacen(&whole, &default, 1);
+            }
         }
     }
     typography(&mut bare);
@@ -233,6 +239,18 @@ fn expanded(word: &str, env: &BTreeMap<String, String>) -> String {
         }
     }
     out
+}
+
+/// The first `${NAME:-default}` (or `-`, `:=`, `=`) of a word: name, default, and the whole of it.
+fn defaulted(word: &str) -> Option<(String, String, String)> {
+    let start = word.find("${")?;
+    let end = start + word[start..].find('}')?;
+    let inner = &word[start + 2..end];
+    let name: String = inner.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    let rest = &inner[name.len()..];
+    let default = [":-", ":=", "-", "="].into_iter().find_map(|mark| rest.strip_prefix(mark))?;
+    let plain = !name.is_empty() && !default.contains('$');
+    plain.then(|| (name, default.to_owned(), word[start..=end].to_owned()))
 }
 
 /// Dashes and quotes of a text program, which no engine takes for its own. They are told, and not guessed around.

@@ -25,7 +25,16 @@ impl Catalogs {
 
 /// Refuses a record whose `num_gpus` is not what its launch takes: every rate and price a GPU would be wrong by it.
 pub(super) fn same_gpus(record: &Record, hardware: &Hardware, config: &EngineConfig) -> Result<()> {
-    let layout = GpuLayout::of(&record.launch());
+    let launch = record.launch();
+    let layout = GpuLayout::of(&launch);
+    if let Some(shown) = GpuLayout::visible(&launch).filter(|n| layout.known && *n < config.gpus()) {
+        return Err(Error::usage(format!(
+            "the command's environment shows {shown} GPUs to the engine, and the launch takes {} ({})",
+            config.gpus(),
+            layout.words()
+        ))
+        .hint("mend CUDA_VISIBLE_DEVICES (HIP_VISIBLE_DEVICES) or the sizes in the command"));
+    }
     match record.num_gpus {
         Some(said) if hardware.is_gpu() && layout.known && said != config.gpus() => Err(Error::usage(
             format!("num_gpus says {said}, and the launch takes {} ({})", config.gpus(), layout.words()),
