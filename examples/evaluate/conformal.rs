@@ -1,7 +1,9 @@
-//! Conformal factors from scored rows, and intervals of each group with the factors of the others.
+//! Spreads and conformal factors from scored rows, and intervals of each group with those of the others.
 
 use crate::score::{Basis, Row};
-use llm_dyno::cost::calibration::{CalibratedFamily, Calibration, Factor, Load, Z90, learn};
+use llm_dyno::cost::calibration::{Calibration, Factor, Spread, learn, learnt_as};
+use llm_dyno::cost::conditions::{CalibratedFamily, Load};
+use llm_dyno::cost::discrepancy::Family;
 use llm_dyno::cost::seen::SeenKind;
 use llm_dyno::cost::{ModelKind, Standing};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,43 +16,135 @@ fn family(key: &str) -> CalibratedFamily {
     }
 }
 
+fn of_key(key: &str) -> Family {
+    match family(key) {
+        CalibratedFamily::Ttft => Family::Ttft,
+        CalibratedFamily::Tpot => Family::Tpot,
+        CalibratedFamily::Throughput => Family::Throughput,
+    }
+}
+
+/// The prior of a kind that was seen is the same physics: rows of both kinds of prior are learnt from together.
 fn standing(r: &Row) -> Standing {
-    if r.standing == Standing::Measured { Standing::SameLaunch } else { r.standing }
+    if r.basis == Basis::Prior { Standing::PriorUnseen } else { learnt_as(r.conditions.standing) }
 }
 
-/// Distance of the measured value in predicted standard deviations, on its own side.
-fn score(r: &Row) -> f64 {
-    let off = (r.measured / r.value).ln();
-    let side = if off > 0.0 { (r.p95 / r.value).ln() } else { (r.value / r.p05).ln() };
-    Z90 * off.abs() / side.max(1e-6)
-}
-
-/// The factors that all rows but those of `without` give.
+/// What all rows but those of `without` teach; those of `Basis::Unseen` repeat the prior's and are left out.
 pub(crate) fn calibration(rows: &[Row], without: Option<&str>) -> Calibration {
-    let mut scores: BTreeMap<(Standing, CalibratedFamily, Load), BTreeMap<&str, Vec<f64>>> = BTreeMap::new();
-    for r in rows.iter().filter(|r| Some(r.group.as_str()) != without) {
-        scores
-            .entry((standing(r), family(r.key), r.load))
-            .or_default()
-            .entry(&r.group)
-            .or_default()
-            .push(score(r));
+    let kept = |r: &&Row| Some(r.group.as_str()) != without && r.basis != Basis::Unseen;
+    let mut by_class: BTreeMap<(Standing, CalibratedFamily), Vec<&Row>> = BTreeMap::new();
+    for r in rows.iter().filter(kept) {
+        by_class.entry((standing(r), family(r.key))).or_default().push(r);
     }
-    let of = |((standing, family, load), groups): (_, BTreeMap<&str, Vec<f64>>)| {
-        let runs = groups.values().map(Vec::len).sum();
-        let groups: Vec<Vec<f64>> = groups.into_values().collect();
-        let factor = (learn(&groups)? * 1e3).round() / 1e3;
-        Some(Factor { standing, family, load: Some(load), factor, groups: groups.len(), runs })
+    let mut c = Calibration { seen: seen(rows), ..Calibration::default() };
+    for ((standing, family), rows) in by_class {
+        let spread = spread(standing, family, &rows);
+        c.spread.push(spread);
+        for load in [Load::Closed, Load::Open] {
+            let mut groups: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+            for r in rows.iter().filter(|r| r.conditions.load == load) {
+                groups.entry(&r.group).or_default().push(score(r, &spread));
+            }
+            let runs = groups.values().map(Vec::len).sum();
+            let groups: Vec<Vec<f64>> = groups.into_values().collect();
+            if let Some(factor) = learn(&groups) {
+                let factor = rounded(factor);
+                let groups = groups.len();
+                c.factor.push(Factor { standing, family, load: Some(load), factor, groups, runs });
+            }
+        }
+    }
+    for i in 0..c.spread.len() {
+        if c.spread[i].standing == Standing::PriorUnseen {
+            c.spread.push(Spread { standing: Standing::PriorSeen, ..c.spread[i] });
+        }
+    }
+    for i in 0..c.factor.len() {
+        if c.factor[i].standing == Standing::PriorUnseen {
+            c.factor.push(Factor { standing: Standing::PriorSeen, ..c.factor[i] });
+        }
+    }
+    c
+}
+
+fn rounded(v: f64) -> f64 {
+    (v * 1e3).round() / 1e3
+}
+
+fn sd(r: &Row, spread: &Spread) -> f64 {
+    spread.sd(r.law.sd, r.conditions.distance, r.conditions.misfit(family(r.key)))
+}
+
+fn score(r: &Row, spread: &Spread) -> f64 {
+    r.law.with_sd(sd(r, spread)).score(r.measured)
+}
+
+/// Degrees of freedom of the law of the errors: tails as heavy as those of runs that nobody can explain.
+const FREEDOM: f64 = 3.0;
+/// Standard deviation of the logarithm of a coefficient around its starting point, before the data.
+const BELIEF: f64 = 2.0;
+
+/// The coefficients under which the measured values are likeliest, by a search along the axes.
+fn spread(standing: Standing, family: CalibratedFamily, rows: &[&Row]) -> Spread {
+    let mut count: BTreeMap<&str, f64> = BTreeMap::new();
+    for r in rows {
+        *count.entry(&r.group).or_default() += 1.0;
+    }
+    let fitted = standing == Standing::SameLaunch;
+    let of = |p: &[f64; 4]| Spread {
+        standing,
+        family,
+        believed: p[0].exp(),
+        floor: p[1].exp(),
+        distance: if fitted { p[2].exp() } else { 0.0 },
+        misfit: if fitted { p[3].exp() } else { 0.0 },
     };
-    let mut factor: Vec<Factor> = scores.into_iter().filter_map(of).collect();
-    // The prior of a kind that was seen is the same physics: both standings have the factor of all.
-    let pooled =
-        |standing| factor.iter().filter(move |f| f.standing == standing).copied().collect::<Vec<_>>();
-    if pooled(Standing::PriorSeen).is_empty() {
-        let like = pooled(Standing::PriorUnseen);
-        factor.extend(like.into_iter().map(|f| Factor { standing: Standing::PriorSeen, ..f }));
+    let start = [0.0, 0.03_f64.ln(), 0.1_f64.ln(), 0.5_f64.ln()];
+    let cost = |p: &[f64; 4]| {
+        let s = of(p);
+        let surprise: f64 =
+            rows.iter().map(|r| surprise(r, sd(r, &s)) / count[r.group.as_str()].sqrt()).sum();
+        let away: f64 = p.iter().zip(&start).map(|(a, b)| ((a - b) / BELIEF).powi(2)).sum();
+        surprise + 0.5 * away
+    };
+    let (mut best, mut step) = (start, 1.0);
+    let mut least = cost(&best);
+    while step > 0.02 {
+        let mut moved = false;
+        for i in 0..4 {
+            for by in [step, -step] {
+                let mut tried = best;
+                tried[i] += by;
+                let c = cost(&tried);
+                if c < least {
+                    (least, best, moved) = (c, tried, true);
+                }
+            }
+        }
+        if !moved {
+            step *= 0.5;
+        }
     }
-    Calibration { factor, seen: seen(rows) }
+    let s = of(&best);
+    Spread {
+        believed: rounded(s.believed),
+        floor: rounded(s.floor),
+        distance: rounded(s.distance),
+        misfit: rounded(s.misfit),
+        ..s
+    }
+}
+
+/// -ln of the density of the measured value, up to a constant.
+fn surprise(r: &Row, sd: f64) -> f64 {
+    let at = r.measured.ln();
+    let all: f64 = r.law.components.iter().map(|c| c.0).sum();
+    let density = |mean: f64| {
+        let z = (at - mean) / sd;
+        (1.0 + z * z / FREEDOM).powf(-f64::midpoint(FREEDOM, 1.0)) / sd
+    };
+    let mixed: f64 = r.law.components.iter().map(|(w, mean)| w / all * density(*mean)).sum();
+    -mixed.max(f64::MIN_POSITIVE).ln()
 }
 
 /// Kinds of launches with groups and runs that the prior was held against.
@@ -77,7 +171,7 @@ pub(crate) fn seen(rows: &[Row]) -> Vec<SeenKind> {
     kinds.into_iter().map(of).collect()
 }
 
-/// Every row with the interval that the other groups' factors give it.
+/// Every row with the interval that the other groups' spreads and factors give it.
 pub(crate) fn left_out(rows: &[Row]) -> Vec<Row> {
     let mut by_group: BTreeMap<&str, Calibration> = BTreeMap::new();
     for r in rows {
@@ -85,11 +179,8 @@ pub(crate) fn left_out(rows: &[Row]) -> Vec<Row> {
     }
     let widened = |r: &Row| {
         let c = &by_group[r.group.as_str()];
-        let same =
-            |f: &&Factor| f.standing == standing(r) && f.family == family(r.key) && f.load == Some(r.load);
-        let factor = c.factor.iter().find(same).map_or(1.0, |f| f.factor);
-        let side = |p: f64| r.value * (factor * (p / r.value).ln()).exp();
-        Row { p05: side(r.p05), p95: side(r.p95), ..r.clone() }
+        let (p05, p95) = r.law.with_sd(c.sd(&r.conditions, of_key(r.key), r.law.sd)).interval();
+        Row { p05, p95, ..r.clone() }
     };
     rows.iter().map(widened).collect()
 }

@@ -1,6 +1,5 @@
 //! The public measurements, their groups and the blind third.
 
-use llm_dyno::cost::calibration::Load;
 use llm_dyno::cost::profile::GroupKey;
 use llm_dyno::cost::setup::scenario_of;
 use llm_dyno::cost::{Catalogs, Setup};
@@ -35,7 +34,6 @@ pub(crate) struct Run {
     pub(crate) blind: bool,
     /// Blind until 2026-11-25: no constant has seen it, the factors of the intervals have.
     pub(crate) opened: bool,
-    pub(crate) load: Load,
     pub(crate) record: Record,
     /// Model, hardware and engine.
     pub(crate) group: String,
@@ -109,7 +107,6 @@ pub(crate) fn load(dirs: &[PathBuf], blind: bool, catalogs: &Catalogs) -> (Vec<R
                     seen: source.seen,
                     blind: hidden,
                     opened: third && !hidden,
-                    load: Load::of(s.concurrency),
                     kind: kind(&s),
                     key: GroupKey::of(&s),
                     devices: s.devices(),

@@ -18,6 +18,7 @@ use llm_dyno::cost::calibration::{self, Calibration};
 use llm_dyno::cost::{Catalogs, Profile, pooling};
 use score::{Basis, Scorer};
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 #[derive(Parser)]
 struct Arguments {
@@ -67,7 +68,8 @@ fn main() {
     let bases: Vec<Basis> = Basis::ALL.into_iter().filter(asked).collect();
     let unit = Calibration::default();
     let nothing = Profile::default();
-    let physics = Scorer { catalogs: &catalogs, base: &nothing, calibration: &unit };
+    let physics =
+        Scorer { catalogs: &catalogs, base: &nothing, calibration: &unit, inferred: Mutex::default() };
     let base = match (a.learn, a.physics) {
         (true, _) => physics.public_fits(&runs),
         (_, true) => nothing.clone(),
@@ -78,7 +80,8 @@ fn main() {
         std::fs::write("profiles/public.toml", text).expect("profiles/ can be written");
     }
     let own = if a.blind { calibration::public() } else { &unit };
-    let raw = Scorer { catalogs: &catalogs, base: &base, calibration: own }.score(&runs, &bases);
+    let scorer = Scorer { catalogs: &catalogs, base: &base, calibration: own, inferred: Mutex::default() };
+    let raw = scorer.score(&runs, &bases);
     if a.learn {
         let text = toml::to_string(&conformal::calibration(&raw, None)).expect("a calibration is TOML");
         let head = "# Written by `cargo run --release --example evaluate -- --learn`.\n";
@@ -96,6 +99,11 @@ fn main() {
     if bases.contains(&Basis::Transfer) && bases.contains(&Basis::Prior) {
         text += "\n### Transfer\n\n";
         text += &table::transfers(&rows);
+    }
+    let inferred = scorer.inferred.into_inner().expect("no worker panicked");
+    if !inferred.is_empty() {
+        text += "\n### What the small fits infer of the closed loops\n\n";
+        text += &table::inferred(&inferred);
     }
     text += "\n### Standing by kind of launch\n\n";
     text += &table::standings(&conformal::seen(&rows));

@@ -1,10 +1,13 @@
 //! Predictions of left-out runs, one row a key.
 
 use crate::data::{Run, by_launch, small_fit};
-use llm_dyno::cost::calibration::{Calibration, Load};
+use llm_dyno::cost::calibration::Calibration;
+use llm_dyno::cost::conditions::Conditions;
 use llm_dyno::cost::fit::{fit_over, label};
+use llm_dyno::cost::habits::Likely;
+use llm_dyno::cost::law::Law;
 use llm_dyno::cost::setup::scenario_of;
-use llm_dyno::cost::{Catalogs, Predictor, Profile, Standing};
+use llm_dyno::cost::{Catalogs, Predictor, Profile};
 use llm_dyno::scenario::{Key, Record};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -47,19 +50,16 @@ pub(crate) struct Row {
     pub(crate) blind: bool,
     /// Of the third that was blind until it was opened.
     pub(crate) opened: bool,
-    pub(crate) load: Load,
+    pub(crate) law: Law,
+    pub(crate) conditions: Conditions,
     pub(crate) group: String,
     pub(crate) devices: u32,
     pub(crate) kind: &'static str,
     pub(crate) basis: Basis,
-    pub(crate) standing: Standing,
     /// The group that a transfer was fitted on.
     pub(crate) from: String,
     pub(crate) label: String,
     pub(crate) key: &'static str,
-    pub(crate) distance: f64,
-    /// Root mean square of what the fit leaves of its own runs.
-    pub(crate) misfit: f64,
     pub(crate) measured: f64,
     pub(crate) value: f64,
     pub(crate) p05: f64,
@@ -78,12 +78,6 @@ impl Row {
     }
 }
 
-fn misfit(profile: Option<&Profile>, run: &Run, key: Key) -> f64 {
-    let Some(g) = profile.and_then(|p| p.exact(&run.key)) else { return -1.0 };
-    let left: Vec<f64> = g.residuals.iter().filter_map(|r| r.log_ratio.get(key.name())).copied().collect();
-    (left.iter().map(|v| v * v).sum::<f64>() / left.len().max(1) as f64).sqrt()
-}
-
 type Job<'a> = Box<dyn Fn() -> Vec<Row> + Send + Sync + 'a>;
 
 /// What stands behind the predictions.
@@ -92,6 +86,8 @@ pub(crate) struct Scorer<'a> {
     /// Fits of public groups; those of the predicted group are left out.
     pub(crate) base: &'a Profile,
     pub(crate) calibration: &'a Calibration,
+    /// Readings of what the scenarios leave open, by launch, as the small fits inferred them.
+    pub(crate) inferred: Mutex<BTreeMap<String, Vec<Likely>>>,
 }
 
 impl Scorer<'_> {
@@ -130,17 +126,15 @@ impl Scorer<'_> {
                 seen: run.seen,
                 blind: run.blind,
                 opened: run.opened,
-                load: run.load,
                 group: run.group.clone(),
                 devices: run.devices,
                 kind: run.kind,
                 basis,
-                standing: p.standing,
                 from: from.to_owned(),
                 label: label(&run.record),
                 key: name,
-                distance: p.distance.unwrap_or(-1.0),
-                misfit: misfit(profile, run, key),
+                law: p.laws.get(&key)?.clone(),
+                conditions: p.conditions,
                 measured,
                 value: b.value,
                 p05: b.p05,
@@ -172,10 +166,11 @@ impl Scorer<'_> {
                 jobs.push(Box::new(move || {
                     let base = self.base_without(fit[0], false);
                     let Some(p) = self.fitted(&fit, &base, name) else { return Vec::new() };
-                    for g in &p.groups {
-                        for h in &g.habits {
-                            eprintln!("habits {name}: {:?} {:.2}", h.habits, h.weight);
-                        }
+                    for g in p.groups.iter().filter(|g| !g.habits.is_empty()) {
+                        self.inferred
+                            .lock()
+                            .expect("no worker panicked")
+                            .insert(name.clone(), g.habits.clone());
                     }
                     rest.iter()
                         .flat_map(|r| self.predicted(Some(&p), &base, r, Basis::SmallFit, ""))

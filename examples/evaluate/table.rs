@@ -2,15 +2,17 @@
 
 use crate::score::{Basis, Row, SCORED};
 use llm_dyno::cost::Standing;
+use llm_dyno::cost::habits::{Intake, Likely};
 use llm_dyno::cost::seen::SeenKind;
 use llm_dyno::stats::quantile_sorted;
+use llm_dyno::workload::Lengths;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Every row as CSV.
 pub(crate) fn csv(rows: &[Row]) -> String {
     let mut out =
-        "set,seen,blind,opened,group,devices,kind,basis,standing,from,key,load,distance,misfit,measured,value,p05,p95,label\n"
+        "set,seen,blind,opened,group,devices,kind,basis,standing,from,key,load,distance,sd,measured,value,p05,p95,label\n"
             .to_owned();
     for r in rows {
         let _ = writeln!(
@@ -24,12 +26,12 @@ pub(crate) fn csv(rows: &[Row]) -> String {
             r.devices,
             r.kind,
             r.basis.id(),
-            r.standing.id(),
+            r.conditions.standing.id(),
             r.from,
             r.key,
-            r.load,
-            r.distance,
-            r.misfit,
+            r.conditions.load,
+            r.conditions.distance,
+            r.law.sd,
             r.measured,
             r.value,
             r.p05,
@@ -150,4 +152,19 @@ pub(crate) fn standings(seen: &[SeenKind]) -> String {
         );
     }
     out + &format!("| any other | | | {} | 0 | 0 |\n", Standing::PriorUnseen.words())
+}
+
+/// What the small fits say of step-lock and intake, launch by launch.
+pub(crate) fn inferred(all: &BTreeMap<String, Vec<Likely>>) -> String {
+    let mut out =
+        "| launch | exact lengths (step-lock) | one request always waits |\n|---|---:|---:|\n".to_owned();
+    for (launch, readings) in all {
+        let share = |of: fn(&Likely) -> bool| -> f64 {
+            readings.iter().filter(|l| of(l)).map(|l| l.weight).sum::<f64>() * 100.0
+        };
+        let exact = share(|l| l.habits.lengths == Lengths::Exact);
+        let held = share(|l| l.habits.intake == Intake::WithCompletion);
+        let _ = writeln!(out, "| {} | {exact:.0} % | {held:.0} % |", launch.replace('|', ", "));
+    }
+    out
 }

@@ -1,13 +1,17 @@
-//! How wide an interval must be to hold nine of ten runs: conformal factors by standing and family of result keys.
+//! How wide an interval must be to hold nine of ten runs: a spread that knows how far a prediction is from what was measured,
+//! and conformal factors by standing, family of result keys and load.
 //!
-//! For every group of public runs that was left out, `|ln(measured / predicted)|` over the predicted standard deviation is
-//! a score. The factor of a standing is the 90 % quantile of the scores over that of the normal law, each group weighted by
-//! the root of its number of runs: between a run's weight (many runs of one group would outvote the others) and a group's
-//! (one pathological run would decide). Closed loops and open loads have factors of their own (Mondrian conformal
-//! prediction): between the two loads of a closed loop that a fit saw lies the third, while the steps of a burst pass through
-//! batches that no run of the fit held for long, and one factor for both made the first wide and the second untrue.
-//! What the intervals hold in each set, every group left out in turn, stands in `reports/prediction-accuracy.md`.
+//! Normalised split-conformal prediction, learnt on public runs with whole groups (model, GPU, engine) left out. First the
+//! spread: [`Spread`]'s coefficients by standing and family maximise the likelihood of `ln(measured / predicted)` under
+//! a Student law of three degrees of freedom, each group weighted by the root of its number of runs: between a run's weight
+//! (many runs of one group would outvote the others) and a group's (one pathological run would decide). Then the factor: the
+//! score of a run is the least factor of its spread with which its interval holds the measured value, and the factor of a class
+//! is the 90 % quantile of the scores under the same weights. Classes are standing, family and load (Mondrian conformal
+//! prediction): closed loops lie between the loads that a fit saw, bursts pass through batches that no run held for long.
+//! What the intervals hold in each set, every group left out of spread and factor in turn, stands in
+//! `reports/prediction-accuracy.md`.
 
+use super::conditions::{CalibratedFamily, Conditions, Load};
 use super::discrepancy::Family;
 use super::seen::SeenKind;
 use super::standing::Standing;
@@ -30,47 +34,35 @@ pub struct Factor {
     pub runs: usize,
 }
 
-/// How requests come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Load {
-    /// A fixed number is in flight.
-    Closed,
-    /// A burst, or arrivals at a rate.
-    Open,
+/// How the spread of a family's predictions grows under a standing: the root of the sum of the squares of the spread that the
+/// model believes, a floor, the distance to the nearest observation and what the fit leaves of its own runs, each times a
+/// coefficient.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spread {
+    pub standing: Standing,
+    pub family: CalibratedFamily,
+    pub believed: f64,
+    pub floor: f64,
+    #[serde(default)]
+    pub distance: f64,
+    #[serde(default)]
+    pub misfit: f64,
 }
 
-impl Load {
-    pub fn of(concurrency: Option<u32>) -> Load {
-        if concurrency.is_some() { Load::Closed } else { Load::Open }
-    }
-}
-
-/// Families that public runs report often enough.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CalibratedFamily {
-    Throughput,
-    Ttft,
-    Tpot,
-}
-
-impl CalibratedFamily {
-    pub const ALL: [CalibratedFamily; 3] =
-        [CalibratedFamily::Throughput, CalibratedFamily::Ttft, CalibratedFamily::Tpot];
-
-    fn of(family: Family) -> CalibratedFamily {
-        match family {
-            Family::Throughput | Family::E2el => CalibratedFamily::Throughput,
-            Family::Ttft | Family::TtftTail => CalibratedFamily::Ttft,
-            Family::Tpot | Family::TpotTail | Family::Itl | Family::ItlTail => CalibratedFamily::Tpot,
-        }
+impl Spread {
+    /// Standard deviation of the logarithm, before the conformal factor.
+    pub fn sd(&self, raw: f64, distance: f64, misfit: f64) -> f64 {
+        let parts = [self.believed * raw, self.floor, self.distance * distance, self.misfit * misfit];
+        parts.iter().map(|p| p * p).sum::<f64>().sqrt()
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
+    #[serde(default)]
+    pub spread: Vec<Spread>,
     #[serde(default)]
     pub factor: Vec<Factor>,
     /// Kinds of launches whose public runs the prior was held against: the factors have seen them, no coefficient has been
@@ -93,17 +85,27 @@ impl Calibration {
         })
     }
 
-    /// The factor for a standing; 1 where nothing was learnt. A launch that was measured is held to the factor of its other loads.
-    pub fn factor(&self, standing: Standing, family: Family, load: Load) -> f64 {
-        let standing = if standing == Standing::Measured { Standing::SameLaunch } else { standing };
+    /// The spread under a standing before its factor, and that factor; a launch that was measured is held to what was learnt
+    /// on its other loads, and where nothing was learnt the model is believed.
+    pub fn sd(&self, conditions: &Conditions, family: Family, raw: f64) -> f64 {
+        let standing = learnt_as(conditions.standing);
         let family = CalibratedFamily::of(family);
-        let same =
-            |f: &&Factor| f.standing == standing && f.family == family && f.load.is_none_or(|l| l == load);
-        self.factor.iter().find(same).map_or(1.0, |f| f.factor)
+        let spread = self.spread.iter().find(|s| s.standing == standing && s.family == family);
+        let same = |f: &&Factor| {
+            f.standing == standing && f.family == family && f.load.is_none_or(|l| l == conditions.load)
+        };
+        let factor = self.factor.iter().find(same).map_or(1.0, |f| f.factor);
+        let (distance, misfit) = (conditions.distance, conditions.misfit(family));
+        factor * spread.map_or(raw.hypot(LEAST_SD), |s| s.sd(raw, distance, misfit))
     }
 }
 
-/// The factor from scores by group; `None` without any.
+/// Whose factors a standing has.
+pub fn learnt_as(standing: Standing) -> Standing {
+    if standing == Standing::Measured { Standing::SameLaunch } else { standing }
+}
+
+/// The factor from scores by group (the factors that hold each run); `None` without any.
 pub fn learn(groups: &[Vec<f64>]) -> Option<f64> {
     let groups: Vec<&Vec<f64>> = groups.iter().filter(|g| !g.is_empty()).collect();
     if groups.is_empty() {
@@ -122,11 +124,8 @@ pub fn learn(groups: &[Vec<f64>]) -> Option<f64> {
             break;
         }
     }
-    Some(at / Z90)
+    Some(at)
 }
-
-/// 95th percentile of the standard normal distribution.
-pub const Z90: f64 = 1.6449;
 
 static PUBLIC: LazyLock<Calibration> = LazyLock::new(|| {
     Calibration::parse("profiles/calibration.toml", include_str!("../../profiles/calibration.toml"))
@@ -143,17 +142,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn normal_scores_need_no_factor_and_a_bad_group_does_not_decide() {
-        let grid = |scale: f64| -> Vec<f64> {
-            // Absolute values of a normal law at even quantiles.
-            (0..100).map(|i| scale * 1.6449 * (f64::from(i) + 0.5) / 90.0).collect()
-        };
-        let alike: Vec<Vec<f64>> = (0..40).map(|_| grid(1.0)).collect();
-        assert!((learn(&alike).unwrap() - 1.0).abs() < 0.05);
-        let mut one_bad = alike;
+    fn a_bad_group_does_not_decide() {
+        // Scores at even quantiles, of which nine in ten are below 1.
+        let grid = || -> Vec<f64> { (0..100).map(|i| (f64::from(i) + 0.5) / 90.0).collect() };
+        let groups: Vec<Vec<f64>> = (0..40).map(|_| grid()).collect();
+        assert!((learn(&groups).unwrap() - 1.0).abs() < 0.05);
+        let mut one_bad = groups;
         one_bad[0] = vec![50.0; 400];
         assert!(learn(&one_bad).unwrap() < 1.2, "four times the runs of another group do not decide");
         assert_eq!(learn(&[]), None);
+    }
+
+    fn conditions(standing: Standing, load: Load, distance: f64, misfit: f64) -> Conditions {
+        Conditions { standing, load, distance, misfit: [misfit; 3] }
     }
 
     #[test]
@@ -167,16 +168,29 @@ mod tests {
             runs: 1,
         };
         let (closed, open) = (Load::of(Some(4)), Load::of(None));
-        let factors = vec![
+        let factor = vec![
             one(Some(closed), CalibratedFamily::Tpot, 1.5),
             one(Some(open), CalibratedFamily::Tpot, 3.0),
             one(None, CalibratedFamily::Ttft, 2.0),
         ];
-        let c = Calibration { factor: factors, seen: Vec::new() };
-        assert_eq!(c.factor(Standing::SameLaunch, Family::Tpot, closed), 1.5);
-        assert_eq!(c.factor(Standing::Measured, Family::Itl, open), 3.0, "as other loads of the launch");
-        assert_eq!(c.factor(Standing::SameLaunch, Family::TtftTail, open), 2.0);
-        assert_eq!(c.factor(Standing::PriorSeen, Family::Tpot, open), 1.0, "nothing was learnt");
+        let c = Calibration { factor, ..Calibration::default() };
+        let of = |standing, family, load| c.sd(&conditions(standing, load, 0.0, 0.0), family, 0.4) / 0.4;
+        let near = |a: f64, b: f64| (a / b - 1.0).abs() < 0.01;
+        assert!(near(of(Standing::SameLaunch, Family::Tpot, closed), 1.5));
+        assert!(near(of(Standing::Measured, Family::Itl, open), 3.0), "as other loads of the launch");
+        assert!(near(of(Standing::SameLaunch, Family::TtftTail, open), 2.0));
+        assert!(near(of(Standing::PriorSeen, Family::Tpot, open), 1.0), "nothing was learnt");
+    }
+
+    #[test]
+    fn intervals_widen_with_the_distance_and_with_what_a_fit_leaves_of_its_own_runs() {
+        let c = public();
+        let sd = |distance, misfit| {
+            let at = conditions(Standing::SameLaunch, Load::Open, distance, misfit);
+            c.sd(&at, Family::Throughput, 0.05)
+        };
+        assert!(sd(2.0, 0.02) > 1.2 * sd(0.2, 0.02));
+        assert!(sd(0.2, 0.4) > 2.0 * sd(0.2, 0.02));
     }
 
     #[test]

@@ -6,10 +6,12 @@
 //! knee moving.
 
 use super::Footprint;
-use super::calibration::{self, Calibration, Load};
+use super::calibration::{self, Calibration};
 use super::coefficients::Coefficients;
+use super::conditions::Conditions;
 use super::discrepancy::{self, DesignPoint, Family};
 use super::habits::{self, Likely};
+use super::law::Law;
 use super::pooling;
 use super::prior::{self, Belief};
 use super::profile::{GroupKey, Profile, Warm};
@@ -24,7 +26,6 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{ContinuousCDF, Normal};
 use std::collections::BTreeMap;
 
 /// A predicted value with its central 90 % interval.
@@ -45,8 +46,10 @@ pub struct Prediction {
     pub basis: String,
     /// What stands behind it.
     pub standing: Standing,
-    /// Distance to the nearest observation of this launch, in units of correlation length.
-    pub distance: Option<f64>,
+    /// What the width of its intervals rests on besides the laws.
+    pub conditions: Conditions,
+    /// What the model itself believes of the values, before its intervals are widened to hold.
+    pub laws: BTreeMap<Key, Law>,
     /// Tokens of context that the KV room holds.
     pub kv_pool_tokens: u64,
     /// The same as the engine tells of it.
@@ -132,7 +135,8 @@ impl<'a> Predictor<'a> {
         let point = DesignPoint::of(setup);
         let residuals = exact.map_or(&[][..], |g| &g.residuals);
         let standing = self.standing(setup);
-        let mut values = BTreeMap::new();
+        let conditions = Conditions::of(standing, setup, &point, residuals);
+        let (mut values, mut laws) = (BTreeMap::new(), BTreeMap::new());
         for (&key, &value) in &simulated.metrics.known {
             let Some(family) = Family::of(key) else {
                 values.insert(key, Interval { value, p05: value, p95: value });
@@ -141,23 +145,25 @@ impl<'a> Predictor<'a> {
             let (shift, own) = discrepancy::correction(key, &point, residuals);
             let noise = exact.and_then(|g| g.noise.get(key.name())).copied().unwrap_or(0.0);
             let raw = own.hypot(noise).hypot(spread.get(&key).copied().unwrap_or(0.0));
-            let sd = self.calibrated(setup, standing, family, raw);
             let mut mixture = vec![(likely[0].weight, value.ln() + shift)];
             let of = |m: &Metrics| m.get(key).filter(|v| *v > 0.0);
             mixture.extend(others.iter().filter_map(|(w, m)| of(m).map(|v| (*w, v.ln() + shift))));
-            let mixture = match &bounds {
+            let components = match &bounds {
                 Some(both) => over_acceptance(&mixture, both.each_ref().map(of), value),
                 None => mixture,
             };
-            let at = |level| quantile(&mixture, sd, level).exp();
-            values.insert(key, Interval { value: value * shift.exp(), p05: at(0.05), p95: at(0.95) });
+            let law = Law { components, sd: raw };
+            let (p05, p95) = law.with_sd(self.calibrated(setup, &conditions, family, raw)).interval();
+            values.insert(key, Interval { value: value * shift.exp(), p05, p95 });
+            laws.insert(key, law);
         }
         reconcile(&mut values);
         Ok(Prediction {
             binding: super::binding::describe(setup, &belief.coefficients, &simulated),
             basis: format!("{} (standing: {})", belief.from, standing.words()),
             standing,
-            distance: discrepancy::distance(&point, residuals),
+            conditions,
+            laws,
             kv_pool_tokens: setup.kv_pool_tokens(&belief.coefficients),
             kv_room: super::KvRoom::of(setup, &belief.coefficients),
             devices: setup.devices(),
@@ -172,13 +178,11 @@ impl<'a> Predictor<'a> {
         Standing::of(setup, self.profile, self.base, seen)
     }
 
-    /// The standard deviation with the factor that makes intervals of this standing hold. The embedded engine is what the
+    /// The standard deviation that makes intervals under such conditions hold. The embedded engine is what the
     /// model says, and hosts' cores are not among the public runs.
-    fn calibrated(&self, setup: &Setup, standing: Standing, family: Family, raw: f64) -> f64 {
+    fn calibrated(&self, setup: &Setup, conditions: &Conditions, family: Family, raw: f64) -> f64 {
         match self.calibration {
-            Some(c) if pooling::public_speaks_for(setup) => {
-                raw.hypot(calibration::LEAST_SD) * c.factor(standing, family, Load::of(setup.concurrency))
-            }
+            Some(c) if pooling::public_speaks_for(setup) => c.sd(conditions, family, raw),
             _ => raw,
         }
     }
@@ -253,28 +257,6 @@ fn over_acceptance(mixture: &[(f64, f64)], bounds: [Option<f64>; 2], value: f64)
 
 /// Readings less likely than this are not simulated.
 const NEGLIGIBLE: f64 = 0.03;
-
-/// Quantile of a mixture of normal laws of equal spread, given as (weight, mean).
-fn quantile(mixture: &[(f64, f64)], sd: f64, level: f64) -> f64 {
-    let all: f64 = mixture.iter().map(|m| m.0).sum();
-    let (least, most) =
-        mixture.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), m| (a.min(m.1), b.max(m.1)));
-    let unit = Normal::standard();
-    if mixture.len() == 1 || sd <= 0.0 {
-        return mixture[0].1 + sd * unit.inverse_cdf(level);
-    }
-    let (mut low, mut high) = (least - 6.0 * sd, most + 6.0 * sd);
-    for _ in 0..60 {
-        let mid = f64::midpoint(low, high);
-        let below: f64 = mixture.iter().map(|(w, mean)| w / all * unit.cdf((mid - mean) / sd)).sum();
-        if below < level {
-            low = mid;
-        } else {
-            high = mid;
-        }
-    }
-    f64::midpoint(low, high)
-}
 
 /// Throughputs and the duration are one quantity seen four ways: they move together.
 fn reconcile(values: &mut BTreeMap<Key, Interval>) {
