@@ -54,15 +54,17 @@ pub(crate) fn calibration(rows: &[Row], without: Option<&str>) -> Calibration {
             }
         }
     }
-    for i in 0..c.spread.len() {
-        if c.spread[i].standing == Standing::PriorUnseen {
-            c.spread.push(Spread { standing: Standing::PriorSeen, ..c.spread[i] });
+    // The prior of a kind that was seen is the same physics, and beside fits of other models a launch keeps the prior.
+    for like in [Standing::PriorSeen, Standing::SameGpu] {
+        if c.spread.iter().any(|s| s.standing == like) {
+            continue;
         }
-    }
-    for i in 0..c.factor.len() {
-        if c.factor[i].standing == Standing::PriorUnseen {
-            c.factor.push(Factor { standing: Standing::PriorSeen, ..c.factor[i] });
-        }
+        let spreads = c.spread.iter().filter(|s| s.standing == Standing::PriorUnseen);
+        let spreads: Vec<Spread> = spreads.map(|s| Spread { standing: like, ..*s }).collect();
+        let factors = c.factor.iter().filter(|f| f.standing == Standing::PriorUnseen);
+        let factors: Vec<Factor> = factors.map(|f| Factor { standing: like, ..*f }).collect();
+        c.spread.extend(spreads);
+        c.factor.extend(factors);
     }
     c
 }

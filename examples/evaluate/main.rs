@@ -1,9 +1,9 @@
 //! Scores the cost model on public measurements: every run predicted from what did not see it.
 //!
-//! `cargo run --release --example evaluate -- [--data DIR]… [--basis NAME]… [--only TEXT] [--learn] [--blind] [--rows FILE] [--report FILE]`
+//! `cargo run --release --example evaluate -- [--data DIR]… [--basis NAME]… [--only TEXT] [--learn] [--calibrate] [--blind] [--rows FILE] [--report FILE]`
 //!
 //! Reads `reports/data`, and further sets from each `--data`. `--learn` first fits every open group and writes
-//! `profiles/public.toml`, and at the end `profiles/calibration.toml`. `--blind` scores the blind groups alone, with what this
+//! `profiles/public.toml`, and at the end `profiles/calibration.toml`; `--calibrate` writes the latter alone. `--blind` scores the blind groups alone, with what this
 //! dyno carries.
 #![expect(clippy::print_stdout, reason = "prints its tables")]
 #![expect(clippy::print_stderr, reason = "says what it could not score")]
@@ -34,6 +34,9 @@ struct Arguments {
     /// Fit the open groups anew and write what this dyno carries.
     #[arg(long)]
     learn: bool,
+    /// Write what the scored rows teach to `profiles/calibration.toml`; with all bases, on all open sets.
+    #[arg(long)]
+    calibrate: bool,
     /// Physics alone behind the prior: no public fits.
     #[arg(long)]
     physics: bool,
@@ -51,6 +54,10 @@ struct Arguments {
     report: Option<PathBuf>,
 }
 
+const CALIBRATION: &str = "# Spreads and conformal factors by standing, family and load, and the kinds of launches behind them; see \
+src/cost/calibration.rs.\n# Written by `cargo run --release --example evaluate -- --data DIR --calibrate`. Those of `prior-seen` and `prior-unseen` are \
+the same: the\n# physics is.\n\n";
+
 fn main() {
     let a = Arguments::parse();
     let catalogs = Catalogs::load(None).expect("the embedded catalogs");
@@ -64,8 +71,11 @@ fn main() {
     if let Some(text) = &a.only {
         runs.retain(|r| r.group.contains(text.as_str()) || r.set.contains(text.as_str()));
     }
+    // Without public fits behind the prior there is none of the same kind to leave out.
+    let same_as_prior =
+        |b: &Basis| *b == Basis::Unseen && !a.learn && (a.physics || pooling::public().groups.is_empty());
     let asked = |b: &Basis| a.basis.is_empty() || a.basis.iter().any(|t| b.id() == t.as_str());
-    let bases: Vec<Basis> = Basis::ALL.into_iter().filter(asked).collect();
+    let bases: Vec<Basis> = Basis::ALL.into_iter().filter(asked).filter(|b| !same_as_prior(b)).collect();
     let unit = Calibration::default();
     let nothing = Profile::default();
     let physics =
@@ -82,10 +92,9 @@ fn main() {
     let own = if a.blind { calibration::public() } else { &unit };
     let scorer = Scorer { catalogs: &catalogs, base: &base, calibration: own, inferred: Mutex::default() };
     let raw = scorer.score(&runs, &bases);
-    if a.learn {
+    if a.learn || a.calibrate {
         let text = toml::to_string(&conformal::calibration(&raw, None)).expect("a calibration is TOML");
-        let head = "# Written by `cargo run --release --example evaluate -- --learn`.\n";
-        std::fs::write("profiles/calibration.toml", head.to_owned() + &text)
+        std::fs::write("profiles/calibration.toml", CALIBRATION.to_owned() + &text)
             .expect("profiles/ can be written");
     }
     let rows = if a.blind { raw.clone() } else { conformal::left_out(&raw) };

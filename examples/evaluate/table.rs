@@ -160,7 +160,8 @@ pub(crate) fn inferred(all: &BTreeMap<String, Vec<Likely>>) -> String {
         "| launch | exact lengths (step-lock) | one request always waits |\n|---|---:|---:|\n".to_owned();
     for (launch, readings) in all {
         let share = |of: fn(&Likely) -> bool| -> f64 {
-            readings.iter().filter(|l| of(l)).map(|l| l.weight).sum::<f64>() * 100.0
+            // The sum of nothing is -0.
+            100.0 * readings.iter().filter(|l| of(l)).map(|l| l.weight).sum::<f64>().abs()
         };
         let exact = share(|l| l.habits.lengths == Lengths::Exact);
         let held = share(|l| l.habits.intake == Intake::WithCompletion);

@@ -216,11 +216,13 @@ pub fn expert_columns(model: &Model, config: &EngineConfig) -> f64 {
     (width / split).max(1.0)
 }
 
-/// Triton's grouped kernels without a tuned configuration for a shape fall back to a default one. On parts older than
-/// Hopper, and on AMD's, configurations exist for few shapes.
+/// Triton's grouped kernels without a tuned configuration for a shape fall back to a default one. For AMD's parts
+/// configurations exist for few shapes, and no table says what is lost; the tables of Ampere and Ada are of those very
+/// kernels as vLLM and SGLang choose them, so nothing is taken off there (it was until 2026-11-26, unverified, and the runs
+/// of GLM-4.5-Air and GLM-4.6 on A100 came out a fifth to a quarter too slow).
 pub fn may_be_untuned(hw: &Hardware, model: &Model, format: Format, engine: EngineKind) -> bool {
     let triton = matches!(engine, EngineKind::Vllm | EngineKind::Sglang);
-    let rare = matches!(Generation::of(hw), Generation::Ampere | Generation::Ada | Generation::Amd);
+    let rare = Generation::of(hw) == Generation::Amd;
     let four = matches!(format, Format::FourWeights | Format::IntegerWeights);
     triton && rare && !four && model.moe_layers() > 0
 }

@@ -36,14 +36,33 @@ struct Shares {
     engine: f64,
     kind: f64,
     model: f64,
+    /// What of that a fit of another model tells. Over 332 public pairs of models on one GPU the errors of the prior at the
+    /// one and at the other do not correlate (throughput -0.09, TPOT -0.01 of their variance), and carrying coefficients
+    /// over made two pairs worse for each that it made better: what a fit finds belongs to the model, its kernels and its
+    /// version, and another model keeps the prior.
+    other_model: f64,
 }
 
 /// Coefficients that belong to kernels: what is left over belongs about equally to GPU, kernel family and model.
-const OF_KERNELS: Shares =
-    Shares { all: 0.05, generation: 0.15, hardware: 0.15, engine: 0.15, kind: 0.15, model: 0.35 };
+const OF_KERNELS: Shares = Shares {
+    all: 0.05,
+    generation: 0.15,
+    hardware: 0.15,
+    engine: 0.15,
+    kind: 0.15,
+    model: 0.35,
+    other_model: 0.0,
+};
 /// Coefficients of the host side.
-const OF_ENGINES: Shares =
-    Shares { all: 0.10, generation: 0.0, hardware: 0.10, engine: 0.55, kind: 0.05, model: 0.20 };
+const OF_ENGINES: Shares = Shares {
+    all: 0.10,
+    generation: 0.0,
+    hardware: 0.10,
+    engine: 0.55,
+    kind: 0.05,
+    model: 0.20,
+    other_model: 0.0,
+};
 
 fn shares(name: &str) -> &'static Shares {
     let of_engine = ["host_", "frontend_", "burst_", "emit_", "eager_launch"];
@@ -71,14 +90,20 @@ impl Relations {
         let part = |same: bool, share: f64| if same { share } else { 0.0 };
         let of = |name: &&str| {
             let s = shares(name);
-            s.all
+            let common = s.all
                 + part(g.generation == Some(self.generation), s.generation)
                 + part(g.hardware == self.key.hardware, s.hardware)
                 + part(g.engine == self.key.engine, s.engine)
                 + part(g.kind == Some(self.kind), s.kind)
-                + part(g.model == self.key.model, s.model)
+                + part(g.model == self.key.model, s.model);
+            if g.model == self.key.model { common } else { common * s.other_model }
         };
         Coefficients::NAMES.iter().map(of).collect()
+    }
+
+    /// Whether a fit of that group says anything of this launch.
+    pub fn speaks(&self, g: &GroupFit) -> bool {
+        self.correlations(g).iter().any(|r| *r > 0.0)
     }
 }
 
@@ -87,7 +112,8 @@ pub fn pooled(to: &Relations, log_sd: &[f64], groups: &[&GroupFit]) -> (Vec<f64>
     let n = log_sd.len();
     let s = DMatrix::from_diagonal(&DVector::from_iterator(n, log_sd.iter().map(|v| v * v)));
     let s_inverse = DMatrix::from_diagonal(&DVector::from_iterator(n, log_sd.iter().map(|v| 1.0 / (v * v))));
-    let mut near: Vec<(Vec<f64>, &GroupFit)> = groups.iter().map(|g| (to.correlations(g), *g)).collect();
+    let spoken = groups.iter().filter(|g| to.speaks(g));
+    let mut near: Vec<(Vec<f64>, &GroupFit)> = spoken.map(|g| (to.correlations(g), *g)).collect();
     let total = |r: &[f64]| r.iter().sum::<f64>();
     near.sort_by(|a, b| total(&b.0).total_cmp(&total(&a.0)));
     near.truncate(SPEAKERS);
@@ -123,4 +149,53 @@ fn information_of(g: &GroupFit, s_inverse: &DMatrix<f64>) -> DMatrix<f64> {
 /// Public fits speak for engines on GPUs; the embedded engine is its own truth, and a CPU is like no other.
 pub fn public_speaks_for(s: &Setup) -> bool {
     s.config.engine != EngineKind::Emulated && s.hardware.vendor != Vendor::Cpu
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fitted(model: &str, engine: &str) -> GroupFit {
+        let n = Coefficients::NAMES.len();
+        GroupFit {
+            model: model.to_owned(),
+            hardware: "h100-sxm-80gb".to_owned(),
+            engine: engine.to_owned(),
+            engine_versions: Vec::new(),
+            observations: 3,
+            kind: Some(ModelKind::Dense),
+            generation: Some(Generation::Hopper),
+            habits: Vec::new(),
+            cost_before: 9.0,
+            cost_after: 1.0,
+            unidentified: Vec::new(),
+            coefficients: Coefficients::default(),
+            names: Coefficients::NAMES.iter().map(|n| (*n).to_owned()).collect(),
+            log_shift: vec![0.4; n],
+            covariance: rows(&(DMatrix::identity(n, n) * 0.001)),
+            warm: Vec::new(),
+            residuals: Vec::new(),
+            noise: std::collections::BTreeMap::new(),
+            steps: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn another_model_keeps_the_prior_and_the_same_one_under_another_engine_is_moved() {
+        let key = GroupKey {
+            model: "qwen3-8b (bf16)".to_owned(),
+            hardware: "h100-sxm-80gb".to_owned(),
+            engine: "vllm".to_owned(),
+        };
+        let to = Relations { key, kind: ModelKind::Dense, generation: Generation::Hopper };
+        let (other, own) = (fitted("llama-3.1-8b (bf16)", "vllm"), fitted("qwen3-8b (bf16)", "sglang"));
+        let (shift, covariance) = pooled(&to, Coefficients::LOG_SD, &[&other]);
+        assert!(shift.iter().all(|s| *s == 0.0) && !to.speaks(&other));
+        for (i, sd) in Coefficients::LOG_SD.iter().enumerate() {
+            assert!((covariance[i][i] / (sd * sd) - 1.0).abs() < 1e-9, "as wide as the prior");
+        }
+        let (shift, covariance) = pooled(&to, Coefficients::LOG_SD, &[&other, &own]);
+        assert!(shift.iter().all(|s| *s > 0.05) && to.speaks(&own));
+        assert!(covariance[0][0] < Coefficients::LOG_SD[0].powi(2));
+    }
 }

@@ -82,8 +82,7 @@ fn of_kernels(c: &mut Coefficients, setup: &Setup) {
     c.expert_bandwidth = 0.96 * stream;
 }
 
-/// A default configuration of the grouped kernels reaches less than a tuned one. Unverified, told of one GPU and width:
-/// vLLM on four A100 at 352 columns reaches a third of what is expected of the tuned kernel.
+/// A default configuration of the grouped kernels reaches less than a tuned one. Unverified.
 const UNTUNED: f64 = 0.6;
 
 /// Step floors on AMD's parts. Unverified: one public account of DeepSeek-R1 under SGLang on MI300X has a floor of 15 ms a
@@ -177,7 +176,12 @@ pub fn belief(setup: &Setup, profile: Option<&Profile>, base: &Profile) -> Belie
     let measured = |g: &&GroupFit| own.iter().any(|o| o.key() == g.key());
     let groups: Vec<&GroupFit> = own.iter().chain(public.iter().filter(|g| !measured(g))).collect();
     let (shift, covariance) = pooling::pooled(&to, &log_sd(setup), &groups);
-    let from = match (own.len(), public.len()) {
+    let spoken = |groups: &[GroupFit]| groups.iter().filter(|g| to.speaks(g)).count();
+    let from = match (spoken(own), spoken(public)) {
+        (0, 0) if !own.is_empty() => format!(
+            "the physical prior alone: the {} fitted group(s) are of other models, and what a fit finds belongs to its model",
+            own.len()
+        ),
         (0, 0) => "the physical prior alone: nothing of this launch was measured".to_owned(),
         (0, n) => format!("the physical prior, moved by {n} public groups of runs as far as they are alike"),
         (m, _) => format!("the physical prior, moved by {m} other fitted group(s)"),
