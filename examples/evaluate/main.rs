@@ -15,8 +15,10 @@ mod table;
 
 use clap::Parser;
 use llm_dyno::cost::calibration::{self, Calibration};
+use llm_dyno::cost::habits::Likely;
 use llm_dyno::cost::{Catalogs, Profile, pooling};
-use score::{Basis, Scorer};
+use score::{Basis, Row, Scorer};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -104,21 +106,27 @@ fn main() {
     if let Some(file) = &a.raw {
         std::fs::write(file, table::csv(&raw)).expect("the rows can be written");
     }
-    let mut text = table::markdown(&rows);
-    if bases.contains(&Basis::Transfer) && bases.contains(&Basis::Prior) {
-        text += "\n### Transfer\n\n";
-        text += &table::transfers(&rows);
-    }
     let inferred = scorer.inferred.into_inner().expect("no worker panicked");
-    if !inferred.is_empty() {
-        text += "\n### What the small fits infer of the closed loops\n\n";
-        text += &table::inferred(&inferred);
-    }
-    text += "\n### Standing by kind of launch\n\n";
-    text += &table::standings(&conformal::seen(&rows));
+    let text = tables(&rows, &bases, &inferred);
     println!("{text}");
     if let Some(file) = &a.report {
         std::fs::write(file, format!("# Tables of `evaluate`\n\n{}\n", text.trim()))
             .expect("the report can be written");
     }
+}
+
+/// All tables of the scored rows.
+fn tables(rows: &[Row], bases: &[Basis], inferred: &BTreeMap<String, Vec<Likely>>) -> String {
+    let mut text = table::markdown(rows);
+    if bases.contains(&Basis::Transfer) && bases.contains(&Basis::Prior) {
+        text += "\n### Transfer\n\n";
+        text += &table::transfers(rows);
+    }
+    if !inferred.is_empty() {
+        text += "\n### What the small fits infer of the closed loops\n\n";
+        text += &table::inferred(inferred);
+    }
+    text += "\n### Standing by kind of launch\n\n";
+    text += &table::standings(&conformal::seen(rows));
+    text
 }
