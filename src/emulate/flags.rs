@@ -280,6 +280,10 @@ mod tests {
         let name = |row: &toml::Value| row["name"].as_str().unwrap().to_owned();
         for row in rows(include_str!("../../search-spaces/emulated.toml")) {
             let name = name(&row);
+            // A layout is spelt in flags that have rows of their own.
+            if name == "layout" {
+                continue;
+            }
             assert!(VLLM.iter().any(|f| f.names.contains(&name.as_str())), "--{name}");
         }
         for row in rows(include_str!("../../search-spaces/vllm.toml")) {

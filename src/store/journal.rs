@@ -4,61 +4,14 @@
 //! SHA-256). A line that fails it, or that is no JSON, is named and passed over; the lines around it count. Lines
 //! without a checksum were written by earlier versions and are read as they are.
 
+use super::line::{self, Line, sealed};
 use super::read::{Contents, read_journal};
 use super::run::SCHEMA;
-use super::verdict::Verdict;
 use crate::error::{Error, Result};
-use crate::quality;
-use crate::search::{Ask, Stage};
-use crate::trial::TrialResult;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use sha2::Digest;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-
-/// One finished launch, measured or failed, and what it was for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct TrialLine {
-    pub seq: u32,
-    pub stage: Stage,
-    /// Number among the launches of this candidate in this stage.
-    pub launch: u32,
-    /// What the quality gate said of the answers, where they were compared.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quality: Option<quality::Check>,
-    /// Why this trial is no part of the campaign's comparison, where it is none: its engine is of another version. It was
-    /// measured, so it stays in the record, and answers nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub apart: Option<String>,
-    pub result: TrialResult,
-}
-
-impl TrialLine {
-    /// Whether this line answers `ask`.
-    pub fn answers(&self, ask: &Ask) -> bool {
-        self.apart.is_none()
-            && self.stage == ask.stage
-            && self.launch == ask.launch
-            && self.result.spec.candidate == ask.candidate
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Line {
-    /// First line of the file.
-    Header {
-        schema: u32,
-        dyno_version: String,
-        run_id: String,
-    },
-    Trial(Box<TrialLine>),
-    /// What the campaign concluded; the last one counts.
-    Verdict(Box<Verdict>),
-}
 
 /// An open journal; appends only.
 #[derive(Debug)]
@@ -70,7 +23,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    pub const NAME: &str = "trials.jsonl";
+    pub const NAME: &str = line::FILE;
 
     /// Begins a new journal.
     pub fn create(dir: &Path, run_id: &str) -> Result<Journal> {
@@ -170,43 +123,18 @@ impl Journal {
 const ATTEMPTS: u32 = 3;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 
-/// The line with its checksum as the last member.
-fn sealed(line: &Line) -> serde_json::Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec(line)?;
-    let sum = checksum(&bytes[..bytes.len() - 1]);
-    bytes.pop();
-    bytes.extend_from_slice(format!("{SEAL}{sum}\"}}\n").as_bytes());
-    Ok(bytes)
-}
-
-pub(super) const SEAL: &str = ",\"sum\":\"";
-const DIGITS: usize = 16;
-
-fn checksum(bytes: &[u8]) -> String {
-    let digest = sha2::Sha256::digest(bytes);
-    digest.iter().take(DIGITS / 2).map(|b| format!("{b:02x}")).collect()
-}
-
-/// Whether the line is as it was written; one without a checksum is taken at its word.
-pub(super) fn intact(line: &[u8]) -> bool {
-    let text = line.strip_suffix(b"\n").unwrap_or(line);
-    let Some(at) = text.len().checked_sub(SEAL.len() + DIGITS + 2) else { return true };
-    let (body, seal) = text.split_at(at);
-    match seal.strip_prefix(SEAL.as_bytes()).and_then(|s| s.strip_suffix(b"\"}")) {
-        Some(sum) => checksum(body).as_bytes() == sum,
-        None => true,
-    }
-}
-
 fn cannot(path: &Path, e: std::io::Error) -> Error {
     Error::failed("the record cannot be written").at(path.display()).source(e).hint("is the disk full?")
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use super::super::line::{SEAL, TrialLine};
     use super::*;
     use crate::launch::Candidate;
     use crate::launch::EngineKind;
+    use crate::search::Stage;
+    use crate::trial::TrialResult;
     use crate::trial::{Failure, Outcome, TrialSpec};
     use crate::workload::WorkloadSpec;
     use proptest::prelude::*;

@@ -3,13 +3,15 @@
 //! at most the trial in flight is lost.
 
 pub mod journal;
+mod line;
 pub mod lock;
 pub mod plan;
 mod read;
 pub mod run;
 pub mod verdict;
 
-pub use journal::{Journal, Line, TrialLine};
+pub use journal::Journal;
+pub use line::{Line, TrialLine};
 pub use lock::DirLock;
 pub use plan::{NamedWorkload, Plan, Variant};
 pub use read::{Contents, parse_journal, read_journal};

@@ -6,7 +6,7 @@
 //!   one does not know, or whose keys it cannot read, is passed over and named;
 //! - another schema is refused, with its number and the dyno that wrote it.
 
-use super::journal::{Journal, Line, TrialLine, intact};
+use super::line::{FILE, Line, TrialLine, intact};
 use super::run::SCHEMA;
 use super::verdict::Verdict;
 use crate::error::{Error, Problem, Result};
@@ -63,7 +63,7 @@ impl Contents {
 ///
 /// Errors: the record is of another schema, or holds lines and none of them can be read.
 pub fn read_journal(dir: &Path) -> Result<Contents> {
-    let path = dir.join(Journal::NAME);
+    let path = dir.join(FILE);
     let bytes = crate::host::read_bounded(&path, crate::host::WORKLOAD_LIMIT)
         .map_err(|e| Error::usage("the record cannot be read").at(path.display()).source(e))?;
     parse_journal(&path.display().to_string(), &bytes)

@@ -21,6 +21,7 @@ mod rescue;
 mod resumed;
 pub mod runner;
 pub mod spaces;
+mod starts;
 mod tries;
 
 #[cfg(test)]
