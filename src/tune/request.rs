@@ -8,7 +8,7 @@ use crate::launch::{EngineKind, VARIANT};
 use crate::model;
 use crate::search::{Objective, Settings, Slo};
 use crate::space::{OutputChange, Space};
-use crate::store::{NamedWorkload, Plan, Variant, plan::Strategy};
+use crate::store::{NamedWorkload, Plan, plan::Strategy};
 use crate::workload;
 use std::path::Path;
 
