@@ -57,17 +57,25 @@ fn time(plan: &Plan, engine: EngineKind, least: usize, most: usize) -> Result<()
     let line = match forecaster.run_seconds(&Candidate::baseline(engine)) {
         // Two runs a launch.
         Some(run) => format!(
-            "  time: a run of {} takes about {run:.0} s by physics, so {:.0} to {:.0} minutes of load; the engine's start comes \
-             on top {least} to {most} times",
+            "  time: a run of {} takes about {} by physics, so {} to {} of load; the engine's start comes on top {least} to {most} \
+             times",
             plan.primary().name,
-            2.0 * run * least as f64 / 60.0,
-            2.0 * run * most as f64 / 60.0,
+            rounded(run),
+            rounded(2.0 * run * least as f64),
+            rounded(2.0 * run * most as f64),
         ),
         None => "  time: the load cannot be forecast here".to_owned(),
     };
     super::out::line(line);
     if let Some(budget) = plan.budget_s {
-        super::out::line(format!("  the budget ends the search after {:.0} minutes", budget / 60.0));
+        super::out::line(format!("  the budget ends the search after {}", rounded(budget)));
     }
     Ok(())
+}
+
+/// A time to whole seconds, above two minutes to whole minutes.
+fn rounded(seconds: f64) -> String {
+    let step = if seconds < 120.0 { 1.0 } else { 60.0 };
+    let whole = ((seconds / step).round() * step).max(1.0);
+    humantime::format_duration(std::time::Duration::from_secs(whole as u64)).to_string()
 }
