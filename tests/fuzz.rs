@@ -14,7 +14,7 @@ const LONGEST: usize = 16 << 10;
 
 /// Inputs a parser gets, or as many as the variable says.
 fn cases() -> usize {
-    std::env::var("DYNO_FUZZ_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(60)
+    std::env::var("DYNO_FUZZ_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(25)
 }
 
 fn files(dir: &Path, into: &mut Vec<Vec<u8>>) {
