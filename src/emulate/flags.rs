@@ -280,8 +280,8 @@ mod tests {
         let name = |row: &toml::Value| row["name"].as_str().unwrap().to_owned();
         for row in rows(include_str!("../../search-spaces/emulated.toml")) {
             let name = name(&row);
-            // A layout is spelt in flags that have rows of their own.
-            if name == "layout" {
+            // What goes together is spelt in flags that have rows of their own.
+            if crate::launch::TOGETHER.contains(&name.as_str()) {
                 continue;
             }
             assert!(VLLM.iter().any(|f| f.names.contains(&name.as_str())), "--{name}");

@@ -1,14 +1,14 @@
 //! A candidate: one engine with the flags and environment that differ from its defaults.
 
 use super::EngineKind;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// Value of one flag.
-#[derive(Debug, Clone, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum FlagValue {
     Bool(bool),
@@ -44,7 +44,8 @@ pub fn is_variable(name: &str) -> bool {
 
 /// Flags by name without the dashes (`max-num-seqs`), sorted, so that equal candidates have equal ids. The axes of a search space
 /// that are environment variables stand among the flags under their own names; [`Candidate::spelled_out`] parts the two.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Candidate {
     pub engine: EngineKind,
     #[serde(default)]

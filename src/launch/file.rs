@@ -1,10 +1,10 @@
 //! A file beside the command.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A file that the engine reads when it starts, such as a YAML of options.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LaunchFile {
     /// The path by which the command names it.

@@ -1,10 +1,10 @@
 //! What one launch answered.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One prompt's answer.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Answer {
     pub text: String,
     /// The generated tokens as the engine writes them.
@@ -24,7 +24,8 @@ impl Answer {
 }
 
 /// The answers of one launch to all prompts, in their order.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Answers {
     pub answers: Vec<Answer>,
     /// Why some or all of it is missing.

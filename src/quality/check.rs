@@ -2,7 +2,6 @@
 
 use super::answers::{Answer, Answers};
 use crate::stats::{Interval, mean, t_interval};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A token that the baseline holds less likely than its own by no more than this (natural logarithm) is a tie that
@@ -12,7 +11,8 @@ const TIE: f64 = 0.5;
 /// One-sided error probability of each decision.
 const ALPHA: f64 = 0.05;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     Passed,
@@ -21,7 +21,8 @@ pub enum Outcome {
 }
 
 /// What the gate says of one launch.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Check {
     pub outcome: Outcome,
     /// Largest loss allowed.
@@ -122,7 +123,7 @@ fn words(c: &Check, missing: Option<&str>) -> String {
     let mut parts = Vec::new();
     if let Some(i) = &c.log_likelihood {
         parts.push(format!(
-            "a token of the baseline's answers is {:+.2} % as likely ({:+.2} to {:+.2} %, {:.1} % may be lost)",
+            "the likelihood of a token of the baseline's answers changes by {:+.2} % ({:+.2} to {:+.2} %, {:.1} % may be lost)",
             100.0 * i.value.exp_m1(),
             100.0 * i.low.exp_m1(),
             100.0 * i.high.exp_m1(),

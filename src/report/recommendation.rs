@@ -7,7 +7,6 @@ use crate::quality::Check;
 use crate::scenario::{Key, Metrics, Record};
 use crate::search::{Objective, Slo};
 use crate::stats::Interval;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -15,7 +14,8 @@ use std::collections::BTreeMap;
 const SCHEMA: u32 = 2;
 
 /// The conclusion of a campaign: the command, what it gives against the defaults, and why. Effects are relative: 0.2 is 20 %.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Recommendation {
     pub schema: u32,
     pub dyno_version: String,
@@ -50,7 +50,8 @@ pub struct Recommendation {
 }
 
 /// A relative effect with its interval; a side without a bound is null.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Effect {
     pub value: f64,
     pub low: Option<f64>,
@@ -66,7 +67,8 @@ impl From<Interval> for Effect {
 }
 
 /// The improvement of the objective, positive is better; zero when the defaults are recommended.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Gain {
     pub value: f64,
     pub low: Option<f64>,
@@ -81,7 +83,8 @@ pub struct Gain {
 }
 
 /// One flag of the recommended command.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Flag {
     /// Name without dashes.
     pub flag: String,
@@ -92,7 +95,8 @@ pub struct Flag {
 }
 
 /// One workload before and after.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Workload {
     pub name: String,
     pub pairs: u32,
@@ -104,7 +108,8 @@ pub struct Workload {
 }
 
 /// One result key before and after.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Metric {
     pub key: String,
     pub baseline: f64,

@@ -1,11 +1,11 @@
 //! How many speculated tokens hold, as a scenario says it.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
 /// How many proposed tokens hold, as an input of a scenario: a rate a token, or by position as the engine's counters tell it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum AcceptanceInput {
     /// The chance that a proposed token holds, given those before it.

@@ -17,7 +17,8 @@ pub struct Spread {
 }
 
 /// The part of a run at full load, as [`crate::load::steady`] finds it. Times count from the start of the run.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct SteadyPart {
     pub from_s: f64,
     pub to_s: f64,
@@ -32,7 +33,8 @@ pub struct SteadyPart {
 
 /// What client and network add to the truth at one load, on this machine, now. The known-timing server shares the
 /// machine, so that this is an upper bound of the client's own share. Times in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct ErrorFloor {
     pub in_flight: u32,
     /// Measured minus true time to first token.
@@ -239,6 +241,7 @@ impl ClientReport {
     }
 
     /// Names and shapes on disk, for the schema of the result keys.
+    #[cfg(feature = "schemas")]
     pub(super) fn schema(generator: &mut schemars::SchemaGenerator, properties: &mut Map<String, Value>) {
         let empty = ClientReport::default();
         let number = || serde_json::json!({ "type": "number" });

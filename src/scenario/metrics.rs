@@ -27,6 +27,7 @@ impl Metrics {
     }
 }
 
+#[cfg(feature = "schemas")]
 impl schemars::JsonSchema for Metrics {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Metrics".into()

@@ -3,12 +3,12 @@
 use super::{AcceptanceInput, Metrics};
 use crate::launch::{EngineKind, GpuLayout, Launch, LaunchFile};
 use crate::workload::{Lengths, WorkloadSpec};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// One exact request: arrival and lengths, and in an observation its timing.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RequestRow {
     pub arrival_s: f64,
@@ -32,7 +32,8 @@ pub struct RequestRow {
 
 /// Scenario, observation and failed launch share this one shape. A scenario has neither `result` nor
 /// `failure`; an observation has one of them. Unknown keys are an error that names the key.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,12 +3,12 @@
 use super::forecasts::Coverage;
 use crate::error::Error;
 use crate::launch::Candidate;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Where in a campaign a launch belongs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// An engine with its defaults, launched twice to learn the noise.
@@ -48,7 +48,8 @@ impl fmt::Display for Stage {
 }
 
 /// Which workloads a launch measures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
     /// The first, which the search is about.
@@ -62,7 +63,8 @@ pub enum Scope {
 }
 
 /// What is measured in one launch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Runs {
     /// Index of the first repeat; a repeat's index fixes its seed, so equal indices serve equal requests.
     pub first_repeat: u32,
@@ -104,7 +106,8 @@ pub struct Sample {
 }
 
 /// Why a launch gave no score.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct FailedLaunch {
     pub class: String,
     pub root_cause: String,

@@ -128,6 +128,7 @@ impl FromStr for Objective {
 }
 
 /// Objectives and SLOs are written in files as on the command line.
+#[cfg(feature = "schemas")]
 impl schemars::JsonSchema for Objective {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Objective".into()
@@ -283,6 +284,7 @@ impl FromStr for Slo {
     }
 }
 
+#[cfg(feature = "schemas")]
 impl schemars::JsonSchema for Slo {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Slo".into()

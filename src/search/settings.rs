@@ -1,9 +1,9 @@
 //! How a search decides; every threshold in one place.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Settings {
     /// Runs of the first workload in a launch of the baseline, and pairs in the confirmation.
     pub repeats: u32,

@@ -5,12 +5,12 @@
 //! becomes an additive one, as the t interval assumes.
 
 use super::mean;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 /// An estimate with the bounds of its confidence interval, `low <= value <= high`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Interval {
     pub value: f64,
     pub low: f64,

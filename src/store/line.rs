@@ -4,7 +4,6 @@ use super::verdict::Verdict;
 use crate::quality;
 use crate::search::{Ask, Stage};
 use crate::trial::TrialResult;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
@@ -12,7 +11,8 @@ use sha2::Digest;
 pub(super) const FILE: &str = "trials.jsonl";
 
 /// One finished launch, measured or failed, and what it was for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct TrialLine {
     pub seq: u32,
     pub stage: Stage,
@@ -38,7 +38,8 @@ impl TrialLine {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Line {
     /// First line of the file.

@@ -7,20 +7,21 @@ use crate::search::{Objective, Settings, Slo};
 use crate::space::{OutputChange, Space};
 use crate::trial::{HIDDEN, without_secrets};
 use crate::workload::{Dataset, WorkloadSpec};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A workload with the text it was asked for by.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct NamedWorkload {
     pub name: String,
     pub spec: WorkloadSpec,
 }
 
 /// Other weights of the model that the user offers (`--variant NAME=MODEL`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Variant {
     pub name: String,
     /// Hub name, or a local directory.
@@ -28,7 +29,8 @@ pub struct Variant {
 }
 
 /// How candidates are chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
     /// One flag at a time, the best together, neighbours.
@@ -37,7 +39,8 @@ pub enum Strategy {
     Model,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Plan {
     pub model: String,
     pub engines: Vec<EngineKind>,

@@ -2,14 +2,14 @@
 
 use super::plan::Plan;
 use crate::error::{Error, Problem, Result};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Version of `run.json` and `trials.jsonl`.
 pub const SCHEMA: u32 = 1;
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct RunFile {
     pub schema: u32,
     pub dyno_version: String,

@@ -7,11 +7,11 @@ use crate::launch::{Candidate, EngineKind, FlagValue};
 use crate::scenario::Key;
 use crate::search::{FailedLaunch, Stage};
 use crate::stats::Interval;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One engine with its defaults.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct EngineRow {
     pub engine: EngineKind,
     pub version: Option<String>,
@@ -23,7 +23,8 @@ pub struct EngineRow {
 }
 
 /// A candidate that was launched in the search.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Tried {
     pub candidate: Candidate,
     pub label: String,
@@ -41,7 +42,8 @@ pub struct Tried {
 }
 
 /// What one flag did on its own, and why.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct FlagEffect {
     pub flag: String,
     pub value: FlagValue,
@@ -57,7 +59,8 @@ pub struct FlagEffect {
 }
 
 /// Winner against baseline in the confirmation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Improvement {
     #[serde(flatten)]
     pub interval: Interval,
@@ -70,7 +73,8 @@ pub struct Improvement {
 }
 
 /// One result key before and after.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct MetricRow {
     pub key: String,
     /// Geometric mean over the pairs' runs (arithmetic where a value is zero), so that `after / before - 1` is the change.
@@ -86,7 +90,8 @@ pub struct MetricRow {
 }
 
 /// One workload before and after.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct WorkloadRow {
     pub name: String,
     pub pairs: u32,
@@ -106,7 +111,8 @@ impl WorkloadRow {
 }
 
 /// Predicted beside measured for one launch of a model-guided search.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct ForecastRow {
     pub label: String,
     /// Effect against the baseline as forecast before the launch.
@@ -115,7 +121,8 @@ pub struct ForecastRow {
 }
 
 /// What a model-guided search did with the whole space.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct SpaceSummary {
     pub considered: u32,
     /// The product of all values was larger than the limit.
@@ -148,7 +155,8 @@ pub struct SpaceSummary {
 }
 
 /// Baseline and winner of the campaign.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Compared {
     pub baseline: Candidate,
     /// Equals the baseline when nothing was better beyond the noise.
@@ -157,7 +165,8 @@ pub struct Compared {
     pub workloads: Vec<WorkloadRow>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Verdict {
     /// False while the campaign is not at its end.
     pub complete: bool,

@@ -4,13 +4,13 @@ use crate::engine::failure::{Class, Remedy, SpeedWarning};
 use crate::launch::{Candidate, LaunchFile};
 use crate::scenario::Record;
 use crate::workload::WorkloadSpec;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// Everything needed to run one candidate, here or on another machine.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct TrialSpec {
     /// Directory name under `trials/`, such as `003-vllm-1a2b3c4d5e`.
     pub id: String,
@@ -67,7 +67,8 @@ pub struct TrialSpec {
 }
 
 /// What the quality gate asks of a launch.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct AskQuality {
     /// File with the answers of the baseline, whose text is scored; absent: the launch's own answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,7 +85,8 @@ fn is_zero(n: &usize) -> bool {
 }
 
 /// Facts read back from a running engine.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct LaunchFacts {
     pub version: Option<String>,
     /// The exact command that ran.
@@ -103,7 +105,8 @@ pub struct LaunchFacts {
 }
 
 /// One measured run of one workload.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Measured {
     pub workload: WorkloadSpec,
     pub repeat: u32,
@@ -121,7 +124,8 @@ pub struct Measured {
 }
 
 /// A launch or run that failed, as a result.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Failure {
     /// Failure class, such as `out-of-memory`, `bad-flag`, `hang-at-start`; one that this version does not know
     /// reads as unknown.
@@ -139,7 +143,8 @@ pub struct Failure {
     pub remedies: Vec<Remedy>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase", tag = "outcome")]
 pub enum Outcome {
     Measured {
@@ -156,7 +161,8 @@ pub enum Outcome {
     },
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct TrialResult {
     pub spec: TrialSpec,
     #[serde(flatten)]

@@ -152,20 +152,18 @@ impl Campaign<'_> {
         for dir in &plan.prior {
             found.notes.push(prior::learn(plan, dir, base, version, &mut found.ledger)?);
         }
-        let first = tries::candidates(plan, base.engine);
-        if first.len() < plan.tries.len() {
+        if tries::offered(plan, base.engine).len() < plan.tries.len() {
             found.notes.push(format!(
                 "Of the commands of --try only those for {} were launched: its defaults are the best of the engines.",
                 base.engine
             ));
         }
+        let first = tries::candidates(plan, base.engine);
         self.runner.expect(Stage::Search, first.len());
-        for offered in first {
-            let candidate = base.together([&offered]);
+        for known in first {
+            let candidate = base.together([&known]);
             if !space.admits(&candidate) {
-                found
-                    .notes
-                    .push(format!("`{}` was not tried: the search space refuses it.", offered.label()));
+                found.notes.push(format!("`{}` was not tried: the search space refuses it.", known.label()));
             } else if !found.ledger.tried(&candidate) && self.runner.affordable() {
                 let runs = Runs::primary(0, plan.settings.repeats.clamp(1, 2));
                 let ask = Ask { stage: Stage::Search, candidate, launch: 0, runs };

@@ -27,9 +27,14 @@ pub(super) fn read(command: &str, engines: &[EngineKind]) -> Result<Candidate, S
 
 /// The candidates of one engine that are tried first: the offered ones, and the winners of earlier campaigns.
 pub(super) fn candidates(plan: &Plan, engine: EngineKind) -> Vec<Candidate> {
-    let offered = plan.tries.iter().filter_map(|t| read(t, &plan.engines).ok());
     let won = plan.prior.iter().filter_map(|dir| super::prior::winner(dir, engine));
-    offered.filter(|c| c.engine == engine).chain(won).collect()
+    offered(plan, engine).into_iter().chain(won).collect()
+}
+
+/// The candidates of one engine that the user offers.
+pub(super) fn offered(plan: &Plan, engine: EngineKind) -> Vec<Candidate> {
+    let read = plan.tries.iter().filter_map(|t| read(t, &plan.engines).ok());
+    read.filter(|c| c.engine == engine).collect()
 }
 
 fn typed(text: String) -> FlagValue {

@@ -1,9 +1,9 @@
 //! The `workload` object of a scenario (contract): data set, lengths, arrivals, seed.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Dataset {
     Random,
@@ -38,7 +38,8 @@ impl Dataset {
 }
 
 /// Whether every request has exactly the lengths that the workload asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Lengths {
     /// Equal requests in a closed loop then march in step.
@@ -54,6 +55,7 @@ pub enum RequestRate {
     PerSecond(f64),
 }
 
+#[cfg(feature = "schemas")]
 impl schemars::JsonSchema for RequestRate {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "RequestRate".into()
@@ -97,7 +99,8 @@ impl<'de> Deserialize<'de> for RequestRate {
 }
 
 /// How arrivals are spread when a finite `request_rate` is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Arrivals {
     /// Gamma-distributed gaps of shape `burstiness` (1, the default, is Poisson), as `vllm bench serve` draws them.
@@ -107,7 +110,8 @@ pub enum Arrivals {
 }
 
 /// One stage of a load profile: the rate goes from where it was to `rate` within `seconds`; an equal rate holds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
     /// Requests a second at the end of the stage.
@@ -119,7 +123,8 @@ pub struct Stage {
 }
 
 /// One part of a mixture.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Component {
     /// Its share of the requests, relative to the other weights.
@@ -139,7 +144,8 @@ fn contents_only<S: serde::Serializer>(spec: &WorkloadSpec, s: S) -> Result<S::O
 }
 
 /// The workload of a scenario. Unknown keys are an error (contract).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WorkloadSpec {
     pub dataset: Dataset,

@@ -167,6 +167,7 @@ impl FromStr for Class {
     }
 }
 
+#[cfg(feature = "schemas")]
 impl schemars::JsonSchema for Class {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Class".into()

@@ -5,12 +5,12 @@ use super::found::Found;
 use super::release;
 use crate::launch::{EngineKind, Version};
 use regex::Regex;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::LazyLock;
 
 /// One thing to try, or not to. Flags are the engine's own names without the leading dashes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", tag = "do")]
 pub enum Remedy {
     /// Lower a numeric flag: to at most `to` where the engine gave a number, else by one step.

@@ -9,7 +9,8 @@ use std::sync::LazyLock;
 macro_rules! slowdowns {
     ($($variant:ident $id:literal $cost:literal $helps:literal $pattern:literal,)*) => {
         /// What slows an engine down without stopping it.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
         pub enum Slowdown { $(#[serde(rename = $id)] $variant,)* }
         impl Slowdown {
             pub const ALL: &[Slowdown] = &[$(Slowdown::$variant,)*];
@@ -103,7 +104,8 @@ slowdowns! {
 }
 
 /// One kind of warning in a log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct SpeedWarning {
     pub kind: Slowdown,
     /// The first such line, without what stands before its message.

@@ -77,7 +77,7 @@ impl Batch {
         let r = &mut self.requests[slot];
         r.left_behind = left;
         r.emitted = emitted;
-        r.output_placeholders = 0;
+        r.steps_in_flight = 0;
         r.before = 0;
         r.num_computed_tokens = 0;
         r.skipped_to = 0;

@@ -44,7 +44,7 @@ pub(in crate::sim::policy) struct Req {
     pub(in crate::sim::policy) resumed: bool,
     /// Under speculation: tokens for which a decode row holds KV slots, and steps under way that bring it tokens.
     pub(in crate::sim::policy) allocated: u32,
-    pub(in crate::sim::policy) output_placeholders: u32,
+    pub(in crate::sim::policy) steps_in_flight: u32,
     /// Chained hashes of the prompt's full blocks.
     pub(in crate::sim::policy) hashes: Vec<u64>,
     /// How many of those blocks are computed, from the first.
@@ -131,7 +131,7 @@ impl Requests {
             left_behind: None,
             resumed: false,
             allocated: 0,
-            output_placeholders: 0,
+            steps_in_flight: 0,
             hashes: r.block_hashes,
             computed: 0,
             named: Vec::new(),

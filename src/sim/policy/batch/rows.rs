@@ -233,7 +233,7 @@ impl Batch {
         r.phase = Phase::Decode;
         r.epoch += 1;
         if row_wise {
-            (r.allocated, r.output_placeholders) = (r.num_computed_tokens, 1);
+            (r.allocated, r.steps_in_flight) = (r.num_computed_tokens, 1);
             self.decode.rows += 1;
             return;
         }

@@ -86,7 +86,7 @@ impl Verification {
     fn emit(&mut self, r: &mut Req, computed: u32) -> TokenEvent {
         let accepted = self.draw_accepted(computed - 1);
         r.num_computed_tokens -= computed - 1 - accepted;
-        r.output_placeholders -= 1;
+        r.steps_in_flight -= 1;
         let tokens = (accepted + 1).min(r.output - r.emitted);
         r.emitted += tokens;
         TokenEvent { id: r.id, index: r.emitted, tokens, finished: r.emitted == r.output }
@@ -126,8 +126,7 @@ impl Batch {
     /// Whether the row's last token may still be unscheduled.
     fn has_unscheduled_tokens(&self, slot: Slot) -> bool {
         let r = &self.requests[slot];
-        r.phase == Phase::Decode
-            && !(self.ends_by_length(slot) && r.emitted + r.output_placeholders >= r.output)
+        r.phase == Phase::Decode && !(self.ends_by_length(slot) && r.emitted + r.steps_in_flight >= r.output)
     }
 
     /// New blocks that a decode row needs for its tokens and the drafter's own.
@@ -166,7 +165,7 @@ impl Batch {
         r.allocated = r.allocated.max(r.num_computed_tokens + tokens + v.lookahead);
         r.before = r.num_computed_tokens;
         r.num_computed_tokens += tokens;
-        r.output_placeholders += 1;
+        r.steps_in_flight += 1;
         let context = u64::from(r.num_computed_tokens);
         v.rows.push(Row { slot, epoch: r.epoch, tokens });
         v.speculative_tokens += tokens - 1;
