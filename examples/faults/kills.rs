@@ -18,6 +18,8 @@ pub(crate) struct Undisturbed {
     pub trials: Vec<String>,
     pub verdict: Verdict,
     pub took: Duration,
+    /// What its directory holds.
+    pub kib: u64,
 }
 
 pub(crate) fn campaign(world: &World, guided: bool) -> Command {
@@ -37,7 +39,9 @@ impl Undisturbed {
         assert_eq!(done.code(), Some(0), "{}", done.said());
         let contents = read_journal(&world.path("out")).expect("a record");
         let verdict = contents.verdict.clone().expect("a verdict");
-        Undisturbed { guided, trials: names(&contents), verdict, took: began.elapsed() }
+        let files = std::fs::read_dir(world.path("out")).expect("its directory").flatten();
+        let kib = files.filter_map(|f| f.metadata().ok()).map(|m| m.len().div_ceil(4096) * 4).sum();
+        Undisturbed { guided, trials: names(&contents), verdict, took: began.elapsed(), kib }
     }
 
     /// Goes on without further faults to the end: the same trials and the same verdict must come out.

@@ -204,7 +204,7 @@ impl ExpertKernel {
 /// 0.95 from 600 on (all GPUs and formats of the tables).
 const STREAM_HALF: f64 = 80.0;
 
-/// How much of the rate of wide experts is left in streaming experts of so many columns.
+/// Share of the wide experts' streaming rate that experts with this number of columns reach.
 pub fn narrow_stream(columns: f64) -> f64 {
     (columns / (columns + STREAM_HALF)).max(0.05)
 }

@@ -15,6 +15,7 @@ mod kv_room;
 pub mod law;
 pub mod levenberg;
 pub mod memory;
+mod misfit;
 pub mod model_kind;
 pub mod noise;
 mod payoff;

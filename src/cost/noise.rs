@@ -6,8 +6,8 @@ use crate::hardware::Vendor;
 use crate::scenario::Key;
 use std::collections::BTreeMap;
 
-/// Runs on a host's own cores, which others use too, scatter by so much; a belief worth so many repeats. Seen on two
-/// virtual cores: 4 to 9 % between launches of the same command minutes apart.
+/// Relative spread of runs on a host's own cores, which others use too, and the number of repeats that this belief weighs.
+/// Seen on two virtual cores: 4 to 9 % between launches of the same command minutes apart.
 const SHARED_CORES: (f64, f64) = (0.07, 4.0);
 /// Fewer degrees of freedom say nothing.
 const FEWEST: f64 = 3.0;

@@ -186,7 +186,7 @@ impl Physical {
         touched * tile / 2.0 / self.top_k / self.expert_ranks
     }
 
-    /// Pairs of a query and its context under sparse attention: at most so many a query.
+    /// Pairs of a query and its context under sparse attention, which bounds the context of each query.
     fn attended(&self, pairs: u64, queries: u32) -> f64 {
         self.sparse.map_or(pairs, |k| pairs.min(k.saturating_mul(u64::from(queries)))) as f64
     }
@@ -220,7 +220,7 @@ impl Physical {
         b
     }
 
-    /// The step's time by component on a device that never waits for its launch, at so many tokens with the padding.
+    /// The step's time by component on a device that never waits for its launch; `tokens` includes the padding.
     fn device_time(&self, s: &StepShape, tokens: f64) -> Breakdown {
         // The last stage alone samples, and it sets the pace: its part counts once for each batch in flight.
         let rows = f64::from(s.rows());

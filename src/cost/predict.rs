@@ -347,5 +347,5 @@ fn speculation_notes(s: &Speculation, setup: &Setup) -> Vec<String> {
     out
 }
 
-/// Served over so many times the time of sending, a load counts as above capacity.
+/// Ratio of the time of serving to the time of sending from which a load counts as above capacity.
 const OVERLOADED: f64 = 1.3;
