@@ -69,7 +69,7 @@ fn measured(url: &str, load: &str, stops: &Stops) -> Result<(Value, u64), String
     let pid = Pid::from_raw(child.id() as i32).expect("a pid");
     let done = std::thread::scope(|scope| {
         scope.spawn(|| {
-            std::thread::sleep(Duration::from_millis(1000));
+            std::thread::sleep(Duration::from_secs(1));
             for (stop, run) in stops {
                 let _ = kill_process(pid, Signal::STOP);
                 std::thread::sleep(*stop);
