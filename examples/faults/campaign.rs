@@ -106,6 +106,7 @@ fn plan() -> Result<Plan> {
         data_dir: None,
         max_model_len: None,
         engine_command: None,
+        container: None,
         repeats: 3,
         strategy: if one_factor { Strategy::OneFactor } else { Strategy::Model },
         flags: vec!["max-num-seqs,max-num-batched-tokens,block-size,stream-interval".into()],

@@ -124,6 +124,7 @@ fn plan(workload: &str) -> Result<Plan> {
         prior: Vec::new(),
         max_model_len: None,
         engine_command: None,
+        container: None,
         repeats: 3,
         strategy: Strategy::Model,
         flags: Vec::new(),

@@ -8,6 +8,7 @@ mod check;
 mod compare;
 mod complete;
 mod completion;
+mod container;
 mod diagnose;
 mod doctor;
 mod dry_run;

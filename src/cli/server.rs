@@ -36,6 +36,8 @@ pub(super) struct ServerArgs {
     /// Directory laid over the embedded data files
     #[arg(long, value_name = "DIR")]
     pub(super) data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    container: super::container::ContainerArgs,
     /// The serving command to launch, after `--`
     #[arg(last = true)]
     pub(super) command: Vec<String>,
@@ -89,6 +91,8 @@ impl ServerArgs {
         for reaped in crate::process::reap(&crate::process::lease_dir()?) {
             note(format_args!("ended what an earlier run left: {}", reaped.killed.join(", ")));
         }
+        let container = self.container.container(None);
+        super::container::prepare(container.as_ref())?;
         let command = Commanded {
             argv: self.command.clone(),
             engine: self.kind(),
@@ -96,6 +100,7 @@ impl ServerArgs {
             model: self.model.clone(),
             ready_timeout_s: self.ready_timeout,
             log: log.map_or_else(unnamed_log, Ok)?,
+            container,
         };
         Session::launch(&command, cancel, observer)
     }

@@ -79,6 +79,8 @@ pub(super) struct TuneArgs {
     /// Program that starts the engine, when it is not on PATH under its usual name
     #[arg(long, value_name = "CMD")]
     engine_command: Option<String>,
+    #[command(flatten)]
+    container: super::container::ContainerArgs,
     /// Runs in each launch of the baseline, and pairs in the confirmation [default: 3]
     #[arg(long)]
     repeats: Option<u32>,
@@ -193,10 +195,8 @@ impl TuneArgs {
             tries: texts(&self.tries, old.map_or(Vec::new(), |p| p.tries.clone())),
             prior: texts(&self.prior, old.map_or(Vec::new(), |p| p.prior.clone())),
             max_model_len: self.max_model_len.or_else(|| old.and_then(|p| p.max_model_len)),
-            engine_command: self.engine_command.clone().or_else(|| {
-                old.and_then(|p| p.engine_command.as_ref())
-                    .map(|c| c.iter().map(|w| crate::launch::quote(w)).collect::<Vec<_>>().join(" "))
-            }),
+            engine_command: self.engine_command.clone().or_else(|| old.and_then(recorded_command)),
+            container: self.container.container(old.and_then(|p| p.container.as_ref())),
             repeats: self.repeats.or_else(|| old.map(|p| p.settings.repeats)).unwrap_or(3),
             strategy: match self.search {
                 Some(SearchArg::OneFactor) => Strategy::OneFactor,
@@ -217,6 +217,12 @@ impl TuneArgs {
             fixed_args: texts(&self.fixed, old.map_or(Vec::new(), |p| p.fixed_args.clone())),
         }
     }
+}
+
+/// The engine's command of a recorded plan, as one would type it.
+fn recorded_command(plan: &Plan) -> Option<String> {
+    let words = plan.engine_command.as_ref()?;
+    Some(words.iter().map(|w| crate::launch::quote(w)).collect::<Vec<_>>().join(" "))
 }
 
 /// The campaign, as the command line `invocation` asks for it.
@@ -271,6 +277,7 @@ pub(super) fn run(args: &TuneArgs, invocation: Vec<String>) -> Result<()> {
 /// A new campaign: everything is checked and the directory is made before anything is measured.
 fn begun(args: &TuneArgs, dir: &Path, invocation: Vec<String>) -> Result<(PathBuf, RunFile, DirLock)> {
     let plan = args.planned()?;
+    super::container::prepare(plan.container.as_ref())?;
     if dir.join("run.json").exists() {
         return Err(Error::usage("this directory already holds a campaign")
             .at(dir.display())
@@ -315,6 +322,7 @@ fn resumed(args: &TuneArgs, dir: &Path) -> Result<(PathBuf, RunFile, DirLock)> {
             .at(dir.display())
             .hint("resume without options, say --change-plan, or begin anew with another --out"));
     }
+    super::container::prepare(plan.container.as_ref())?;
     let changed = run.plan != plan.without_secrets();
     run.plan = plan;
     if changed {

@@ -7,6 +7,7 @@
 mod argv;
 mod candidate;
 mod command;
+mod container;
 mod engine;
 mod file;
 mod gpus;
@@ -21,6 +22,9 @@ mod yaml;
 pub use argv::{canonical_flag, conflicts, fixed_candidate, fixed_value, flag_args, sets_any};
 pub use candidate::{Candidate, FlagValue, TOGETHER, VARIANT, is_variable};
 pub use command::Launch;
+pub use container::{
+    CONTAINER_LABEL, Container, ContainerGpus, ContainerNetwork, ContainerRun, ContainerRuntime, Mount,
+};
 pub use engine::{EngineKind, assumed_version};
 pub use file::LaunchFile;
 pub use gpus::GpuLayout;

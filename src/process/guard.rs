@@ -5,6 +5,7 @@
 //! the kernel closes the other end, and the guard ends the tree that the last line in the pipe described. A guard
 //! that is killed as well leaves the lease, and the next `dyno` reaps it.
 
+use super::contained::RUNTIME_ENV;
 use super::find_program;
 use std::ffi::OsString;
 use std::io::Write;
@@ -34,14 +35,16 @@ impl Guard {
     pub(super) fn start() -> Option<Guard> {
         let program = PROGRAM.get()?;
         let (reader, pipe) = std::io::pipe().ok()?;
-        // Without our environment: no mark of a launch, and no secret, is in a process that outlives us.
-        let nothing: [(OsString, OsString); 0] = [];
+        // Without our environment: no mark of a launch, and no secret, is in a process that outlives us. A container's
+        // runtime must be found, and find its storage.
+        let own = RUNTIME_ENV.iter().filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
+        let own: Vec<(OsString, OsString)> = own.collect();
         let expr = match find_program("setsid") {
             Some(setsid) => duct::cmd(setsid, [program.as_os_str(), COMMAND.as_ref()]),
             None => duct::cmd(program, [COMMAND]),
         };
         let handle = expr
-            .full_env(nothing)
+            .full_env(own)
             .dir("/")
             .stdin_file(reader)
             .stdout_null()

@@ -8,7 +8,7 @@
 use super::guard::Guard;
 use super::private;
 use super::stop::wait_until;
-use super::{Member, Tree};
+use super::{Contained, ContainerState, Member, Tree};
 use crate::error::{Error, Result};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,9 @@ pub struct Lease {
     /// Directory for the tree's temporary files; goes with the tree.
     #[serde(default)]
     temp_dir: Option<PathBuf>,
+    /// The container in which the tree runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    container: Option<Contained>,
     #[serde(skip)]
     file: PathBuf,
     #[serde(skip)]
@@ -50,6 +53,7 @@ impl Lease {
             owner_start_ticks: super::tree::stat_of(owner).map_or(0, |s| s.starttime),
             boot_id: boot_id(),
             temp_dir: None,
+            container: None,
             file: absolute(&dir.join(format!("{name}{SUFFIX}"))),
             guard: Guard::start(),
         };
@@ -68,6 +72,12 @@ impl Lease {
             Error::failed("the directory for temporary files cannot be made").at(dir.display()).source(e)
         })?;
         Ok(dir)
+    }
+
+    /// Names the container that is about to run the tree.
+    pub fn contain(&mut self, container: Contained) -> Result<()> {
+        self.container = Some(container);
+        self.write()
     }
 
     /// Adds the leader once it is known.
@@ -92,6 +102,16 @@ impl Lease {
         if let Some(guard) = self.guard.take() {
             guard.dismiss();
         }
+    }
+
+    /// What the runtime says of the tree's container.
+    pub fn container_state(&self) -> Option<ContainerState> {
+        self.container.as_ref()?.state(&self.tree.marker)
+    }
+
+    /// Removes the container, if it is there and carries the lease's mark. True when it still ran.
+    pub fn remove_container(&self) -> Result<bool> {
+        self.container.as_ref().map_or(Ok(false), |c| c.remove(&self.tree.marker))
     }
 
     fn remove_temp_dir(&self) {
@@ -152,6 +172,7 @@ pub fn kill_leased(dir: &Path) {
     for lease in lease_files(dir).iter().filter_map(|file| read(file)) {
         if lease.owner == std::process::id() as i32 {
             lease.tree.proven_members().iter().for_each(|m| m.signal(Signal::KILL));
+            let _ = lease.remove_container();
         }
     }
 }
@@ -200,6 +221,12 @@ impl Lease {
             if !done {
                 reaped.survivors = self.tree.proven_members().iter().map(Member::label).collect();
             }
+        }
+        let name = || self.container.as_ref().map_or_else(String::new, |c| format!("container {}", c.name));
+        match self.remove_container() {
+            Ok(true) if reaped.killed.is_empty() => reaped.killed.push(name()),
+            Ok(_) => {}
+            Err(e) => reaped.survivors.push(format!("{}: {e}", name())),
         }
         if reaped.survivors.is_empty() {
             self.remove_temp_dir();

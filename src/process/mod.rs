@@ -7,6 +7,7 @@
 //! process ends it at once.
 
 pub mod child;
+pub mod contained;
 pub mod guard;
 mod guarding;
 pub mod lease;
@@ -17,10 +18,11 @@ pub mod tree;
 pub mod which;
 
 pub use child::{Exit, Launch, Running};
+pub use contained::{Contained, ContainerState};
 pub use guarding::guard as guard_until_end;
 pub use lease::{Lease, Reaped, kill_leased, lease_dir, reap};
 pub use port::{free_port, port_free};
-pub use stop::{StopReport, stop};
+pub use stop::{StopReport, held, stop};
 pub use tree::{Member, Tree};
 pub use which::find_program;
 

@@ -46,15 +46,16 @@ pub fn stop(mut running: Running, grace: Duration, port: Option<u16>) -> StopRep
     report.leftovers = kill_all(&tree, running.exit().is_none());
     wait_until(KILL_WAIT, || running.exit().is_some());
     report.survivors = tree.members().iter().map(Member::label).collect();
-    if let Some(port) = port
-        && !wait_until(PORT_WAIT, || port_free(port))
-    {
-        report.survivors.push(format!("port {port} is still held"));
-    }
+    report.survivors.extend(port.and_then(held));
     report.exit = running.exit();
     report.wall_s = began.elapsed().as_secs_f64();
     running.mark_finished();
     report
+}
+
+/// The port, when it does not come free.
+pub fn held(port: u16) -> Option<String> {
+    (!wait_until(PORT_WAIT, || port_free(port))).then(|| format!("port {port} is still held"))
 }
 
 /// Kills every member until none is left; returns a line for each.

@@ -151,6 +151,7 @@ pub(crate) mod tests {
             fixed_args: Vec::new(),
             fixed_env: BTreeMap::new(),
             program: None,
+            container: None,
             workloads: vec![WorkloadSpec::random(1, 1, 1, 1)],
             repeats: 1,
             measured_once: 0,

@@ -2,7 +2,7 @@
 //! kept in `run.json`, so that a resumed campaign is the same campaign.
 
 use crate::error::{Error, Result};
-use crate::launch::{EngineKind, quote, split};
+use crate::launch::{Container, EngineKind, quote, split};
 use crate::search::{Objective, Settings, Slo};
 use crate::space::{OutputChange, Space};
 use crate::trial::{HIDDEN, without_secrets};
@@ -71,6 +71,9 @@ pub struct Plan {
     /// Program that starts the engine, when it is not found by its usual name.
     #[serde(default)]
     pub engine_command: Option<Vec<String>>,
+    /// The image that every launch runs in; absent for an engine that is installed here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
     /// Flags the search may turn; empty for all that the space holds.
     #[serde(default)]
     pub only_flags: Vec<String>,
@@ -157,6 +160,10 @@ impl Plan {
         Plan {
             fixed_args: without_secrets(&self.fixed_args),
             engine_command: self.engine_command.as_deref().map(without_secrets),
+            container: self
+                .container
+                .as_ref()
+                .map(|c| Container { options: without_secrets(&c.options), ..c.clone() }),
             tries: self.tries.iter().map(|t| line_without_secrets(t)).collect(),
             ..self.clone()
         }
@@ -165,7 +172,8 @@ impl Plan {
     /// A secret stood in the flags or in the engine's command and was not recorded: a resumed campaign has to be given it again.
     pub fn lacks_secrets(&self) -> bool {
         let words = self.fixed_args.iter().chain(self.engine_command.iter().flatten());
-        words.into_iter().any(|w| w.contains(HIDDEN))
+        let options = self.container.iter().flat_map(|c| &c.options);
+        words.chain(options).any(|w| w.contains(HIDDEN))
     }
 
     /// What differs between two plans in ways that change what is measured; budgets and time limits may be extended.

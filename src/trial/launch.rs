@@ -1,16 +1,19 @@
 //! From a spec to a started process: everything that can be known wrong before is found before.
 
+use super::container::Inside;
 use super::engine_help::installed;
 use super::failing::Failing;
 use super::gpu_memory::FreeMemory;
 use super::secrets::{Secrets, api_key};
+use super::types::ImageFacts;
 use super::{Event, Failure, Observer, TrialSpec};
 use crate::engine::{Adapter, Class, adapter};
 use crate::error::Error;
-use crate::launch::{Candidate, EngineKind, LaunchFile, LaunchRequest, conflicts, fixed_value};
+use crate::launch::{Candidate, Container, EngineKind, LaunchFile, LaunchRequest, conflicts, fixed_value};
 use crate::process::{Launch, Lease, Running, free_port, port_free};
 use crate::telemetry::{EngineClient, LogTail};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +32,22 @@ pub(super) struct Process {
     pub(super) tail: LogTail,
     /// From SIGTERM to SIGKILL.
     pub(super) grace: Duration,
+    /// What the image is, where the engine runs in a container.
+    pub(super) image: Option<ImageFacts>,
+}
+
+impl Process {
+    /// Writes what the runtime knows of the container's end under the engine's own log, where it is judged with the rest.
+    pub(super) fn note_container_end(&self) {
+        if self.image.is_none() {
+            return;
+        }
+        let Some(state) = self.lease.container_state().filter(|s| !s.running) else { return };
+        if let Ok(mut log) = std::fs::OpenOptions::new().append(true).open(&self.running.log) {
+            let word = if state.oom_killed { "OOMKilled" } else { "ended" };
+            let _ = writeln!(log, "container: {word}, exit code {}", state.exit_code);
+        }
+    }
 }
 
 /// A serving command as the user wrote it, to be started for a measurement.
@@ -42,6 +61,8 @@ pub struct Commanded {
     /// Seconds allowed from start to ready.
     pub ready_timeout_s: f64,
     pub log: PathBuf,
+    /// The command runs in this image.
+    pub container: Option<Container>,
 }
 
 /// A server and the way to talk to it.
@@ -68,6 +89,8 @@ struct Start<'s> {
     lease: (&'s Path, &'s str),
     id: &'s str,
     grace_s: f64,
+    /// `argv` is run in this container.
+    inside: Option<Inside>,
 }
 
 impl Started {
@@ -80,10 +103,18 @@ impl Started {
         std::fs::create_dir_all(&spec.dir)
             .map_err(|e| failing.of(Class::Unwritable, "start", &format!("{}: {e}", spec.dir), ""))?;
         let _ = std::fs::remove_file(&log);
-        let program = checked(spec, adapter, &failing)?;
+        let inside = spec.container.as_ref().map(|c| {
+            let seen = [spec.model.as_str(), spec.dir.as_str()].into_iter().chain(spec.data_dir.as_deref());
+            Inside::new(c, engine, seen)
+        });
+        let inside = inside.transpose().map_err(|e| not_installed(&failing, &e))?;
+        let program = checked(spec, adapter, inside.as_ref(), &failing)?;
         let port = port(fixed_value(&spec.fixed_args, "port"), &failing)?;
         let candidate = spec.candidate.spelled_out();
-        let plan = adapter.plan(&request(spec, &candidate, port));
+        let mut plan = adapter.plan(&request(spec, &candidate, port));
+        if let Some(c) = &spec.container {
+            plan.args = c.addressed(plan.args);
+        }
         let start = Start {
             adapter,
             failing,
@@ -95,6 +126,7 @@ impl Started {
             lease: (Path::new(&spec.dir), "engine"),
             id: &spec.id,
             grace_s: spec.stop_grace_s.unwrap_or(adapter.stop_grace_s()),
+            inside,
         };
         start.spawn(observer)
     }
@@ -106,9 +138,17 @@ impl Started {
         let failing = Failing { engine: command.engine, log: command.log.clone(), secrets };
         let given = fixed_value(&command.argv, "port");
         let port = port(given, &failing)?;
+        let inside = command
+            .container
+            .as_ref()
+            .map(|c| Inside::new(c, command.engine, command.argv.iter().map(String::as_str)));
+        let inside = inside.transpose().map_err(|e| not_installed(&failing, &e))?;
         let mut argv = command.argv.clone();
         if given.is_none() {
             argv.extend(["--port".to_owned(), port.to_string()]);
+        }
+        if let Some(c) = &command.container {
+            argv = c.addressed(argv);
         }
         let unwritable = |e: Error| failing.of(Class::Unwritable, "start", &e.to_string(), "");
         let leases = crate::process::lease_dir().map_err(unwritable)?;
@@ -124,6 +164,7 @@ impl Started {
             lease: (&leases, &name),
             id: "command",
             grace_s: adapter.stop_grace_s(),
+            inside,
         };
         start.spawn(observer)
     }
@@ -158,8 +199,17 @@ fn request<'a>(spec: &'a TrialSpec, candidate: &'a Candidate, port: u16) -> Laun
     }
 }
 
+fn not_installed(failing: &Failing, e: &Error) -> Box<Failure> {
+    failing.of(Class::NotInstalled, "start", &e.to_string(), e.hint.as_deref().unwrap_or_default())
+}
+
 /// The program, once flags and version were found to fit.
-fn checked(spec: &TrialSpec, adapter: &dyn Adapter, failing: &Failing) -> Result<Vec<String>, Box<Failure>> {
+fn checked(
+    spec: &TrialSpec,
+    adapter: &dyn Adapter,
+    inside: Option<&Inside>,
+    failing: &Failing,
+) -> Result<Vec<String>, Box<Failure>> {
     let candidate = spec.candidate.spelled_out();
     let twice = conflicts(&candidate, &spec.fixed_args);
     if !twice.is_empty() {
@@ -168,7 +218,10 @@ fn checked(spec: &TrialSpec, adapter: &dyn Adapter, failing: &Failing) -> Result
     }
     let not_there =
         |e: Error| failing.of(Class::NotInstalled, "start", &e.what, e.hint.as_deref().unwrap_or_default());
-    let mut engine = installed(adapter, spec.program.as_deref()).map_err(not_there)?;
+    let mut engine = match inside {
+        Some(inside) => inside.installed(spec.program.as_deref(), adapter),
+        None => installed(adapter, spec.program.as_deref()).map_err(not_there)?,
+    };
     if !candidate.flags.is_empty() {
         engine.ask(adapter);
         let objections = engine.help.as_ref().map_or_else(Vec::new, |h| h.objections(&candidate));
@@ -176,12 +229,12 @@ fn checked(spec: &TrialSpec, adapter: &dyn Adapter, failing: &Failing) -> Result
             return Err(failing.of(Class::FlagNotInVersion, "start", &objections.join("; "), ""));
         }
     }
-    Ok(engine.program)
+    Ok(inside.map_or(engine.program, |i| i.program(spec.program.as_deref(), adapter)))
 }
 
 impl Start<'_> {
     fn spawn(self, observer: &dyn Observer) -> Result<Started, Box<Failure>> {
-        let Start { adapter, failing, argv, env, files, port, api_key, lease, id, grace_s } = self;
+        let Start { adapter, failing, argv, env, files, port, api_key, lease, id, grace_s, inside } = self;
         observer.event(&Event::Launching { argv: &crate::engine::redact::argv(&argv) });
         let unwritable = |what: String| failing.of(Class::Unwritable, "start", &what, "");
         for LaunchFile { path, text } in &files {
@@ -194,11 +247,17 @@ impl Start<'_> {
         let mut lease =
             Lease::reserve(lease.0, lease.1, &marker, Some(port)).map_err(|e| unwritable(e.to_string()))?;
         let mut with_temp = env.clone();
-        if let Ok(dir) = lease.temp_dir() {
+        let mut run = argv.clone();
+        if let Some(inside) = &inside {
+            run = inside.started_by(&argv, &env, &mut lease, port).map_err(|e| unwritable(e.to_string()))?;
+        } else if let Ok(dir) = lease.temp_dir() {
             keep_temporary_files_in(&mut with_temp, &dir);
         }
         let log = failing.log.clone();
-        let launch = Launch { argv: argv.clone(), env: with_temp, dir: None, log: log.clone(), marker };
+        // A runtime may write where it is started: runc leaves a file named `oom`.
+        let beside = log.parent().filter(|d| d.is_dir()).map(Path::to_owned);
+        let dir = inside.is_some().then_some(beside).flatten();
+        let launch = Launch { argv: run.clone(), env: with_temp, dir, log: log.clone(), marker };
         let emulated = failing.engine == EngineKind::Emulated;
         let free_before = if emulated { FreeMemory::default() } else { FreeMemory::now() };
         let started = Instant::now();
@@ -213,7 +272,9 @@ impl Start<'_> {
         let _ = lease.adopt(running.tree());
         let grace = Duration::from_secs_f64(grace_s.clamp(0.0, 600.0));
         let tail = LogTail::new(log);
-        let process = Process { running, lease, port, argv, env, files, started, free_before, tail, grace };
+        let image = inside.map(|i| i.facts(&run));
+        let process =
+            Process { running, lease, port, argv, env, files, started, free_before, tail, grace, image };
         let base_url = format!("http://127.0.0.1:{port}");
         Ok(Started { adapter, client: Arc::new(client), base_url, api_key, failing, process: Some(process) })
     }

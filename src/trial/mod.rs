@@ -7,6 +7,7 @@
 pub mod types;
 
 mod answers;
+mod container;
 mod engine_help;
 mod failing;
 mod gpu_memory;
@@ -22,6 +23,7 @@ mod watch;
 
 pub use crate::engine::failure::SpeedWarning;
 pub use answers::{ANSWERS, read_answers};
+pub use container::{installed_in, look, prepare};
 pub use engine_help::{Installed, installed};
 pub use launch::Commanded;
 pub use measure::vocabulary;
@@ -29,5 +31,5 @@ pub use observer::{Event, Observer, Silent};
 pub use run::run_trial;
 pub use secrets::{HIDDEN, without_secrets};
 pub use session::{Session, Stopped, as_error};
-pub use types::{AskQuality, Failure, LaunchFacts, Measured, Outcome, TrialResult, TrialSpec};
+pub use types::{AskQuality, Failure, ImageFacts, LaunchFacts, Measured, Outcome, TrialResult, TrialSpec};
 pub use watch::{CLEAN_HIT_RATIO, RunPlan, WatchedRun};

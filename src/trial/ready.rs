@@ -91,6 +91,7 @@ impl Session<'_> {
         let Started { process, failing, adapter, .. } = &mut self.server;
         let Some(process) = process else { return Ok(()) };
         if let Some(exit) = process.running.exit() {
+            process.note_container_end();
             return Err(failing.died(exit, ready));
         }
         let lines = process.tail.read();
@@ -102,6 +103,7 @@ impl Session<'_> {
         let until = Instant::now() + Duration::from_secs(8);
         while Instant::now() < until {
             if let Some(exit) = process.running.exit() {
+                process.note_container_end();
                 return Err(failing.died(exit, ready));
             }
             std::thread::sleep(POLL);
@@ -134,6 +136,7 @@ impl Session<'_> {
             argv: redact::argv(&process.argv),
             files: process.files.clone(),
             env: redact::env(&process.env),
+            image: process.image.clone(),
             startup_s,
             resolved,
             slow: Vec::new(),

@@ -13,7 +13,8 @@ impl Secrets {
     /// Those in the spec's own arguments and environment, and the hub tokens this process inherited.
     pub(super) fn of(spec: &TrialSpec) -> Secrets {
         let program = spec.program.iter().flatten();
-        let words: Vec<String> = program.chain(&spec.fixed_args).cloned().collect();
+        let options = spec.container.iter().flat_map(|c| &c.options);
+        let words: Vec<String> = program.chain(&spec.fixed_args).chain(options).cloned().collect();
         Secrets::found(&words, &[&spec.fixed_env, &spec.candidate.env], None)
     }
 
@@ -77,6 +78,9 @@ pub(super) fn redacted(spec: &TrialSpec) -> TrialSpec {
     shown.fixed_env = redact::env(&spec.fixed_env);
     shown.candidate.env = redact::env(&spec.candidate.env);
     shown.program = spec.program.as_ref().map(|p| redact::argv(p));
+    if let Some(c) = &mut shown.container {
+        c.options = redact::argv(&c.options);
+    }
     shown
 }
 

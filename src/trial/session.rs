@@ -9,7 +9,7 @@ use crate::engine::{Adapter, Class, adapter, config_facts};
 use crate::error::{Error, Kind, Result};
 use crate::launch::EngineKind;
 use crate::load::{Cancel, Secret, Target};
-use crate::process::stop;
+use crate::process::{held, stop};
 use crate::telemetry::{EngineClient, ServedModel};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -153,8 +153,19 @@ impl<'a> Session<'a> {
         let Started { process, failing, .. } = self.server;
         let Some(process) = process else { return Stopped::default() };
         self.observer.event(&Event::Stopping);
-        let report = stop(process.running, process.grace, Some(process.port));
+        // Processes of a container may belong to a daemon that we cannot see: its port is free once it is gone.
+        let port = process.image.is_none().then_some(process.port);
+        let mut report = stop(process.running, process.grace, port);
         failing.secrets.scrub_file(&failing.log);
+        if process.image.is_some() {
+            match process.lease.remove_container() {
+                Ok(ran) => report
+                    .leftovers
+                    .extend(ran.then(|| "the container had to be removed while it ran".to_owned())),
+                Err(e) => report.survivors.push(e.to_string()),
+            }
+            report.survivors.extend(held(process.port));
+        }
         if report.survivors.is_empty() {
             process.lease.release();
         }

@@ -1,7 +1,7 @@
 //! What goes into a trial and what comes out; plain data, written to `trials.jsonl` line by line.
 
 use crate::engine::failure::{Class, Remedy, SpeedWarning};
-use crate::launch::{Candidate, LaunchFile};
+use crate::launch::{Candidate, Container, LaunchFile};
 use crate::scenario::Record;
 use crate::workload::WorkloadSpec;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,9 @@ pub struct TrialSpec {
     /// The engine's program, when not found by its usual name (`--engine-command`), already split.
     #[serde(default)]
     pub program: Option<Vec<String>>,
+    /// The image that the engine runs in; absent for one that is installed here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
     pub workloads: Vec<WorkloadSpec>,
     /// Measured runs of each workload in this one launch; each repeat has its own seed unless told otherwise.
     #[serde(default = "one")]
@@ -84,17 +87,36 @@ fn is_zero(n: &usize) -> bool {
     *n == 0
 }
 
+/// What a container's runtime says of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
+pub struct ImageFacts {
+    /// As the user names it.
+    pub name: String,
+    /// The runtime's command that ran it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub run: Vec<String>,
+    /// Digest of its configuration: what it is, wherever it came from.
+    pub id: String,
+    /// `NAME@sha256:…` of the registry that it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
 /// Facts read back from a running engine.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct LaunchFacts {
     pub version: Option<String>,
-    /// The exact command that ran.
+    /// The exact command of the engine, inside its container where there is one.
     pub argv: Vec<String>,
     /// Files that the engine read at its start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<LaunchFile>,
     pub env: BTreeMap<String, String>,
+    /// The image that ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageFacts>,
     /// Seconds from spawn to ready.
     pub startup_s: f64,
     /// `num_gpu_blocks`, `block_size`, `num_kv_tokens`, `max_num_seqs`, `async_scheduling`, …

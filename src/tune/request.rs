@@ -4,7 +4,7 @@ use super::problems::Problems;
 use crate::data::nearest::did_you_mean;
 use crate::error::{Error, Result};
 use crate::hardware;
-use crate::launch::{EngineKind, VARIANT};
+use crate::launch::{Container, EngineKind, VARIANT};
 use crate::model;
 use crate::search::{Objective, Settings, Slo};
 use crate::space::{OutputChange, Space};
@@ -49,6 +49,8 @@ pub struct TuneRequest {
     pub max_model_len: Option<u32>,
     /// Program that starts the engine, as one would type it.
     pub engine_command: Option<String>,
+    /// The image to launch from.
+    pub container: Option<Container>,
     pub repeats: u32,
     pub strategy: Strategy,
     pub flags: Vec<String>,
@@ -105,6 +107,7 @@ impl TuneRequest {
             max_model_len: self.max_model_len,
             fixed_args: self.fixed_args.clone(),
             engine_command: self.engine_command.as_deref().map(|line| crate::launch::split(line).0),
+            container: self.container.clone(),
             only_flags: self.flags.iter().flat_map(|f| split_list(f)).collect(),
             allow_output_change: self
                 .allow_output_change
@@ -167,6 +170,13 @@ impl TuneRequest {
         }
         if self.engines.is_empty() {
             engines.push(EngineKind::Vllm);
+        }
+        if engines.len() > 1 && self.container.is_some() {
+            p.add(
+                "--engine-image",
+                "names one image but several engines are asked for",
+                "tune one engine at a time",
+            );
         }
         if engines.len() > 1 && self.engine_command.is_some() {
             p.add(
@@ -295,6 +305,7 @@ mod tests {
             prior: Vec::new(),
             max_model_len: None,
             engine_command: None,
+            container: None,
             repeats: 3,
             strategy: Strategy::OneFactor,
             flags: Vec::new(),

@@ -132,6 +132,7 @@ impl<'a> Runner<'a> {
             fixed_args: self.launch_args(ask),
             fixed_env: BTreeMap::new(),
             program: plan.engine_command.clone(),
+            container: plan.container.clone(),
             workloads: match ask.runs.scope {
                 Scope::Primary => planned(1),
                 Scope::All => planned(plan.workloads.len()),

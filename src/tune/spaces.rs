@@ -70,7 +70,7 @@ impl Spaces for PlannedSpaces {
             load: self.load,
             allowed: self.plan.allow_output_change,
             fixed: fixed_candidate(engine, &fixed_args(&self.plan, engine)),
-            installed: installed_flags(engine, self.plan.engine_command.as_deref()),
+            installed: installed_flags(engine, &self.plan),
             draft_model: self.plan.draft_model.clone(),
             knobs: Vec::new(),
         };
@@ -138,9 +138,10 @@ fn load_of(spec: &WorkloadSpec) -> Result<Load> {
 
 /// The flags that the installed engine's own `--help` lists; `None` when it cannot be asked. The answer is
 /// kept, so that a launch that checks its flags does not ask again.
-fn installed_flags(engine: EngineKind, program: Option<&[String]>) -> Option<BTreeSet<String>> {
+fn installed_flags(engine: EngineKind, plan: &Plan) -> Option<BTreeSet<String>> {
     let adapter = adapter(engine);
-    let mut found = trial::installed(adapter, program).ok()?;
+    let mut found =
+        trial::installed_in(adapter, plan.engine_command.as_deref(), plan.container.as_ref()).ok()?;
     found.ask(adapter);
     Some(found.help?.flags.into_keys().collect())
 }

@@ -182,6 +182,7 @@ pub(crate) fn plan() -> Plan {
         max_model_len: None,
         fixed_args: Vec::new(),
         engine_command: None,
+        container: None,
         only_flags: Vec::new(),
         allow_output_change: crate::space::OutputChange::Lossless,
         variants: Vec::new(),

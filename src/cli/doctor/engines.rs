@@ -3,7 +3,7 @@
 use super::{Finding, Level};
 use crate::engine::adapter;
 use crate::error::Result;
-use crate::launch::{EngineKind, Version};
+use crate::launch::{Container, EngineKind, Version};
 use crate::process::find_program;
 use crate::space::Space;
 use crate::trial;
@@ -200,6 +200,21 @@ fn one(i: &Installed, space: &Space) -> Vec<Finding> {
         );
     }
     out
+}
+
+/// The image that engines are to start from: the runtime answers, and the image is here. It is not pulled.
+pub(super) fn image(container: &Container) -> Finding {
+    match trial::look(container) {
+        Ok(facts) => {
+            let text = format!("image {} through `{}`: {}", facts.name, container.runtime, facts.id);
+            Finding::new("engines", Level::Good, text)
+        }
+        Err(e) => {
+            let why = e.source.as_ref().map_or_else(String::new, |s| format!(": {s}"));
+            let hint = e.hint.clone().unwrap_or_default();
+            Finding::new("engines", Level::Bad, format!("{}{why}", e.what)).hint(hint)
+        }
+    }
 }
 
 /// A container's command line: its program must be here, and it should name the image's release.

@@ -36,6 +36,8 @@ pub(super) struct Args {
     /// Command that starts an engine in a container, to check its program and image
     #[arg(long, value_name = "COMMAND")]
     engine_command: Option<String>,
+    #[command(flatten)]
+    container: super::container::ContainerArgs,
     /// Ports that servers will use
     #[arg(long, value_name = "PORT", default_values_t = [8000, 30000])]
     port: Vec<u16>,
@@ -97,6 +99,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let hardware = named.or(found);
     let installed = engines::installed(&args.python);
     out.extend(engines::findings(&installed, args.engine_command.as_deref(), dir)?);
+    out.extend(args.container.container(None).as_ref().map(engines::image));
     if args.ask {
         out.extend(engines::ask(&installed, dir)?);
     }

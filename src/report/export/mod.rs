@@ -127,7 +127,11 @@ fn deployment(s: &Subject<'_>, place: &Place) -> Result<Deployment, String> {
         engine: winner.engine,
         model: plan.model.clone(),
         name: dns_name(&plan.model),
-        image: place.image.clone().unwrap_or_else(|| image(winner.engine, version.as_deref())),
+        image: place
+            .image
+            .clone()
+            .or_else(|| measured_image(s))
+            .unwrap_or_else(|| image(winner.engine, version.as_deref())),
         gpus: plan.num_gpus,
         argv,
         env: launch.env.into_iter().collect(),
@@ -165,6 +169,15 @@ fn with_address(engine: EngineKind, mut argv: Vec<String>) -> Vec<String> {
         argv.extend(["--port".to_owned(), PORT.to_string()]);
     }
     argv
+}
+
+/// The image that the campaign ran in: by the digest of its registry where it has one, so that the same one runs again.
+fn measured_image(s: &Subject<'_>) -> Option<String> {
+    let named = s.run.plan.container.as_ref()?.image.clone();
+    let seen = s.trials.iter().rev().filter_map(|t| Subject::facts(t)?.image.as_ref());
+    // What was built here has no registry to be had from.
+    let had = |d: &String| !d.starts_with("localhost/");
+    Some(seen.filter_map(|i| i.digest.clone()).find(had).unwrap_or(named))
 }
 
 /// The makers' own image of the measured version.

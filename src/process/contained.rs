@@ -1,0 +1,95 @@
+//! Containers under lease: their processes may belong to a daemon, so they are ended through the runtime as well.
+
+use super::find_program;
+use super::stop::wait_until;
+use crate::error::{Error, Result};
+use crate::launch::{CONTAINER_LABEL, ContainerRuntime};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Variables by which a runtime finds its storage and its daemon. A guard gets these and no others.
+pub(super) const RUNTIME_ENV: [&str; 8] = [
+    "PATH",
+    "HOME",
+    "XDG_RUNTIME_DIR",
+    "XDG_CONFIG_HOME",
+    "DOCKER_HOST",
+    "DOCKER_CONTEXT",
+    "CONTAINER_HOST",
+    "CONTAINERD_ADDRESS",
+];
+/// Longest that a runtime may take to look at a container or to remove it.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A container that dyno started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contained {
+    pub runtime: ContainerRuntime,
+    pub name: String,
+}
+
+/// What a runtime says of a container's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContainerState {
+    pub running: bool,
+    /// The kernel ended it, or a process in it, for want of memory.
+    pub oom_killed: bool,
+    pub exit_code: i32,
+}
+
+impl Contained {
+    /// The state of the container, if it is there and carries this mark.
+    pub fn state(&self, mark: &str) -> Option<ContainerState> {
+        let format = format!(
+            "{{{{index .Config.Labels \"{CONTAINER_LABEL}\"}}}} {{{{.State.Running}}}} {{{{.State.OOMKilled}}}} {{{{.State.ExitCode}}}}"
+        );
+        let text =
+            ask(self.runtime, &["container", "inspect", "--format", &format, &self.name], LIMIT).ok()?;
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let [label, running, oom, code] = words[..] else { return None };
+        (label == mark).then(|| ContainerState {
+            running: running == "true",
+            oom_killed: oom == "true",
+            exit_code: code.parse().unwrap_or(-1),
+        })
+    }
+
+    /// Removes the container if it is there and carries this mark. True when it still ran.
+    pub(super) fn remove(&self, mark: &str) -> Result<bool> {
+        let Some(state) = self.state(mark) else { return Ok(false) };
+        let now: &[&str] = if self.runtime == ContainerRuntime::Podman { &["--time", "0"] } else { &[] };
+        ask(self.runtime, &[&["rm", "-f"], now, &[self.name.as_str()]].concat(), LIMIT)?;
+        Ok(state.running)
+    }
+}
+
+/// Output of a runtime's command that ends well within the limit.
+///
+/// Errors: the runtime is not installed, does not answer in time, or says no, with its own words.
+pub fn ask(runtime: ContainerRuntime, args: &[&str], limit: Duration) -> Result<String> {
+    let program = find_program(runtime.program()).ok_or_else(|| {
+        Error::failed(format!("the container runtime `{runtime}` is not installed"))
+            .hint("install it, or name another with --container-runtime")
+    })?;
+    let shown = format!("{runtime} {}", args.first().copied().unwrap_or_default());
+    let cannot = |e: std::io::Error| Error::failed(format!("`{shown}` cannot be run")).source(e);
+    let handle = duct::cmd(program, args)
+        .stdin_null()
+        .stdout_capture()
+        .stderr_capture()
+        .unchecked()
+        .start()
+        .map_err(cannot)?;
+    if !wait_until(limit, || handle.try_wait().map_or(true, |o| o.is_some())) {
+        let _ = handle.kill();
+        return Err(Error::failed(format!("`{shown}` gave no answer within {:.0} s", limit.as_secs_f64()))
+            .hint("is the runtime's daemon alive?"));
+    }
+    let output = handle.wait().map_err(cannot)?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("it gave no reason");
+    Err(Error::failed(format!("`{shown}` says: {}", last.trim())))
+}
