@@ -96,6 +96,7 @@ struct Start<'s> {
 impl Started {
     /// Starts the candidate of a trial, or says why not.
     pub(super) fn of_trial(spec: &TrialSpec, observer: &dyn Observer) -> Result<Started, Box<Failure>> {
+        let spec = &in_full(spec);
         let log = Path::new(&spec.dir).join("engine.log");
         let engine = spec.candidate.engine;
         let failing = Failing { engine, log: log.clone(), secrets: Secrets::of(spec) };
@@ -138,12 +139,13 @@ impl Started {
         let failing = Failing { engine: command.engine, log: command.log.clone(), secrets };
         let given = fixed_value(&command.argv, "port");
         let port = port(given, &failing)?;
-        let inside = command
-            .container
-            .as_ref()
-            .map(|c| Inside::new(c, command.engine, command.argv.iter().map(String::as_str)));
-        let inside = inside.transpose().map_err(|e| not_installed(&failing, &e))?;
         let mut argv = command.argv.clone();
+        if command.container.is_some() {
+            argv.iter_mut().for_each(|w| *w = path_in_full(w));
+        }
+        let of_command = |c| Inside::new(c, command.engine, argv.iter().map(String::as_str));
+        let inside = command.container.as_ref().map(of_command);
+        let inside = inside.transpose().map_err(|e| not_installed(&failing, &e))?;
         if given.is_none() {
             argv.extend(["--port".to_owned(), port.to_string()]);
         }
@@ -168,6 +170,25 @@ impl Started {
         };
         start.spawn(observer)
     }
+}
+
+/// The spec with its paths in full where the engine runs in a container, whose own directory is another.
+fn in_full(spec: &TrialSpec) -> TrialSpec {
+    let mut full = spec.clone();
+    if full.container.is_some() {
+        full.dir = std::path::absolute(&full.dir).map_or(full.dir, |d| d.display().to_string());
+        full.model = path_in_full(&full.model);
+        full.data_dir = full.data_dir.as_deref().map(path_in_full);
+    }
+    full
+}
+
+/// A word that names a file or directory here with a path, in full; any other word as it is.
+fn path_in_full(word: &str) -> String {
+    let path = Path::new(word);
+    let relative = word.contains('/') && path.is_relative() && path.exists();
+    let full = if relative { std::path::absolute(path).ok() } else { None };
+    full.map_or_else(|| word.to_owned(), |p| p.display().to_string())
 }
 
 /// A port of the kernel's choice, or the one given after `--`, proved free before anything is started: some
@@ -293,4 +314,20 @@ fn keep_temporary_files_in(env: &mut BTreeMap<String, String>, dir: &Path) {
         env.insert(COMPILED.to_owned(), shared.display().to_string());
     }
     env.insert("TMPDIR".to_owned(), dir.display().to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_there_becomes_a_full_path() {
+        assert_eq!(
+            path_in_full("src/lib.rs"),
+            std::path::absolute("src/lib.rs").unwrap().display().to_string()
+        );
+        for word in ["openai/gpt-oss-20b", "--flag", "src", "/etc"] {
+            assert_eq!(path_in_full(word), word);
+        }
+    }
 }
