@@ -102,6 +102,7 @@ fn plan() -> Result<Plan> {
         variants: Vec::new(),
         draft_model: None,
         max_quality_loss: None,
+        eval: None,
         preset: None,
         data_dir: None,
         max_model_len: None,

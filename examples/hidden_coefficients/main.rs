@@ -117,6 +117,7 @@ fn plan(workload: &str) -> Result<Plan> {
         variants: Vec::new(),
         draft_model: None,
         max_quality_loss: None,
+        eval: None,
         preset: None,
         data_dir: None,
         space_files: Vec::new(),

@@ -94,8 +94,9 @@ pub(super) struct TuneArgs {
     /// `tune = [{ values = [1, 2] }]`; environment variables have names in capitals. Repeatable, one file an engine
     #[arg(long, value_name = "FILE")]
     space: Vec<String>,
-    /// A serving command to try first: another tool's pick, a recipe; repeatable
-    #[arg(long = "try", value_name = "COMMAND")]
+    /// A serving command to try first, such as another tool's pick, or a recipe of the vLLM project (a file that ends in .yaml);
+    /// repeatable
+    #[arg(long = "try", value_name = "COMMAND|FILE")]
     tries: Vec<String>,
     /// Start from what an earlier campaign (its --out) learned: its launches where model, GPU, engine release, workload and
     /// objective are the same, else its winner alone; repeatable
@@ -111,7 +112,12 @@ pub(super) struct TuneArgs {
     /// Draft model or EAGLE head for speculative decoding
     #[arg(long, value_name = "MODEL")]
     draft_model: Option<String>,
-    /// What a token of the baseline's own answers may lose of its probability before a candidate is out [default: 1%]
+    /// Questions with known answers, put to the baseline and to every candidate that may change answers: JSON lines with
+    /// `question`, `answer` and, for a choice, `options` (MMLU-Pro's and GSM8K's form); paired, held against --max-quality-loss
+    #[arg(long, value_name = "FILE.jsonl")]
+    eval: Option<String>,
+    /// What a candidate may lose before it is out: a token of the baseline's own answers of its probability, the right answers
+    /// to --eval of their share [default: 1%]
     #[arg(long, value_name = "SHARE")]
     max_quality_loss: Option<String>,
     /// latency (mean end-to-end), throughput (total), balanced (output throughput within ttft.p99=2s,tpot.p99=50ms), or MLPerf's
@@ -189,6 +195,7 @@ impl TuneArgs {
                 .max_quality_loss
                 .clone()
                 .or_else(|| old.map(|p| p.max_quality_loss.to_string())),
+            eval: self.eval.clone().or_else(|| old.and_then(|p| p.eval.clone())),
             preset: self.preset.clone(),
             data_dir: self.data_dir.clone().or_else(|| old.and_then(|p| p.data_dir.clone())),
             space_files: texts(&self.space, old.map_or(Vec::new(), |p| p.space_files.clone())),
@@ -204,16 +211,8 @@ impl TuneArgs {
                 None => old.map_or(Strategy::Model, |p| p.strategy),
             },
             flags: texts(&self.flags, old.map_or(Vec::new(), |p| p.only_flags.clone())),
-            ready_timeout: self
-                .ready_timeout
-                .clone()
-                .or_else(|| old.map(|p| secs(p.ready_timeout_s)))
-                .unwrap_or_else(|| "30m".into()),
-            run_timeout: self
-                .run_timeout
-                .clone()
-                .or_else(|| old.map(|p| secs(p.run_timeout_s)))
-                .unwrap_or_else(|| "30m".into()),
+            ready_timeout: timeout(self.ready_timeout.as_ref(), old.map(|p| p.ready_timeout_s)),
+            run_timeout: timeout(self.run_timeout.as_ref(), old.map(|p| p.run_timeout_s)),
             fixed_args: texts(&self.fixed, old.map_or(Vec::new(), |p| p.fixed_args.clone())),
         }
     }
@@ -223,6 +222,11 @@ impl TuneArgs {
 fn recorded_command(plan: &Plan) -> Option<String> {
     let words = plan.engine_command.as_ref()?;
     Some(words.iter().map(|w| crate::launch::quote(w)).collect::<Vec<_>>().join(" "))
+}
+
+/// A time limit as it was said, as it is recorded, or the default.
+fn timeout(said: Option<&String>, recorded: Option<f64>) -> String {
+    said.cloned().or_else(|| recorded.map(|s| format!("{s}s"))).unwrap_or_else(|| "30m".into())
 }
 
 /// The campaign, as the command line `invocation` asks for it.

@@ -12,6 +12,7 @@ mod engine;
 mod file;
 mod gpus;
 mod heredoc;
+mod recipe;
 mod request;
 mod switches;
 mod version;
@@ -28,6 +29,7 @@ pub use container::{
 pub use engine::{EngineKind, assumed_version};
 pub use file::LaunchFile;
 pub use gpus::GpuLayout;
+pub use recipe::{is_recipe, recipe_commands};
 pub use request::{LaunchPlan, LaunchRequest};
 pub use version::Version;
 pub use words::{quote, split};

@@ -28,7 +28,18 @@ impl Answer {
 #[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Answers {
     pub answers: Vec<Answer>,
+    /// Of each question with a known answer, whether it was answered rightly; empty where none was put.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub right: Vec<bool>,
+    /// Share of those questions that a guess answers rightly.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub chance: f64,
     /// Why some or all of it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(x: &f64) -> bool {
+    *x == 0.0
 }

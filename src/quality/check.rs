@@ -1,5 +1,6 @@
 //! A candidate's answers against the baseline's.
 
+use super::accuracy::{Accuracy, accuracy};
 use super::answers::{Answer, Answers};
 use crate::stats::{Interval, mean, t_interval};
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,9 @@ pub struct Check {
     /// Change of the mean log probability that a token of the baseline's answers has, with its 90 % interval (one-sided
     /// 5 %); its exponential less one is the relative change of a token's probability. Absent without scores.
     pub log_likelihood: Option<Interval>,
+    /// Right answers to the user's questions, where some were put.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<Accuracy>,
     /// In a sentence.
     pub words: String,
 }
@@ -61,6 +65,8 @@ pub fn check(baseline: &Answers, candidate: &Answers, margin: f64, same_distribu
         let (low, high) = rate(differ, compared);
         outcomes.push(decided(high < margin, low > margin));
     }
+    let accuracy = accuracy(&baseline.right, &candidate.right, baseline.chance, margin);
+    outcomes.extend(accuracy.as_ref().map(|a| a.outcome));
     let outcome = if outcomes.contains(&Outcome::Failed) {
         Outcome::Failed
     } else if outcomes.is_empty() || outcomes.contains(&Outcome::NotDecided) {
@@ -77,6 +83,7 @@ pub fn check(baseline: &Answers, candidate: &Answers, margin: f64, same_distribu
         compared,
         differ,
         log_likelihood,
+        accuracy,
         words: String::new(),
     };
     check.words = words(&check, candidate.missing.as_deref().or(baseline.missing.as_deref()));
@@ -110,7 +117,7 @@ fn likelihood(pairs: &[(&Answer, &Answer)]) -> Option<Interval> {
 }
 
 /// One-sided bounds of a rate (Wilson's score interval, both at `ALPHA`).
-fn rate(hits: usize, of: usize) -> (f64, f64) {
+pub(super) fn rate(hits: usize, of: usize) -> (f64, f64) {
     let z = 1.645f64;
     let (n, p) = (of as f64, hits as f64 / of as f64);
     let middle = p + z * z / (2.0 * n);
@@ -138,6 +145,7 @@ fn words(c: &Check, missing: Option<&str>) -> String {
             c.prompts
         ));
     }
+    parts.extend(c.accuracy.as_ref().map(Accuracy::words));
     if let Some(why) = missing {
         parts.push(format!("missing: {why}"));
     }
@@ -168,7 +176,7 @@ mod tests {
                 scored: vec![-1.0 + off; 40],
             }
         };
-        Answers { answers: (0..n).map(one).collect(), missing: None }
+        Answers { answers: (0..n).map(one).collect(), ..Answers::default() }
     }
 
     #[test]

@@ -85,9 +85,13 @@ pub struct Plan {
     /// Draft model or EAGLE head for speculative decoding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draft_model: Option<String>,
-    /// Largest relative loss of a token's probability that a candidate may bring (0.01 = 1 %).
+    /// Largest relative loss that a candidate may bring: of a token's probability, and of the share of right answers (0.01 =
+    /// 1 %).
     #[serde(default = "one_percent")]
     pub max_quality_loss: f64,
+    /// File with questions whose answers are known (`--eval`), which the quality gate puts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval: Option<String>,
     #[serde(default)]
     pub data_dir: Option<String>,
     /// Files with flags of the user's own.

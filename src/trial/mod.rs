@@ -22,7 +22,7 @@ mod silence;
 mod watch;
 
 pub use crate::engine::failure::SpeedWarning;
-pub use answers::{ANSWERS, read_answers};
+pub use answers::{ANSWERS, read_answers, read_questions};
 pub use container::{installed_in, look, prepare};
 pub use engine_help::{Installed, installed};
 pub use launch::Commanded;

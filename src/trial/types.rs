@@ -76,6 +76,9 @@ pub struct AskQuality {
     /// File with the answers of the baseline, whose text is scored; absent: the launch's own answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// File with questions whose answers are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval: Option<String>,
 }
 
 fn one() -> u32 {

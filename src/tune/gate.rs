@@ -39,13 +39,13 @@ impl Gate {
         }
         let reference = reference(dir, trials, &ask.candidate);
         if ask.stage == Stage::Baseline {
-            return reference.is_none().then(AskQuality::default);
+            return reference.is_none().then(|| AskQuality { reference: None, eval: plan.eval.clone() });
         }
         let known = trials.iter().any(|t| t.quality.is_some() && t.result.spec.candidate == ask.candidate);
         if known || self.change(&ask.candidate) == OutputChange::None {
             return None;
         }
-        Some(AskQuality { reference: Some(reference?.display().to_string()) })
+        Some(AskQuality { reference: Some(reference?.display().to_string()), eval: plan.eval.clone() })
     }
 
     /// What the answers of a launch say against the baseline's.

@@ -15,6 +15,8 @@ use std::path::Path;
 /// Workloads when none is named: the practitioners' set, conversation lengths first.
 const WORKLOADS: [&str; 4] = ["sharegpt-lengths", "short", "medium", "long"];
 
+const NOTHING_TO_JUDGE: &str = "nothing that may be tried changes the answers, so no question would be put";
+
 /// What the user said; nothing checked yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TuneRequest {
@@ -37,6 +39,8 @@ pub struct TuneRequest {
     pub draft_model: Option<String>,
     /// A share such as `1%` or `0.01` [default: 1%].
     pub max_quality_loss: Option<String>,
+    /// File with questions whose answers are known.
+    pub eval: Option<String>,
     /// latency, throughput or balanced: an objective and an SLO in one word.
     pub preset: Option<String>,
     pub data_dir: Option<String>,
@@ -68,11 +72,7 @@ impl TuneRequest {
     pub fn plan(&self, detect: impl FnOnce() -> Detected) -> Result<Plan> {
         let mut p = Problems::default();
         let engines = self.engines(&mut p);
-        let objective = match &self.objective {
-            Some(text) => p.take("--objective", text.parse::<Objective>()),
-            None => Objective::Metric(crate::scenario::Key::TotalTokenThroughput),
-        };
-        let (objective, clauses) = self.preset(objective, &mut p);
+        let (objective, clauses) = self.objective(&mut p);
         let slo =
             Slo(clauses.iter().chain(&self.slo).flat_map(|s| p.take("--slo", s.parse::<Slo>()).0).collect());
         if objective == Objective::Goodput && slo.0.is_empty() {
@@ -83,9 +83,11 @@ impl TuneRequest {
         let (hardware, hardware_detected) = self.hardware(&engines, &mut p, detect);
         self.counts(&mut p);
         self.flag_names(&engines, &mut p);
-        self.tries(&engines, &mut p);
+        let tries = self.tries(&engines, &hardware, &mut p);
         self.priors(&mut p);
-        let inputs = workloads.iter().flat_map(|w| workload::fingerprints(&w.spec)).collect();
+        let inputs =
+            workloads.iter().flat_map(|w| workload::fingerprints(&w.spec)).chain(self.questions(&mut p));
+        let inputs = inputs.collect();
         let plan = Plan {
             model,
             engines,
@@ -116,20 +118,26 @@ impl TuneRequest {
             variants: self.variants(&mut p),
             draft_model: self.draft_model.clone(),
             max_quality_loss: self.quality_loss(&mut p),
+            eval: self.eval.clone(),
             data_dir: self.data_dir.clone(),
             space_files: self.space_files.clone(),
-            tries: self.tries.clone(),
+            tries,
             prior: self.prior.clone(),
             ready_timeout_s: p.duration("--ready-timeout", &self.ready_timeout),
             run_timeout_s: p.duration("--run-timeout", &self.run_timeout),
             inputs,
         };
+        judged(&plan, &mut p);
         if p.0.is_empty() { Ok(plan) } else { Err(Error::problems("this cannot be tuned as asked", p.0)) }
     }
 
-    /// What a preset stands for, where one was named: mean end-to-end latency; total throughput; output throughput as long
+    /// The objective as it was named, or what a preset stands for: mean end-to-end latency; total throughput; output throughput as long
     /// as TTFT and TPOT stay where a reader does not wait.
-    fn preset(&self, objective: Objective, p: &mut Problems) -> (Objective, Vec<String>) {
+    fn objective(&self, p: &mut Problems) -> (Objective, Vec<String>) {
+        let objective = match &self.objective {
+            Some(text) => p.take("--objective", text.parse::<Objective>()),
+            None => Objective::Metric(crate::scenario::Key::TotalTokenThroughput),
+        };
         let Some(preset) = &self.preset else { return (objective, Vec::new()) };
         if self.objective.is_some() {
             p.add("--preset", "chooses the objective, and --objective does too", "give one of them");
@@ -273,6 +281,17 @@ impl TuneRequest {
     }
 }
 
+/// Questions are of use only where answers may change.
+fn judged(plan: &Plan, p: &mut Problems) {
+    if plan.eval.is_some() && !plan.answers_may_change() {
+        p.add(
+            "--eval",
+            NOTHING_TO_JUDGE,
+            "add --allow-output-change approximate, --variant NAME=MODEL, or a --workload of text",
+        );
+    }
+}
+
 /// Splits a comma list.
 fn split_list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()
@@ -298,6 +317,7 @@ mod tests {
             variants: Vec::new(),
             draft_model: None,
             max_quality_loss: None,
+            eval: None,
             preset: None,
             data_dir: None,
             space_files: Vec::new(),

@@ -2,15 +2,21 @@
 
 use super::problems::Problems;
 use super::request::TuneRequest;
-use crate::launch::EngineKind;
+use crate::hardware;
+use crate::launch::{EngineKind, is_recipe, recipe_commands};
 use crate::model;
 use crate::store::Variant;
 use std::path::Path;
 
+const QUESTIONS: &str = "one JSON object a line, with `question`, `answer` and, for a choice, `options`";
+
 impl TuneRequest {
-    /// Commands of `--try` that no candidate can be made of.
-    pub(super) fn tries(&self, engines: &[EngineKind], p: &mut Problems) {
-        for command in &self.tries {
+    /// The commands of `--try`, those of recipes written out; problems of files that are none and of commands that no candidate
+    /// can be made of.
+    pub(super) fn tries(&self, engines: &[EngineKind], hardware: &str, p: &mut Problems) -> Vec<String> {
+        let commands: Vec<String> =
+            self.tries.iter().flat_map(|t| self.written_out(t, hardware, p)).collect();
+        for command in &commands {
             if let Err(why) = super::tries::read(command, engines) {
                 p.add(
                     "--try",
@@ -19,6 +25,38 @@ impl TuneRequest {
                 );
             }
         }
+        commands
+    }
+
+    /// A command as it stands; the commands of a recipe for this hardware that set something.
+    fn written_out(&self, text: &str, hardware: &str, p: &mut Problems) -> Vec<String> {
+        if !is_recipe(text) {
+            return vec![text.to_owned()];
+        }
+        let read = std::fs::read_to_string(text).map_err(|e| e.to_string());
+        let names = self.hardware_names(hardware);
+        let wrong = match read.and_then(|yaml| recipe_commands(&yaml, &names)) {
+            Ok(all) if all.is_empty() => "sets nothing for this hardware".to_owned(),
+            Ok(all) => return all,
+            Err(why) => why,
+        };
+        p.add("--try", &format!("{text}: {wrong}"), "name a recipe of the vLLM project, or give a command");
+        Vec::new()
+    }
+
+    /// What recipes call this hardware: its short name, and its generation.
+    fn hardware_names(&self, id: &str) -> Vec<String> {
+        let dir = self.data_dir.as_deref().map(Path::new);
+        let Some(gpu) = hardware::Catalog::load(dir).ok().and_then(|c| c.find(id).cloned().ok()) else {
+            return Vec::new();
+        };
+        let generation = match gpu.sm {
+            Some(90..=99) => Some("hopper"),
+            Some(100..) => Some("blackwell"),
+            _ if gpu.vendor == hardware::Vendor::Amd => Some("amd"),
+            _ => None,
+        };
+        generation.map(str::to_owned).into_iter().chain(gpu.short_name.clone()).collect()
     }
 
     /// Directories of `--prior` without a campaign.
@@ -28,6 +66,16 @@ impl TuneRequest {
                 p.add("--prior", &format!("{dir}: {}", e.what), "name the --out of an earlier `dyno tune`");
             }
         }
+    }
+
+    /// The checksum of the questions' file; what is wrong with it, every line at once.
+    pub(super) fn questions(&self, p: &mut Problems) -> Option<(String, String)> {
+        let file = self.eval.as_ref()?;
+        match crate::trial::read_questions(Path::new(file)) {
+            Ok((_, sum)) => return Some((file.clone(), sum)),
+            Err(all) => all.iter().for_each(|why| p.add("--eval", &format!("{file}: {why}"), QUESTIONS)),
+        }
+        None
     }
 
     pub(super) fn quality_loss(&self, p: &mut Problems) -> f64 {

@@ -188,6 +188,7 @@ pub(crate) fn plan() -> Plan {
         variants: Vec::new(),
         draft_model: None,
         max_quality_loss: 0.01,
+        eval: None,
         data_dir: None,
         space_files: Vec::new(),
         tries: Vec::new(),

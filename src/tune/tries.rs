@@ -12,6 +12,8 @@ pub(super) fn read(command: &str, engines: &[EngineKind]) -> Result<Candidate, S
     let launch = Launch::parse(command);
     let engine = match (launch.engine, engines) {
         (Some(e), _) if engines.contains(&e) => e,
+        // The embedded engine takes vLLM's flags.
+        (Some(EngineKind::Vllm), [EngineKind::Emulated]) => EngineKind::Emulated,
         (None, [only]) => *only,
         (Some(e), _) => return Err(format!("starts {e}, which is not among the engines asked for")),
         (None, _) => return Err("names no engine, and several are asked for".to_owned()),

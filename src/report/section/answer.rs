@@ -352,6 +352,7 @@ fn gated(s: &Subject<'_>) -> Option<Text> {
                 number(-100.0 * c.low),
                 number(100.0 * check.margin)
             ),
+            None if check.accuracy.as_ref().is_some_and(|a| a.outcome == Outcome::Failed) => lost_answers(check),
             None => format!(
                 ", which promises the defaults' answers and differs in {} of {} prompts by more than rounding",
                 check.differ, check.prompts
@@ -360,6 +361,19 @@ fn gated(s: &Subject<'_>) -> Option<Text> {
     }
     t.push(". However fast it is, it is no candidate.");
     Some(t)
+}
+
+/// What a candidate loses on the user's questions.
+fn lost_answers(check: &Check) -> String {
+    check.accuracy.as_ref().map_or(String::new(), |a| {
+        format!(
+            ", which answers {} % of {} questions rightly, where the defaults answer {} % (at most {} points may be lost)",
+            number(100.0 * a.candidate),
+            a.questions,
+            number(100.0 * a.baseline),
+            number(100.0 * a.allowed)
+        )
+    })
 }
 
 pub(in super::super) fn title(s: &Subject<'_>) -> String {
