@@ -1,6 +1,6 @@
 //! Paired accuracy: the same questions put to the baseline and to a candidate.
 
-use super::check::Outcome;
+use super::outcome::{Outcome, rate};
 use crate::stats::Interval;
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +41,7 @@ pub(super) fn accuracy(baseline: &[bool], candidate: &[bool], chance: f64, margi
     let (low, high) = change(lost, gained, n);
     let allowed = margin * own;
     // Where the baseline itself does no better than a guess, nothing can be lost and nothing is shown.
-    let able = super::check::rate(count(|p| p.0), n).0 > chance;
+    let able = rate(count(|p| p.0), n).0 > chance;
     let outcome = match (low > -allowed, high < -allowed) {
         _ if !able => Outcome::NotDecided,
         (true, _) => Outcome::Passed,
@@ -130,7 +130,8 @@ mod tests {
         };
         assert!((0..20).all(|s| outcome(1000, 0.6, 0.02, 0.03, s) == Outcome::Passed));
         assert!((0..20).all(|s| outcome(1000, 0.6, 0.25, 0.02, s) == Outcome::Failed));
-        assert!((0..20).all(|s| outcome(20, 0.6, 0.1, 0.1, s) != Outcome::Passed));
+        let open = (0..20).filter(|s| outcome(20, 0.6, 0.1, 0.1, *s) == Outcome::NotDecided).count();
+        assert!(open >= 15, "{open}");
         assert!(
             (0..20).all(|s| outcome(100, 0.08, 0.0, 0.0, s) == Outcome::NotDecided),
             "no better than a guess"

@@ -2,6 +2,7 @@
 
 use super::accuracy::{Accuracy, accuracy};
 use super::answers::{Answer, Answers};
+use super::outcome::{Outcome, rate};
 use crate::stats::{Interval, mean, t_interval};
 use serde::{Deserialize, Serialize};
 
@@ -11,15 +12,6 @@ const TIE: f64 = 0.5;
 
 /// One-sided error probability of each decision.
 const ALPHA: f64 = 0.05;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    Passed,
-    Failed,
-    NotDecided,
-}
 
 /// What the gate says of one launch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -114,16 +106,6 @@ fn likelihood(pairs: &[(&Answer, &Answer)]) -> Option<Interval> {
     };
     let changes: Vec<f64> = pairs.iter().filter_map(change).collect();
     (changes.len() >= 2).then(|| t_interval(&changes, 2.0 * ALPHA))
-}
-
-/// One-sided bounds of a rate (Wilson's score interval, both at `ALPHA`).
-pub(super) fn rate(hits: usize, of: usize) -> (f64, f64) {
-    let z = 1.645f64;
-    let (n, p) = (of as f64, hits as f64 / of as f64);
-    let middle = p + z * z / (2.0 * n);
-    let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + z * z / n;
-    ((middle - half) / scale, (middle + half) / scale)
 }
 
 fn words(c: &Check, missing: Option<&str>) -> String {

@@ -8,11 +8,13 @@
 mod accuracy;
 mod answers;
 mod check;
+mod outcome;
 mod prompts;
 mod questions;
 
 pub use accuracy::Accuracy;
 pub use answers::{Answer, Answers};
-pub use check::{Check, Outcome, check};
+pub use check::{Check, check};
+pub use outcome::Outcome;
 pub use prompts::builtin;
 pub use questions::{Question, STOP};
