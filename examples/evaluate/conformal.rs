@@ -4,11 +4,12 @@ use crate::score::{Basis, Row};
 use llm_dyno::cost::calibration::{Calibration, Factor, Spread, learn, learnt_as};
 use llm_dyno::cost::conditions::{CalibratedFamily, Load};
 use llm_dyno::cost::discrepancy::Family;
+use llm_dyno::cost::law::Sides;
 use llm_dyno::cost::seen::SeenKind;
 use llm_dyno::cost::{ModelKind, Standing};
 use std::collections::{BTreeMap, BTreeSet};
 
-fn family(key: &str) -> CalibratedFamily {
+pub(crate) fn family(key: &str) -> CalibratedFamily {
     match key {
         "TTFT" => CalibratedFamily::Ttft,
         "TPOT" => CalibratedFamily::Tpot,
@@ -73,8 +74,8 @@ fn rounded(v: f64) -> f64 {
     (v * 1e3).round() / 1e3
 }
 
-fn sd(r: &Row, spread: &Spread) -> f64 {
-    spread.sd(r.law.sd, r.conditions.distance, r.conditions.misfit(family(r.key)))
+fn sd(r: &Row, spread: &Spread) -> Sides {
+    r.law.sd.map(|raw| spread.sd(raw, r.conditions.distance, r.conditions.misfit(family(r.key))))
 }
 
 fn score(r: &Row, spread: &Spread) -> f64 {
@@ -138,10 +139,11 @@ fn spread(standing: Standing, family: CalibratedFamily, rows: &[&Row]) -> Spread
 }
 
 /// -ln of the density of the measured value, up to a constant.
-fn surprise(r: &Row, sd: f64) -> f64 {
+fn surprise(r: &Row, sd: Sides) -> f64 {
     let at = r.measured.ln();
     let all: f64 = r.law.components.iter().map(|c| c.0).sum();
     let density = |mean: f64| {
+        let sd = sd.at(at - mean);
         let z = (at - mean) / sd;
         (1.0 + z * z / FREEDOM).powf(-f64::midpoint(FREEDOM, 1.0)) / sd
     };
@@ -181,7 +183,8 @@ pub(crate) fn left_out(rows: &[Row]) -> Vec<Row> {
     }
     let widened = |r: &Row| {
         let c = &by_group[r.group.as_str()];
-        let (p05, p95) = r.law.with_sd(c.sd(&r.conditions, of_key(r.key), r.law.sd)).interval();
+        let sd = r.law.sd.map(|raw| c.sd(&r.conditions, of_key(r.key), raw));
+        let (p05, p95) = r.law.with_sd(sd).interval();
         Row { p05, p95, ..r.clone() }
     };
     rows.iter().map(widened).collect()

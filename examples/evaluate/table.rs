@@ -12,12 +12,13 @@ use std::fmt::Write;
 /// Every row as CSV.
 pub(crate) fn csv(rows: &[Row]) -> String {
     let mut out =
-        "set,seen,blind,opened,group,devices,kind,basis,standing,from,key,load,distance,sd,measured,value,p05,p95,label\n"
+        "set,seen,blind,opened,group,devices,kind,basis,standing,from,key,load,distance,misfit,below,above,law,measured,value,p05,p95,label\n"
             .to_owned();
     for r in rows {
+        let law: Vec<String> = r.law.components.iter().map(|(w, mean)| format!("{w:.4}@{mean:.5}")).collect();
         let _ = writeln!(
             out,
-            "{},{},{},{},{},{},{},\"{}\",{},{},{},{:?},{},{},{},{},{},{},\"{}\"",
+            "{},{},{},{},{},{},{},\"{}\",{},{},{},{:?},{},{},{},{},{},{},{},{},{},\"{}\"",
             r.set,
             r.seen,
             r.blind,
@@ -31,7 +32,10 @@ pub(crate) fn csv(rows: &[Row]) -> String {
             r.key,
             r.conditions.load,
             r.conditions.distance,
-            r.law.sd,
+            r.conditions.misfit(crate::conformal::family(r.key)),
+            r.law.sd.below,
+            r.law.sd.above,
+            law.join(" "),
             r.measured,
             r.value,
             r.p05,

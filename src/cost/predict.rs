@@ -8,13 +8,14 @@
 use super::Footprint;
 use super::calibration::{self, Calibration};
 use super::coefficients::Coefficients;
-use super::conditions::Conditions;
+use super::conditions::{Conditions, FARTHEST};
 use super::discrepancy::{self, DesignPoint, Family};
 use super::habits::{self, Likely};
-use super::law::Law;
+use super::interval::{Interval, reconcile, within_the_run};
+use super::law::{Law, Sides};
 use super::pooling;
 use super::prior::{self, Belief};
-use super::profile::{GroupKey, Profile, Warm};
+use super::profile::{GroupFit, GroupKey, Profile, Warm};
 use super::setup::{Catalogs, Setup};
 use super::solve::cholesky;
 use super::standing::Standing;
@@ -25,16 +26,7 @@ use crate::sim::{Demand, SimResult};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// A predicted value with its central 90 % interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Interval {
-    pub value: f64,
-    pub p05: f64,
-    pub p95: f64,
-}
 
 /// What one scenario would give.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,13 +108,8 @@ impl<'a> Predictor<'a> {
         }
         let belief = prior::belief(setup, self.profile, self.base);
         let exact = self.profile.and_then(|p| p.exact(&GroupKey::of(setup)));
-        let mut setup = setup.clone();
-        if let Some(w) = exact.and_then(|g| g.warm.iter().find(|w| w.is_like(&Warm::of(&setup)))) {
-            setup.warm = if setup.could_be_warm() { w.share } else { 0.0 };
-        }
-        let likely =
-            habits::readings(&setup.possible_habits(), exact.map_or(&[][..], |g| g.habits.as_slice()));
-        let setup = &setup.with_habits(likely[0].habits);
+        let (setup, likely) = as_fitted(setup, exact);
+        let setup = &setup;
         let simulated = setup.simulate(&belief.coefficients, per_request);
         let others: Vec<(f64, Metrics)> = likely[1..]
             .iter()
@@ -144,7 +131,8 @@ impl<'a> Predictor<'a> {
             };
             let (shift, own) = discrepancy::correction(key, &point, residuals);
             let noise = exact.and_then(|g| g.noise.get(key.name())).copied().unwrap_or(0.0);
-            let raw = own.hypot(noise).hypot(spread.get(&key).copied().unwrap_or(0.0));
+            let drawn = spread.get(&key).copied().unwrap_or(Sides::even(0.0));
+            let raw = drawn.map(|d| own.hypot(noise).hypot(d));
             let mut mixture = vec![(likely[0].weight, value.ln() + shift)];
             let of = |m: &Metrics| m.get(key).filter(|v| *v > 0.0);
             mixture.extend(others.iter().filter_map(|(w, m)| of(m).map(|v| (*w, v.ln() + shift))));
@@ -153,11 +141,14 @@ impl<'a> Predictor<'a> {
                 None => mixture,
             };
             let law = Law { components, sd: raw };
-            let (p05, p95) = law.with_sd(self.calibrated(setup, &conditions, family, raw)).interval();
+            let sd = raw.map(|r| self.calibrated(setup, &conditions, family, r));
+            let (p05, p95) = law.with_sd(sd).interval();
             values.insert(key, Interval { value: value * shift.exp(), p05, p95 });
             laws.insert(key, law);
         }
         reconcile(&mut values);
+        let notes =
+            notes(setup, &simulated, &conditions, &likely).into_iter().chain(within_the_run(&mut values));
         Ok(Prediction {
             binding: super::binding::describe(setup, &belief.coefficients, &simulated),
             basis: format!("{} (standing: {})", belief.from, standing.words()),
@@ -167,7 +158,7 @@ impl<'a> Predictor<'a> {
             kv_pool_tokens: setup.kv_pool_tokens(&belief.coefficients),
             kv_room: super::KvRoom::of(setup, &belief.coefficients),
             devices: setup.devices(),
-            notes: notes(setup, &simulated, standing, &likely),
+            notes: notes.collect(),
             values,
             simulated,
         })
@@ -230,21 +221,30 @@ impl<'a> Predictor<'a> {
             .collect()
     }
 
-    /// Standard deviation of ln(value) over draws of the coefficients, by key.
-    fn spread(&self, setup: &Setup, belief: &Belief, center: &Metrics) -> BTreeMap<Key, f64> {
-        let mut sums: BTreeMap<Key, (f64, u32)> = BTreeMap::new();
+    /// Standard deviations of ln(value) over draws of the coefficients, by key.
+    fn spread(&self, setup: &Setup, belief: &Belief, center: &Metrics) -> BTreeMap<Key, Sides> {
+        let mut off: BTreeMap<Key, Vec<f64>> = BTreeMap::new();
         for c in self.drawn(belief) {
             let drawn = setup.simulate(&c, false).metrics;
             for (&k, &v) in &drawn.known {
                 if let Some(c) = center.get(k).filter(|c| *c > 0.0 && v > 0.0) {
-                    let s = sums.entry(k).or_default();
-                    s.0 += (v / c).ln().powi(2);
-                    s.1 += 1;
+                    off.entry(k).or_default().push((v / c).ln());
                 }
             }
         }
-        sums.into_iter().map(|(k, (s, n))| (k, (s / f64::from(n)).sqrt())).collect()
+        off.into_iter().map(|(k, d)| (k, Sides::of(&d))).collect()
     }
+}
+
+/// The launch in its likeliest reading, with what a fit found in its prefix cache; and all readings, likeliest first.
+fn as_fitted(setup: &Setup, exact: Option<&GroupFit>) -> (Setup, Vec<Likely>) {
+    let mut setup = setup.clone();
+    if let Some(w) = exact.and_then(|g| g.warm.iter().find(|w| w.is_like(&Warm::of(&setup)))) {
+        setup.warm = if setup.could_be_warm() { w.share } else { 0.0 };
+    }
+    let fitted = exact.map_or(&[][..], |g| g.habits.as_slice());
+    let likely = habits::readings(&setup.possible_habits(), fitted);
+    (setup.with_habits(likely[0].habits), likely)
 }
 
 /// Each reading at the lower bound, the middle and the upper bound of the acceptance, with the weights that three such
@@ -258,27 +258,16 @@ fn over_acceptance(mixture: &[(f64, f64)], bounds: [Option<f64>; 2], value: f64)
 /// Readings less likely than this are not simulated.
 const NEGLIGIBLE: f64 = 0.03;
 
-/// Throughputs and the duration are one quantity seen four ways: they move together.
-fn reconcile(values: &mut BTreeMap<Key, Interval>) {
-    let Some(total) = values.get(&Key::TotalTokenThroughput).copied() else { return };
-    let tokens = |k| values.get(&k).map_or(f64::NAN, |v: &Interval| v.value);
-    let (input, output) = (tokens(Key::TotalInputTokens), tokens(Key::TotalOutputTokens));
-    let done = tokens(Key::Completed);
-    let all = input + output;
-    if all.is_nan() || all <= 0.0 {
-        return;
-    }
-    let scaled = |f: f64| Interval { value: total.value * f, p05: total.p05 * f, p95: total.p95 * f };
-    values.insert(Key::OutputThroughput, scaled(output / all));
-    values.insert(Key::RequestThroughput, scaled(done / all));
-    values.insert(
-        Key::Duration,
-        Interval { value: all / total.value, p05: all / total.p95, p95: all / total.p05 },
-    );
-}
-
-fn notes(setup: &Setup, run: &SimResult, standing: Standing, likely: &[Likely]) -> Vec<String> {
+fn notes(setup: &Setup, run: &SimResult, conditions: &Conditions, likely: &[Likely]) -> Vec<String> {
     let mut out: Vec<String> = setup.memory.refusals.iter().map(ToString::to_string).collect();
+    let standing = conditions.standing;
+    if standing == Standing::SameLaunch && conditions.distance >= FARTHEST {
+        out.push(
+            "no measured load of this launch is like this one in lengths, load and flags: its fit is carried further than it was \
+             ever checked; measure one nearer before relying on it"
+                .to_owned(),
+        );
+    }
     if standing == Standing::PriorUnseen && pooling::public_speaks_for(setup) {
         out.push(format!(
             "no public run of {} on {} with {} stands behind this: physics alone, with bounds as wide as it has been \
