@@ -141,7 +141,9 @@ impl Started {
         let port = port(given, &failing)?;
         let mut argv = command.argv.clone();
         if command.container.is_some() {
-            argv.iter_mut().for_each(|w| *w = path_in_full(w));
+            for word in &mut argv {
+                *word = path_in_full(word);
+            }
         }
         let of_command = |c| Inside::new(c, command.engine, argv.iter().map(String::as_str));
         let inside = command.container.as_ref().map(of_command);
