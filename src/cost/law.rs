@@ -1,7 +1,7 @@
 //! The law of a predicted value: a mixture over readings of what the scenario leaves open, each with the same spread.
 //!
-//! The spread has two sides. Near saturation a wait can only become a little shorter but many times longer, and one spread for
-//! both would put the lower bound below what any hardware does.
+//! The spread has two sides: a wait just below saturation can become a little shorter or many times longer, and one spread for
+//! both would put its lower bound below what any hardware does.
 
 use statrs::distribution::{ContinuousCDF, Normal};
 
