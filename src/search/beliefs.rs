@@ -16,9 +16,11 @@ const STARTS: usize = 30;
 /// A value of a modelled knob whose forecast effect is below this is one that physics says nothing of.
 const NEUTRAL: f64 = 0.004;
 
-/// A flag stays in the recommended command when it is this likely to bring its price, or is expected to bring this much.
+/// A flag stays in the recommended command when it is this likely to bring its price, or is expected to bring the least gain
+/// that is worth a flag. The expectation alone decides there, however unlikely: of four flags, one of which brings a measured
+/// gain, each has a chance of a quarter, and who drops each for its own small chance has dropped the gain.
 const KEEP: f64 = 0.85;
-const KEEP_GAIN: f64 = 0.02;
+const KEEP_GAIN: f64 = 0.01;
 
 /// A flag that is less likely than this to bring its price is taken out in a launch of its own, where one is left.
 const CERTAIN: f64 = 0.95;
@@ -148,7 +150,7 @@ impl Beliefs {
                 let brings = brings(&with, &worlds.raw(&less, f));
                 let chance =
                     brings.iter().filter(|b| **b > FLAG_PRICE).count() as f64 / with.len().max(1) as f64;
-                let kept = chance >= KEEP || (crate::stats::mean(&brings) > KEEP_GAIN && chance > 0.5);
+                let kept = chance >= KEEP || crate::stats::mean(&brings) > KEEP_GAIN;
                 let to = if kept { &mut doubtful } else { &mut weakest };
                 if to.as_ref().is_none_or(|w| chance < w.0) {
                     *to = Some((chance, less));
