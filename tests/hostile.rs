@@ -118,6 +118,11 @@ fn watched(mut command: Command) -> (Output, u64) {
     (output, peak.join().unwrap())
 }
 
+fn watched_quietly(mut command: Command) -> (Output, u64) {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    watched(command)
+}
+
 #[expect(clippy::too_many_lines, reason = "four servers, each in full")]
 #[test]
 fn answers_without_end_take_neither_memory_nor_time() {
@@ -188,6 +193,32 @@ fn answers_without_end_take_neither_memory_nor_time() {
         assert!(peak < 400, "{told}: {peak} MB");
         assert!(began.elapsed() < Duration::from_secs(60), "{told}: {:?}", began.elapsed());
     }
+}
+
+/// 110 MB of log before the engine is ready, and a secret in its last line.
+#[test]
+fn a_flood_of_log_takes_no_memory_and_hides_no_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = dir.path().join("engine");
+    let dyno = assert_cmd::cargo::cargo_bin!("dyno").display();
+    let script = format!(
+        "#!/bin/sh\nyes 'INFO 11-26 13:00:00 [core.py:58] nothing of note happens in this line of the log' | head -c 110000000\n\
+         echo; echo \"the token is $HF_TOKEN\"\nexec {dyno} emulate --model Qwen/Qwen3-8B --hardware a100-sxm-80gb \"$@\"\n"
+    );
+    std::fs::write(&engine, script).unwrap();
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("dyno"));
+    command.args(["bench", "--workload", "random:64/4,n=4", "--out", "o.json", "--", "sh"]).arg(&engine);
+    command.current_dir(dir.path()).env("HF_TOKEN", "hf_atokenofnobody0123456789");
+    let (output, peak) = watched_quietly(command);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(peak < 200, "{peak} MB");
+    let log = std::fs::read_to_string(dir.path().join("o.server.log")).unwrap();
+    assert!(log.len() > 110_000_000, "{} bytes", log.len());
+    assert!(
+        log.contains("the token is <redacted>") && log.contains("startup complete"),
+        "{}",
+        &log[log.len() - 4000..]
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod clock;
 mod disk;
 mod hub;
+mod pieces;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -12,5 +13,6 @@ pub use disk::{
     write_private, write_whole,
 };
 pub use hub::hub_cache;
+pub use pieces::Pieces;
 #[cfg(feature = "tls")]
 pub use tls::tls_client;

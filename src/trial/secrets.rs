@@ -2,7 +2,10 @@
 
 use super::TrialSpec;
 use crate::engine::redact;
+use crate::host::Pieces;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::Path;
 
 /// Values that must not be written anywhere.
@@ -51,15 +54,26 @@ impl Secrets {
 
     /// Rewrites a log that carries one; leaves any other alone.
     pub(super) fn scrub_file(&self, path: &Path) {
-        let Ok(bytes) = std::fs::read(path) else { return };
-        let text = String::from_utf8_lossy(&bytes);
-        let clean = self.scrub(&text);
-        if clean != text {
+        let Ok(log) = File::open(path) else { return };
+        let carries = |bytes: Vec<u8>| {
+            let text = String::from_utf8_lossy(&bytes);
+            self.scrub(&text) != text
+        };
+        if Pieces::of(log).map_while(io::Result::ok).any(carries) && self.rewrite(path).is_err() {
             // A log that cannot be cleaned is better gone.
-            if std::fs::write(path, clean).is_err() {
-                let _ = std::fs::remove_file(path);
-            }
+            let _ = std::fs::remove_file(path);
         }
+    }
+
+    /// The log goes on being read after its name is another file's, so that nothing is left beside it if this is broken off.
+    fn rewrite(&self, path: &Path) -> io::Result<()> {
+        let log = File::open(path)?;
+        std::fs::remove_file(path)?;
+        let mut clean = crate::host::private_file(path)?;
+        for piece in Pieces::of(log) {
+            clean.write_all(self.scrub(&String::from_utf8_lossy(&piece?)).as_bytes())?;
+        }
+        Ok(())
     }
 }
 

@@ -181,8 +181,9 @@ impl<'a> Runner<'a> {
         let engine = line.result.spec.candidate.engine;
         let log = self.dir.join("trials").join(&line.result.spec.id).join("engine.log");
         // Without its log (a record that was copied alone) the observations still stand.
-        let Ok(text) = std::fs::read(&log) else { return };
-        let rows = steps::read(engine, &String::from_utf8_lossy(&text));
+        let Ok(log) = std::fs::File::open(&log) else { return };
+        let pieces = crate::host::Pieces::of(log).map_while(std::io::Result::ok);
+        let rows = pieces.flat_map(|text| steps::read(engine, &String::from_utf8_lossy(&text))).collect();
         self.observed.add_steps(StepLog { launch, rows });
     }
 
