@@ -302,3 +302,60 @@ fn the_gpus_of_public_reports_are_known() {
         assert_eq!(o.code, Some(0), "{gpu}: {}", o.err);
     }
 }
+
+#[test]
+fn lines_with_metadata_of_the_user_read() {
+    let (tool, all) = records("208-llmd-vllm-bench-two-lines");
+    assert_eq!((tool, all.len()), (Some("vllm bench serve"), 2));
+    assert_eq!(all[1].model.as_deref(), Some("meta-llama/Llama-3.2-3B-Instruct"));
+    let w = |i: usize| all[i].workload.as_ref().unwrap();
+    assert_eq!((w(0).request_rate, w(1).request_rate), (RequestRate::PerSecond(10.0), RequestRate::Inf));
+    assert_eq!((w(1).num_prompts, w(1).max_concurrency), (Some(900), None));
+    assert!(
+        near(figure(&all[0], Key::MeanTtftMs), 54.577) && near(figure(&all[1], Key::MeanTtftMs), 902.253)
+    );
+}
+
+#[test]
+fn lost_requests_and_single_requests_are_kept() {
+    let (_, all) = records("209-vllm-bench-failed");
+    assert!(
+        near(figure(&all[0], Key::MedianTtftMs), 73.2587) && near(figure(&all[0], Key::P99ItlMs), 27.5113)
+    );
+    assert_eq!((figure(&all[0], Key::Completed), figure(&all[0], Key::Failed)), (1791.0, 1409.0));
+    let (_, all) = records("210-vllm-bench-detailed");
+    let rows = all[0].requests.as_ref().unwrap();
+    assert_eq!((rows.len(), all[0].model.as_deref()), (4, Some("Qwen/Qwen2.5-3B-Instruct-AWQ")));
+}
+
+#[test]
+fn a_summary_of_aiperf_names_its_model_inside() {
+    let (tool, all) = records("211-aiperf-summary");
+    assert!(tool.is_some_and(|t| t.contains("aiperf")));
+    assert_eq!(all[0].model.as_deref(), Some("meta-llama/Llama-3-8B"));
+    assert!(near(figure(&all[0], Key::MeanTtftMs), 25.0) && near(figure(&all[0], Key::P99TtftMs), 34.9));
+    assert!(near(figure(&all[0], Key::OutputThroughput), 1000.0));
+}
+
+#[test]
+fn what_a_tool_printed_reads_as_its_file() {
+    let (_, all) = records("212-vllm-console");
+    assert!(
+        near(figure(&all[0], Key::MeanTtftMs), 7279.56)
+            && near(figure(&all[0], Key::OutputThroughput), 434.4)
+    );
+    let w = all[0].workload.as_ref().unwrap();
+    assert_eq!((w.max_concurrency, w.input_len, w.output_len), (Some(32), Some(2048), Some(2048)));
+    let (tool, all) = records("213-sglang-console");
+    assert_eq!((tool, all.len()), (Some("sglang.bench_serving"), 2));
+    assert_eq!(all[1].workload.as_ref().unwrap().request_rate, RequestRate::PerSecond(4.0));
+    assert!(near(figure(&all[0], Key::MeanE2elMs), 2098.07));
+}
+
+#[test]
+fn results_of_unknown_programs_are_one_problem_each() {
+    for case in ["214-image-benchmark", "215-task-result"] {
+        let o = dyno(&["check", input(case).to_str().unwrap()]);
+        assert!(o.code == Some(2) && o.err.contains("1 problem") && o.err.contains("its keys:"), "{}", o.err);
+    }
+}

@@ -33,6 +33,20 @@ const TRUE: &[(&str, f64, f64, f64)] = &[
     ("mistral-small-4", 118.97, 23_040.0, 0.0),
     ("minicpm3-4b", 4.074, 35_712.0, 0.0),
     ("phi-2-null-inner", 2.779, 327_680.0, 0.0),
+    // Drawn afterwards, from published files; counted by transformers 5.19 on the meta device (EXAONE-4 by its card).
+    ("deepseek-v2-lite", 15.706, 31_104.0, 0.0),
+    ("moonlight-16b-a3b", 15.960, 31_104.0, 0.0),
+    ("qwen15-moe-a27b", 14.316, 196_608.0, 0.0),
+    // Its window is as long as its context.
+    ("phi35-moe", 41.873, 0.0, 131_072.0),
+    ("minimax-m27", 228.69, 253_952.0, 0.0),
+    ("exaone4-32b", 32.003, 65_536.0, 196_608.0),
+    ("exaone4-1.2b", 1.279, 61_440.0, 0.0),
+    ("glm4-9b-0414", 9.400, 40_960.0, 0.0),
+    ("olmoe-1b-7b", 6.919, 131_072.0, 0.0),
+    ("granite4-h-small", 32.207, 16_384.0, 0.0),
+    ("minimax-m1", 456.09, 40_960.0, 0.0),
+    ("falcon-h1-7b", 7.586, 45_056.0, 0.0),
 ];
 
 #[test]

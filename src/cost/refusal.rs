@@ -40,6 +40,13 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.fatal() {
+            let share = 100.0 * RESERVE_ERROR;
+            write!(
+                f,
+                "may not start, which is nearer than this estimate can tell ({share:.0} % of a device's memory): "
+            )?;
+        }
         match self {
             Refusal::HeadsDoNotSplit { heads, tensor_parallel } => {
                 write!(
@@ -78,6 +85,7 @@ mod tests {
         let context = |certain| Refusal::ContextTooLong { max_model_len: 10_000, kv_tokens: 7, certain };
         assert!(!context(false).fatal() && context(true).fatal());
         assert!(Refusal::HeadsDoNotSplit { heads: 6, tensor_parallel: 4 }.fatal());
-        assert!(context(true).to_string().contains("10000"));
+        assert!(context(true).to_string().starts_with("max_model_len 10000"));
+        assert!(context(false).to_string().starts_with("may not start"));
     }
 }

@@ -41,7 +41,7 @@ impl Launch {
     /// (`cat > options.yml << EOF`) is read as they write it.
     pub fn parse(line: &str) -> Launch {
         let (line, written) = heredoc::taken(line);
-        let (words, closed) = words::split(&line);
+        let (words, closed) = words::commands(&line);
         let mut launch = Launch::from_argv(&words);
         if !written.is_empty() {
             launch = launch.with_files(written);

@@ -29,21 +29,20 @@ pub(super) fn strip(given: &[String]) -> Bare {
             assignments(&mut words, &mut bare.env);
             continue;
         }
-        let mut env = BTreeMap::new();
-        assignments(&mut words, &mut env);
-        if words.is_empty() {
-            bare.env.append(&mut env);
+        let set = words.iter().take_while(|w| assignment(w).is_some()).count();
+        if set == words.len() {
+            assignments(&mut words, &mut bare.env);
             continue;
         }
+        let mut env = bare.env.clone();
+        assignments(&mut words, &mut env);
         let inner = engine_words(&words, &mut env, &mut bare);
         if let Some(inner) = inner {
             bare.env.append(&mut env);
             chosen = Some(inner);
             break;
         }
-        if chosen.is_none() {
-            bare.env.append(&mut env);
-        }
+        bare.env.append(&mut env);
     }
     let found = chosen.is_some();
     bare.argv = chosen.unwrap_or_else(|| without_settings(given));
@@ -109,7 +108,9 @@ fn assignments(words: &mut Vec<String>, env: &mut BTreeMap<String, String>) {
     let n = words.iter().take_while(|w| assignment(w).is_some()).count();
     for w in words.drain(..n) {
         if let Some((name, value)) = assignment(&w) {
-            env.insert(name.to_owned(), value.to_owned());
+            // `EP=$TP` takes what TP is by then; `export A=$A` keeps it.
+            let value = expanded(value, env);
+            env.insert(name.to_owned(), value);
         }
     }
 }
@@ -135,7 +136,7 @@ fn engine_words(
     });
     if let Some(i) = shell {
         settings(&words[..i], env);
-        let inner = strip(&words::split(words.get(i + 2)?).0);
+        let inner = strip(&words::commands(words.get(i + 2)?).0);
         env.extend(inner.env);
         bare.version = bare.version.or(inner.version);
         bare.problems.extend(inner.problems);
@@ -143,7 +144,18 @@ fn engine_words(
     }
     let start = program(words)?;
     settings(&words[..start], env);
-    Some(words[start..].to_vec())
+    let mut own = words[start..].to_vec();
+    if let Some(name) = by_variable(&own[0]) {
+        bare.problems.push(format!("{} is not known here; by its name it is {name}", own[0]));
+        name.clone_into(&mut own[0]);
+    }
+    Some(own)
+}
+
+/// The engine's program where a variable holds its path (`$VLLM serve m`).
+fn by_variable(word: &str) -> Option<&'static str> {
+    let name = word.strip_prefix('$')?.trim_matches(['{', '}']).to_lowercase();
+    ["vllm", "sglang"].into_iter().find(|e| name.contains(e))
 }
 
 /// Where an engine's program stands.
@@ -159,6 +171,7 @@ fn program(words: &[String]) -> Option<usize> {
             "dyno" => next(i, 1) == "emulate",
             w if w.starts_with("python") => next(i, 1) == "-m" && module(next(i, 2)),
             "-m" => module(next(i, 1)),
+            w if by_variable(w).is_some() => next(i, 1) == "serve",
             _ => false,
         }
     })

@@ -24,7 +24,7 @@ pub(super) fn flags(
                 if nested {
                     flatten(&name, value, &mut out);
                 } else {
-                    out.extend(word(name, value));
+                    out.extend(word(engine, name, value));
                 }
             }
             (out, None)
@@ -36,11 +36,14 @@ pub(super) fn flags(
 }
 
 /// One key of a file whose keys are the flags of the command line.
-fn word(name: String, value: &Value) -> Option<(String, Option<String>)> {
+///
+/// A switch that is off: vLLM gives `--no-KEY` where it has that flag (`FlexibleArgumentParser.load_config_file`), and SGLang
+/// gives nothing.
+fn word(engine: Option<EngineKind>, name: String, value: &Value) -> Option<(String, Option<String>)> {
     let text = match value {
-        // A switch that is off is not given, and no value is none.
         Value::Null => return None,
-        Value::Bool(false) if name.starts_with("no-") => return None,
+        Value::Bool(false) if engine == Some(EngineKind::Sglang) || name.starts_with("no-") => return None,
+        Value::Bool(false) => return Some((format!("no-{name}"), None)),
         Value::Bool(true) => None,
         Value::String(text) => Some(text.clone()),
         Value::Array(items) if items.iter().all(|i| !i.is_object() && !i.is_array()) => {
@@ -90,13 +93,16 @@ mod tests {
             path: "x.yaml".into(),
             text:
                 "kv-cache-dtype: fp8\nasync-scheduling: true\nno-enable-prefix-caching: false\nseed: null\n\
-                   cuda-graph-bs: [1, 2]\nspeculative-config:\n  method: ngram\n"
+                   cuda-graph-bs: [1, 2]\nspeculative-config:\n  method: ngram\n\
+                   enable-prefix-caching: false\n"
                     .into(),
         };
         let (flags, _) = flags(Some(EngineKind::Vllm), &file);
         let of = |name: &str| flags.iter().find(|f| f.0 == name).map(|f| f.1.as_deref());
         assert_eq!((of("kv-cache-dtype"), of("async-scheduling")), (Some(Some("fp8")), Some(None)));
-        assert_eq!((of("no-enable-prefix-caching"), of("seed")), (None, None));
+        assert_eq!((of("no-enable-prefix-caching"), of("seed")), (Some(None), None));
+        let (sglang, _) = super::flags(Some(EngineKind::Sglang), &file);
+        assert!(!sglang.iter().any(|f| f.0.ends_with("prefix-caching")), "{sglang:?}");
         assert_eq!(of("cuda-graph-bs"), Some(Some("1 2")));
         assert_eq!(of("speculative-config"), Some(Some("{\"method\":\"ngram\"}")));
     }

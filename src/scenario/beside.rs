@@ -1,7 +1,7 @@
 //! Files of options that a record's command names (`--config serve.yml`), read from where they lie.
 
 use super::Record;
-use crate::launch::LaunchFile;
+use crate::launch::{Launch, LaunchFile};
 use std::path::Path;
 
 /// Larger files are no options.
@@ -11,11 +11,14 @@ const LIMIT: u64 = 1 << 20;
 /// read.
 pub fn read_beside(records: &mut [Record], dirs: &[&Path]) {
     for record in records {
-        let launch = record.launch();
-        let found: Vec<LaunchFile> =
-            launch.missing_files().into_iter().filter_map(|path| read(path, dirs)).collect();
+        let found = files_named_by(&record.launch(), dirs);
         record.files.extend(found);
     }
+}
+
+/// The files of options that a launch names and does not hold yet, as one of `dirs` has them.
+pub fn files_named_by(launch: &Launch, dirs: &[&Path]) -> Vec<LaunchFile> {
+    launch.missing_files().into_iter().filter_map(|path| read(path, dirs)).collect()
 }
 
 fn read(path: &str, dirs: &[&Path]) -> Option<LaunchFile> {

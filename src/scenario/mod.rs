@@ -12,7 +12,7 @@ pub mod record;
 mod sources;
 
 pub use acceptance::AcceptanceInput;
-pub use beside::read_beside;
+pub use beside::{files_named_by, read_beside};
 pub use check::engine_of;
 pub use client_report::ClientReport;
 pub use files::{

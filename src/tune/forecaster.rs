@@ -8,7 +8,7 @@ use crate::cost::{Catalogs, Predictor, Profile, Setup};
 use crate::engine::{adapter, resolve_launch};
 use crate::error::Result;
 use crate::launch::{Candidate, EngineKind, Launch, LaunchRequest};
-use crate::scenario::{Key, Record, RequestRow};
+use crate::scenario::{Key, Record, RequestRow, files_named_by};
 use crate::search::{Forecaster, Objective, Screening, Slo};
 use crate::sim::Demand;
 use crate::store::Plan;
@@ -100,7 +100,10 @@ impl SimForecaster {
             dir: "",
         };
         let version = self.version.as_deref().and_then(|v| v.parse().ok());
-        adapter(self.engine).launch(&request, version, None)
+        let launch = adapter(self.engine).launch(&request, version, None);
+        // What a file of options sets, it sets for the forecast too.
+        let files = files_named_by(&launch, &[Path::new("")]);
+        if files.is_empty() { launch } else { launch.with_files(files) }
     }
 
     /// The launch of a candidate on a workload, as a scenario.

@@ -8,10 +8,10 @@ use crate::capacity::{Axis, Forecast};
 use crate::cost::{Catalogs, Predictor};
 use crate::error::{Error, Result};
 use crate::launch::{EngineKind, Launch};
-use crate::scenario::{Key, Record};
+use crate::scenario::{Key, Record, read_beside};
 use crate::trial::Session;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the forecast rests on.
 #[derive(Debug, Args)]
@@ -109,7 +109,7 @@ fn scenario(args: &RampArgs, session: &Session<'_>, catalogs: &Catalogs) -> Resu
         })?
         .clone();
     let facts = session.facts();
-    Ok(Record {
+    let mut record = [Record {
         engine: Some(engine),
         engine_version: args.expect.engine_version.clone().or_else(|| facts.version.clone()),
         serve_command: command,
@@ -119,5 +119,8 @@ fn scenario(args: &RampArgs, session: &Session<'_>, catalogs: &Catalogs) -> Resu
         workload: Some(args.workload.clone()),
         resolved: Some(facts.resolved.clone()).filter(|r| !r.is_empty()),
         ..Record::default()
-    })
+    }];
+    read_beside(&mut record, &[Path::new("")]);
+    let [record] = record;
+    Ok(record)
 }

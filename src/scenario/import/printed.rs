@@ -32,16 +32,22 @@ const NAMES: &[(&str, &str)] = &[
 pub(super) fn read(text: &str) -> Option<Vec<(usize, Value)>> {
     let mut out = Vec::new();
     let mut block: Option<(usize, Map<String, Value>)> = None;
+    // vLLM prints rate and concurrency before the run, so above the table.
+    let mut above = Map::new();
     for (line, number) in text.lines().zip(1..) {
         if line.contains("Serving Benchmark Result") {
             out.extend(block.take());
-            block = Some((number, Map::new()));
+            block = Some((number, std::mem::take(&mut above)));
         } else if let Some((_, map)) = &mut block {
             if line.trim().len() > 20 && line.trim().chars().all(|c| c == '=') {
                 out.extend(block.take());
             } else if let Some((key, value)) = entry(line) {
                 map.insert(key, value);
             }
+        } else if let Some((key, value)) =
+            entry(line).filter(|(k, _)| k == "request_rate" || k == "max_concurrency")
+        {
+            above.insert(key, value);
         }
     }
     out.extend(block);
@@ -52,6 +58,9 @@ pub(super) fn read(text: &str) -> Option<Vec<(usize, Value)>> {
 fn entry(line: &str) -> Option<(String, Value)> {
     let (name, value) = line.rsplit_once(':')?;
     let (name, value) = (name.trim().to_lowercase(), value.trim());
+    if value == "None" {
+        return None;
+    }
     let number = value.replace(',', "").parse::<f64>().ok().filter(|v| v.is_finite());
     let known = NAMES.iter().find(|(n, _)| *n == name).map(|(_, key)| (*key).to_owned());
     let key = known.or_else(|| latency(&name))?;
@@ -79,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_printed_table_reads() {
-        let text = "INFO start\n============ Serving Benchmark Result ============\nSuccessful requests:   1,000\n\
+        let text = "INFO start\nMaximum request concurrency: 32\n============ Serving Benchmark Result ============\nSuccessful requests:   1,000\n\
                     Benchmark duration (s):   12.5\nMean TTFT (ms):  70.1\n---------------Time---------------\n\
                     Median E2E Latency (ms): 9\nTraffic request rate: inf\n=====================================\nMean TTFT (ms): 1\n";
         let found = read(text).unwrap();
@@ -87,8 +96,8 @@ mod tests {
         assert_eq!(
             (found[0].0, &found[0].1),
             (
-                2,
-                &json!({"completed": 1000.0, "duration": 12.5, "mean_ttft_ms": 70.1, "median_e2el_ms": 9.0,
+                3,
+                &json!({"max_concurrency": 32.0, "completed": 1000.0, "duration": 12.5, "mean_ttft_ms": 70.1, "median_e2el_ms": 9.0,
                         "request_rate": "inf"})
             )
         );
