@@ -7,6 +7,7 @@ use llm_dyno::launch::Candidate;
 use llm_dyno::store::read_journal;
 use procfs::process::all_processes;
 use rand::{RngExt, SeedableRng};
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
@@ -138,6 +139,50 @@ fn a_campaign_survives_every_kill() {
         assert_eq!(concluded(&out), undisturbed, "the verdict after {kills} kills");
     }
     assert!(stages.len() >= 2, "the kills fell into one stage: {stages:?}");
+}
+
+/// Connections that are open to the embedded engine of this directory, and its process; None between two launches.
+fn served(dir: &Path) -> Option<(Pid, usize)> {
+    let serves = |p: &procfs::process::Process| {
+        p.cmdline().is_ok_and(|c| c.iter().any(|w| w == "emulate"))
+            && p.environ().is_ok_and(|e| e.get(OsStr::new(MARK)).is_some_and(|v| v == dir))
+    };
+    let engine = all_processes().unwrap().filter_map(Result::ok).find(serves)?;
+    let words = engine.cmdline().ok()?;
+    let port: u16 = words.get(words.iter().position(|w| w == "--port")? + 1)?.parse().ok()?;
+    let open = |c: &procfs::net::TcpNetEntry| {
+        c.local_address.port() == port && c.state == procfs::net::TcpState::Established
+    };
+    Some((Pid::from_raw(engine.pid)?, procfs::net::tcp().ok()?.iter().filter(|c| open(c)).count()))
+}
+
+/// The engine stands still during the only run of the search that has the better flag, for many times that run's length and for
+/// longer than the race of the candidates waits for one that is slow.
+#[test]
+fn one_stalled_run_decides_nothing() {
+    let world = tempfile::tempdir().unwrap();
+    std::fs::create_dir(world.path().join("tmp")).unwrap();
+    let out = world.path().join("run");
+    let mut child = dyno(world.path(), &begin("random:256/24,n=16", out.to_str().unwrap())).spawn().unwrap();
+    let mut stalled = false;
+    while child.try_wait().unwrap().is_none() {
+        // All sixteen are sent at once; readiness and warm-ups open fewer.
+        if !stalled
+            && trials(&out).len() == 2
+            && let Some((engine, 12..)) = served(world.path())
+        {
+            kill_process(engine, Signal::STOP).unwrap();
+            std::thread::sleep(Duration::from_secs(14));
+            kill_process(engine, Signal::CONT).unwrap();
+            stalled = true;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(stalled && output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let record = std::fs::read_to_string(out.join("trials.jsonl")).unwrap();
+    assert!(record.contains("the run was made again"), "{record}");
+    assert!(concluded(&out).flags.contains_key("async-scheduling"), "the verdict of an undisturbed campaign");
 }
 
 #[test]

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 /// Tries at one run when something outside the engine spoils it.
 const ATTEMPTS: u64 = 3;
 const POLL: Duration = Duration::from_millis(100);
+/// A standstill up to this long is not held against the first try of a run, as a race would do that gives a candidate up.
+const FORGIVEN: Duration = Duration::from_secs(60);
 /// Gauges are read this often; the engine's front end does the work, so not more often.
 const SAMPLE: Duration = Duration::from_secs(2);
 
@@ -69,6 +71,7 @@ impl Session<'_> {
                 ..RunOptions::default()
             },
             give_up: spec.give_up_s.get(id.workload).copied().map(seconds),
+            forgiven: if attempt == 0 { FORGIVEN } else { Duration::ZERO },
             pace: SAMPLE,
             keep_partial: false,
         };

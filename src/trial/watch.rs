@@ -26,6 +26,8 @@ pub struct RunPlan<'r> {
     pub options: RunOptions,
     /// Longer than this, the candidate has lost.
     pub give_up: Option<Duration>,
+    /// So much of the longest standstill does not count for that: what held the engine up may lie outside.
+    pub forgiven: Duration,
     /// The engine's gauges are read this often; its front end does the work.
     pub pace: Duration,
     /// A run that is stopped, or whose engine dies, is given back as far as it came.
@@ -122,7 +124,7 @@ impl Session<'_> {
         let began = Instant::now();
         let mut sampled = began;
         let (mut told, mut looked) = (began, began);
-        let mut moved = (began, 0);
+        let mut still = Standstill::since(began);
         // The load cuts its own requests at the limit; what is still busy later than this is stuck.
         let hard = plan.options.run_timeout.map(|limit| limit.saturating_add(Duration::from_secs(15)));
         while !work.is_finished() {
@@ -138,7 +140,12 @@ impl Session<'_> {
                 eyes.stopped |= self.server.process.as_ref().is_some_and(|p| p.running.tree().is_stopped());
             }
             let read = |c: &std::sync::atomic::AtomicU64| c.load(Ordering::Relaxed);
-            if plan.give_up.is_some_and(|g| elapsed > g) {
+            let now = read(&progress.chunks) + read(&progress.failed);
+            // Between two requests of a slow open loop nothing moves either.
+            let waiting = read(&progress.sent) > read(&progress.completed) + read(&progress.failed);
+            let lasted = still.look(now, waiting);
+            let forgiven = still.longest.min(plan.forgiven);
+            if plan.give_up.is_some_and(|g| elapsed.saturating_sub(forgiven) > g) {
                 let what = format!(
                     "cut after {:.1} s with {} of {} requests done",
                     elapsed.as_secs_f64(),
@@ -147,13 +154,7 @@ impl Session<'_> {
                 );
                 return Err(self.server.failing.of(Class::Outpaced, "run", &what, ""));
             }
-            let now = read(&progress.chunks) + read(&progress.failed);
-            if now != moved.1 {
-                moved = (Instant::now(), now);
-            }
-            // Between two requests of a slow open loop nothing moves either.
-            let waiting = read(&progress.sent) > read(&progress.completed) + read(&progress.failed);
-            if waiting && moved.0.elapsed() > STALL {
+            if lasted > STALL {
                 let what = format!("no token for {:.0} s while requests wait", STALL.as_secs_f64());
                 return Err(self.server.failing.hung(Class::HangInRun, &what, self.last_line()));
             }
@@ -176,6 +177,31 @@ impl Session<'_> {
         }
         // An engine that died with the last request is told from one that finished.
         self.alive(true)
+    }
+}
+
+/// How long nothing has moved while requests wait.
+struct Standstill {
+    since: Instant,
+    count: u64,
+    longest: Duration,
+}
+
+impl Standstill {
+    fn since(began: Instant) -> Standstill {
+        Standstill { since: began, count: 0, longest: Duration::ZERO }
+    }
+
+    /// `count` goes up whenever something moves. Length of the standstill that lasts.
+    fn look(&mut self, count: u64, waiting: bool) -> Duration {
+        let lasted = if waiting { self.since.elapsed() } else { Duration::ZERO };
+        // Also one that has just ended: who looks may have waited for the engine's metrics meanwhile.
+        self.longest = self.longest.max(lasted);
+        if count == self.count && waiting {
+            return lasted;
+        }
+        (self.since, self.count) = (Instant::now(), count);
+        Duration::ZERO
     }
 }
 
