@@ -98,6 +98,7 @@ fn plan() -> Result<Plan> {
         seed: 1,
         hardware: text("a100-sxm-80gb"),
         num_gpus: 1,
+        in_flight: 1,
         allow_output_change: text("none"),
         variants: Vec::new(),
         draft_model: None,

@@ -113,6 +113,7 @@ fn plan(workload: &str) -> Result<Plan> {
         seed: 0,
         hardware: Some("a100-sxm-80gb".into()),
         num_gpus: 1,
+        in_flight: 1,
         allow_output_change: None,
         variants: Vec::new(),
         draft_model: None,

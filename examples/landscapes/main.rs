@@ -3,18 +3,22 @@
 //! `cargo run --release --example landscapes [-- NUMBER] [--blind] [--one | --three] [--guided] [--json] [-v]`
 //!
 //! Seeds below a million are those that the search was developed on; `--blind` takes others. `landscapes serve` offers the same
-//! landscapes to other programs by lines of JSON (`scripts/compare-searches`).
+//! landscapes to other programs by lines of JSON (`scripts/compare-searches`); `landscapes side-by-side` runs whole campaigns with
+//! several launches in flight.
 
 mod bench;
 mod engine;
 mod landscape;
 mod serve;
+mod side_by_side;
 mod table;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.first().is_some_and(|a| a == "serve") {
         serve::main();
+    } else if args.first().is_some_and(|a| a == "side-by-side") {
+        side_by_side::main(&args[1..]);
     } else {
         table::main(args);
     }

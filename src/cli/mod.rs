@@ -27,6 +27,7 @@ mod metrics;
 mod model;
 mod out;
 mod paced;
+mod places;
 mod plan_file;
 mod predict;
 mod prediction;

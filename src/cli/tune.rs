@@ -1,6 +1,7 @@
 //! `dyno tune`: the main job.
 
 use super::interrupt::on_each_interrupt;
+use super::places::places;
 use super::progress::Progress;
 use crate::error::{Error, Kind, Result};
 use crate::process;
@@ -70,6 +71,9 @@ pub(super) struct TuneArgs {
     /// GPUs a launch may use
     #[arg(long)]
     num_gpus: Option<u32>,
+    /// Launches side by side, each on --num-gpus GPUs of its own [default: 1]
+    #[arg(long, value_name = "K")]
+    in_flight: Option<u32>,
     /// Directory with hardware/, models/, search-spaces/ that add to or replace the embedded ones
     #[arg(long)]
     data_dir: Option<String>,
@@ -185,6 +189,7 @@ impl TuneArgs {
             seed: self.seed.or_else(|| old.map(|p| p.seed)).unwrap_or(0),
             hardware: self.hardware.clone().or_else(|| old.map(|p| p.hardware.clone())),
             num_gpus: self.num_gpus.or_else(|| old.map(|p| p.num_gpus)).unwrap_or(1),
+            in_flight: self.in_flight.or_else(|| old.map(|p| p.in_flight)).unwrap_or(1),
             allow_output_change: self
                 .allow_output_change
                 .clone()
@@ -268,7 +273,8 @@ pub(super) fn run(args: &TuneArgs, invocation: Vec<String>) -> Result<()> {
     stop_on_interrupt(&cancel, &dir, &progress)?;
     let mut launcher = TrialLauncher { cancel: cancel.clone(), observer: &progress.observer() };
     let runner =
-        Runner::new(&run.plan, &dir, (journal, standing.trials), &mut launcher, &mut progress, cancel);
+        Runner::new(&run.plan, &dir, (journal, standing.trials), &mut launcher, &mut progress, cancel)
+            .on_devices(places(&run.plan)?);
     let outcome = Campaign { runner, spaces: &spaces }.run()?;
     progress.finish();
     drop(lock);
@@ -281,6 +287,7 @@ pub(super) fn run(args: &TuneArgs, invocation: Vec<String>) -> Result<()> {
 /// A new campaign: everything is checked and the directory is made before anything is measured.
 fn begun(args: &TuneArgs, dir: &Path, invocation: Vec<String>) -> Result<(PathBuf, RunFile, DirLock)> {
     let plan = args.planned()?;
+    places(&plan)?;
     super::container::prepare(plan.container.as_ref())?;
     if dir.join("run.json").exists() {
         return Err(Error::usage("this directory already holds a campaign")

@@ -113,6 +113,8 @@ pub struct ContainerRun {
     /// Port of the server, on the host and inside.
     pub port: Option<u16>,
     pub gpus: ContainerGpus,
+    /// Which of them, by the driver's numbers; empty: all.
+    pub devices: Vec<u32>,
     /// Names of variables that are passed on.
     pub env: Vec<String>,
     pub mounts: Vec<Mount>,
@@ -146,10 +148,20 @@ impl Container {
         }
         match (run.gpus, self.runtime) {
             (ContainerGpus::None, _) => {}
-            (ContainerGpus::Nvidia, ContainerRuntime::Podman) => add(&["--device", "nvidia.com/gpu=all"]),
-            (ContainerGpus::Nvidia, _) => add(&["--gpus", "all"]),
+            (ContainerGpus::Nvidia, ContainerRuntime::Podman) if run.devices.is_empty() => {
+                add(&["--device", "nvidia.com/gpu=all"]);
+            }
+            (ContainerGpus::Nvidia, ContainerRuntime::Podman) => {
+                run.devices.iter().for_each(|d| add(&["--device", &format!("nvidia.com/gpu={d}")]));
+            }
+            (ContainerGpus::Nvidia, _) if run.devices.is_empty() => add(&["--gpus", "all"]),
+            // The value is a line of comma-separated fields, so that a list of numbers stands in quotes.
+            (ContainerGpus::Nvidia, _) => add(&["--gpus", &format!("\"device={}\"", listed(&run.devices))]),
             (ContainerGpus::Amd, _) => {
                 add(&["--device", "/dev/kfd", "--device", "/dev/dri", "--group-add", "video"]);
+                if !run.devices.is_empty() {
+                    add(&["-e", &format!("HIP_VISIBLE_DEVICES={}", listed(&run.devices))]);
+                }
             }
         }
         for m in &run.mounts {
@@ -183,6 +195,10 @@ impl Container {
     }
 }
 
+fn listed(devices: &[u32]) -> String {
+    devices.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +208,7 @@ mod tests {
             owned: Some(("dyno-1".into(), "1-2/t".into())),
             port: Some(8123),
             gpus: ContainerGpus::Nvidia,
+            devices: Vec::new(),
             env: vec!["HF_TOKEN".into()],
             mounts: vec![Mount { host: "/m".into(), inside: "/m".into(), writable: false }],
             image_id: "sha256:ab".into(),
@@ -213,6 +230,14 @@ mod tests {
              --gpus all -v /m:/m:ro -e HF_TOKEN --entrypoint vllm vllm/vllm-openai:v0.19.0 serve"
         );
         assert!(words(ContainerRuntime::Podman).join(" ").contains("--device nvidia.com/gpu=all"));
+        let some = |r| {
+            let run = ContainerRun { devices: vec![2, 3], ..run() };
+            container(r, ContainerNetwork::Host).run_words(&run, &["vllm".into()]).join(" ")
+        };
+        assert!(some(ContainerRuntime::Docker).contains("--gpus \"device=2,3\" "));
+        assert!(
+            some(ContainerRuntime::Podman).contains("--device nvidia.com/gpu=2 --device nvidia.com/gpu=3 ")
+        );
     }
 
     #[test]

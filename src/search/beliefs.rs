@@ -3,6 +3,7 @@
 use super::additive::{self, Point, Posterior, Prior, Row, Sampling, Value, values_of};
 use super::choose::{Contender, FLAG_PRICE, Worlds};
 use super::culprits::{self, Blame, Failed};
+use super::evaluator::Stage;
 use super::forecasts::{Forecasts, modelled_part};
 use super::ledger::{Launch, Ledger};
 use super::space::{Knob, Space};
@@ -24,6 +25,9 @@ const KEEP_GAIN: f64 = 0.01;
 
 /// A flag that is less likely than this to bring its price is taken out in a launch of its own, where one is left.
 const CERTAIN: f64 = 0.95;
+
+/// Joint draws of effects and culprits by which a launch is chosen.
+pub(super) const DRAWS: usize = 300;
 
 /// What is this likely to fail is not launched again.
 pub(super) const FAILS: f64 = 0.7;
@@ -74,6 +78,8 @@ pub(super) struct Beliefs {
     pub(super) designs: Vec<Point>,
     /// Points that ran.
     pub(super) ran: Vec<Point>,
+    /// Points whose launches have not ended.
+    pub(super) under_way: Vec<Point>,
 }
 
 pub(super) struct Choice {
@@ -83,9 +89,25 @@ pub(super) struct Choice {
     pub(super) doubtful: Option<Point>,
 }
 
+/// A launch that is about to be made.
+#[derive(Debug, Clone)]
+pub(super) struct Planned {
+    pub(super) stage: Stage,
+    pub(super) point: Point,
+    pub(super) candidate: Candidate,
+    pub(super) predicted: Interval,
+}
+
 impl Beliefs {
-    /// What the launches in a ledger say; contenders and designs are left empty.
-    pub(super) fn read(g: &mut EncodedSpace<'_>, ledger: &Ledger, seed: u64, draws: usize) -> Beliefs {
+    /// What the launches in a ledger say, and those under way as if they gave what is expected of them; contenders and designs
+    /// are left empty.
+    pub(super) fn read(
+        g: &mut EncodedSpace<'_>,
+        ledger: &Ledger,
+        under_way: &[Planned],
+        seed: u64,
+        draws: usize,
+    ) -> Beliefs {
         let base = g.base.clone();
         let launches: Vec<&Launch> =
             ledger.launches().iter().filter(|l| l.candidate.engine == base.engine).collect();
@@ -118,12 +140,19 @@ impl Beliefs {
                 rows.push(Row { point, y: y.max(-0.3), at: 0.0, forecast: forecast.max(-0.3) });
             }
         }
+        for (n, p) in under_way.iter().enumerate() {
+            let Some(forecast) = g.forecast_of(&p.point) else { continue };
+            ran.push(p.point.clone());
+            let (y, at) = (p.predicted.value.max(-0.3), (ledger.launches().len() + n) as f64);
+            rows.push(Row { point: p.point.clone(), y, at, forecast: forecast.max(-0.3) });
+        }
+        let under_way = under_way.iter().map(|p| p.point.clone()).collect();
         let posterior = additive::sample(&rows, &g.priors(), Sampling { seed, draws });
         let modelled: Vec<Vec<bool>> = g.knobs.iter().map(|k| vec![k.modelled; k.values.len() + 1]).collect();
         failed.retain(|f| f.point.iter().any(|v| *v > 0));
         let blames = culprits::draws(&failed, &ran, &modelled, draws, seed);
         let at = ledger.launches().len() as f64;
-        Beliefs { posterior, blames, at, contenders: Vec::new(), designs: Vec::new(), ran }
+        Beliefs { posterior, blames, at, contenders: Vec::new(), designs: Vec::new(), ran, under_way }
     }
 
     pub(super) fn worlds(&self) -> Worlds<'_> {
@@ -182,6 +211,11 @@ impl EncodedSpace<'_> {
         values_of(point).fold(self.base.clone(), |c, (k, v)| {
             c.with(&self.knobs[k].flag, self.knobs[k].values[v as usize - 1].clone())
         })
+    }
+
+    pub(super) fn planned(&mut self, step: &Beliefs, stage: Stage, point: Point) -> Planned {
+        let predicted = step.predict(&point, self.forecast_of(&point).unwrap_or(0.0));
+        Planned { stage, candidate: self.candidate(&point), point, predicted }
     }
 
     /// A candidate as a point; `None` when it sets what no knob holds.

@@ -1,6 +1,6 @@
 //! Confirmation: winner and baseline in turns, fresh launches, on data that the search did not see.
 
-use super::evaluator::{Ask, Evaluator, Runs, Stage, Stop};
+use super::evaluator::{Answer, Ask, Evaluator, Runs, Stage, Stop};
 use super::settings::Settings;
 use crate::launch::Candidate;
 use crate::stats::{Interval, mean, sample_variance, t_critical, t_interval};
@@ -46,16 +46,17 @@ pub fn confirm(
     let mut numbers = Vec::new();
     let mut again = None;
     ev.expect(Stage::Confirm, 2 * first as usize);
-    for n in 0..most {
-        match pair(ev, baseline, winner, n, n)? {
-            Pair::Gain(gain) => {
-                pairs.push(gain);
-                numbers.push(n);
-            }
-            Pair::Missing => {}
-            Pair::Failed => return Ok(None),
+    let mut done = 0;
+    while done < most {
+        let next: Vec<u32> = if done == 0 { (0..first).collect() } else { vec![done] };
+        done += next.len() as u32;
+        let launched: Vec<(u32, u32)> = next.iter().map(|n| (*n, *n)).collect();
+        let Some(gains) = measured(ev, baseline, winner, &launched)? else { return Ok(None) };
+        for (n, gain) in next.into_iter().zip(gains).filter_map(|(n, gain)| Some((n, gain?))) {
+            pairs.push(gain);
+            numbers.push(n);
         }
-        if n + 1 < first || pairs.is_empty() {
+        if pairs.is_empty() {
             continue;
         }
         if again.is_none()
@@ -63,15 +64,16 @@ pub fn confirm(
             && let Some(at) = outlier(&pairs, noise)
         {
             ev.expect(Stage::Confirm, 2);
-            match pair(ev, baseline, winner, numbers[at], AGAIN + numbers[at])? {
-                Pair::Gain(gain) => again = Some((at, std::mem::replace(&mut pairs[at], gain), gain)),
-                Pair::Missing => {}
-                Pair::Failed => return Ok(None),
+            let Some(gains) = measured(ev, baseline, winner, &[(numbers[at], AGAIN + numbers[at])])? else {
+                return Ok(None);
+            };
+            if let Some(gain) = gains[0] {
+                again = Some((at, std::mem::replace(&mut pairs[at], gain), gain));
             }
         }
         let gain = pooled_interval(&pairs, noise, settings.alpha / looks);
         let open = !gain.excludes(0.0) && gain.value > settings.min_gain;
-        if !open || n + 1 == most || !ev.affordable() {
+        if !open || done == most || !ev.affordable() {
             let confidence = 1.0 - settings.alpha / looks;
             return Ok(Some(Comparison { significant: gain.excludes(0.0), pairs, gain, confidence, again }));
         }
@@ -80,38 +82,41 @@ pub fn confirm(
     Ok(None)
 }
 
-/// What a pair of launches gave.
-enum Pair {
-    /// Log gain of the winner.
-    Gain(f64),
-    /// A side gave no score, for a cause that is no candidate's.
-    Missing,
-    /// The winner failed: a command that fails once in a handful of launches is not one to recommend.
-    Failed,
-}
-
 /// Launches of a pair that is measured again have numbers from here on.
 const AGAIN: u32 = 100;
 
-/// Measures pair `n`, its launches numbered `launch`.
-fn pair(
+/// Measures pairs, each by its number and that of its launches: the log gain of each, or nothing where a side gave no score for
+/// a cause that is no candidate's. `None` when the winner failed: a command that fails once in a handful of launches is not one
+/// to recommend. Where launches go side by side, the turned order puts each side in each place equally often.
+fn measured(
     ev: &mut dyn Evaluator,
     baseline: &Candidate,
     winner: &Candidate,
-    n: u32,
-    launch: u32,
-) -> Result<Pair, Stop> {
-    let order = if n.is_multiple_of(2) { [baseline, winner] } else { [winner, baseline] };
-    let mut scores = [None, None];
-    for side in order {
-        let runs = Runs::all(FIRST_REPEAT + n, 1);
-        let answer = ev.evaluate(&Ask { stage: Stage::Confirm, candidate: side.clone(), launch, runs })?;
-        if answer.failure.is_some() && side == winner {
-            return Ok(Pair::Failed);
+    pairs: &[(u32, u32)],
+) -> Result<Option<Vec<Option<f64>>>, Stop> {
+    let asks: Vec<Ask> = pairs
+        .iter()
+        .flat_map(|(n, launch)| {
+            let order = if n.is_multiple_of(2) { [baseline, winner] } else { [winner, baseline] };
+            let runs = Runs::all(FIRST_REPEAT + n, 1);
+            order.map(|side| Ask { stage: Stage::Confirm, candidate: side.clone(), launch: *launch, runs })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for together in asks.chunks(ev.in_flight().max(1)) {
+        let made = ev.evaluate_all(together)?;
+        let failed = |(ask, answer): (&Ask, &Answer)| ask.candidate == *winner && answer.failure.is_some();
+        if together.iter().zip(&made).any(failed) {
+            return Ok(None);
         }
-        scores[usize::from(side == winner)] = answer.samples.first().map(|s| s.score);
+        answers.extend(made);
     }
-    Ok(if let [Some(a), Some(b)] = scores { Pair::Gain(b - a) } else { Pair::Missing })
+    let score = |at: usize| answers[at].samples.first().map(|s| s.score);
+    let gain = |n: usize| {
+        let (first, second) = (score(2 * n)?, score(2 * n + 1)?);
+        Some(if asks[2 * n].candidate == *winner { first - second } else { second - first })
+    };
+    Ok(Some((0..pairs.len()).map(gain).collect()))
 }
 
 /// A pair that is farther than so many standard deviations from the mean of the others is measured again: rare by chance, sure

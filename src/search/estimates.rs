@@ -44,7 +44,7 @@ impl Search<'_> {
         let forecasts = Forecasts::new(&base, forecaster, singles_of(&knobs, &base));
         let mut g = EncodedSpace { knobs, forecasts, base: base.clone(), neutral: Vec::new() };
         g.find_neutral();
-        let step = Beliefs::read(&mut g, self.ledger, self.settings.seed, DRAWS);
+        let step = Beliefs::read(&mut g, self.ledger, &[], self.settings.seed, DRAWS);
         let df = self.ledger.noise().launch.map_or(0.0, |n| n.1) + additive::NOISE_BEFORE.1;
         let estimate = |candidate: Candidate, gains: Vec<f64>| Estimate {
             candidate,

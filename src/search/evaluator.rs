@@ -143,6 +143,20 @@ impl From<Error> for Stop {
 pub trait Evaluator {
     fn evaluate(&mut self, ask: &Ask) -> Result<Answer, Stop>;
 
+    /// Launches that may run side by side.
+    fn in_flight(&self) -> usize {
+        1
+    }
+
+    /// Runs launches, as many of them side by side as may be; the answers are in the order of the asks.
+    fn evaluate_all(&mut self, asks: &[Ask]) -> Result<Vec<Answer>, Stop> {
+        asks.iter().map(|ask| self.evaluate(ask)).collect()
+    }
+
+    /// What came of the first launches side by side: the defaults among them gave so much more or less (log gain) than alone, or
+    /// nothing. Where that is too much these launches count no more, and from now on launches run one at a time.
+    fn neighbours(&mut self, _asks: &[Ask], _by: Option<f64>, _disturbed: bool) {}
+
     /// True while one more optional launch leaves enough of the budget for the confirmation.
     fn affordable(&self) -> bool;
 

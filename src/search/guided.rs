@@ -3,10 +3,10 @@
 
 use super::additive::{Point, Value, values_of};
 use super::beliefs::{
-    Beliefs, Choice, EncodedSpace, FAILS, Modelled, best_on_average, considered, usable_knobs,
+    Beliefs, Choice, DRAWS, EncodedSpace, FAILS, Modelled, best_on_average, considered, usable_knobs,
 };
 use super::choose;
-use super::evaluator::{Ask, Runs, Stage, Stop};
+use super::evaluator::{Stage, Stop};
 use super::forecasts::{Coverage, Forecaster, Forecasts};
 use super::space::cross_product;
 use super::task::Search;
@@ -18,9 +18,6 @@ use std::collections::BTreeSet;
 
 /// Most combinations of modelled knobs that are forecast; of a larger space those of many flags are left out.
 const MOST_FORECAST: usize = 20_000;
-
-/// Joint draws of effects and culprits by which a launch is chosen.
-const DRAWS: usize = 300;
 
 /// Contenders drawn, and random designs looked at, for each launch.
 const CONTENDERS: usize = 80;
@@ -68,6 +65,8 @@ pub struct SpaceOutcome {
     pub dropped: usize,
     pub left: usize,
     pub launches: Vec<ForecastedLaunch>,
+    /// The defaults were launched beside others, to see whether neighbours disturb each other.
+    pub neighbours_checked: bool,
     pub ending: Ending,
     /// Expected log gain that the search leaves on the table.
     pub regret: f64,
@@ -114,13 +113,11 @@ impl Search<'_> {
             } else if done >= MOST_LAUNCHES {
                 swept.ending = Ending::MostLaunches;
             } else if let Some((stage, point)) = self.next(g, &step, &best, &untried, left) {
-                let predicted = step.predict(&point, g.forecast_of(&point).unwrap_or(0.0));
-                let candidate = g.candidate(&point);
-                self.launch(stage, &candidate)?;
+                let first = g.planned(&step, stage, point);
+                let batch = self.beside(g, first, done as u64, left);
+                self.launch_batch(batch, swept)?;
                 g.forecasts.learn();
                 g.find_neutral();
-                let measured = self.ledger.last_gain(self.base);
-                swept.launches.push(ForecastedLaunch { candidate, predicted, measured });
                 let now = worlds.contender(&best.point, best.forecast);
                 self.evaluator.incumbent(&g.candidate(&best.point), now.mean);
                 continue;
@@ -134,8 +131,8 @@ impl Search<'_> {
         }
     }
 
-    /// The launch that is expected to teach most; `None` when none is worth it.
-    fn next(
+    /// The launch that is expected to teach most beside those under way; `None` when none is worth it.
+    pub(super) fn next(
         &self,
         g: &mut EncodedSpace<'_>,
         step: &Beliefs,
@@ -145,7 +142,8 @@ impl Search<'_> {
     ) -> Option<(Stage, Point)> {
         let base: Point = vec![0; g.knobs.len()];
         let since = self.ledger.launches_since(self.base);
-        if since >= REMEASURE && left.is_none_or(|l| l > 1) {
+        let goes = |p: &Point| step.under_way.contains(p);
+        if since >= REMEASURE && !goes(&base) && left.is_none_or(|l| l > 1) {
             return Some((Stage::Recheck, base));
         }
         let launched = step.posterior.launched(&best.point);
@@ -156,7 +154,7 @@ impl Search<'_> {
         // Leave-one-out on the winner: what a flag brings in company, seen by itself.
         let doubtful = best.doubtful.as_ref().filter(|p| {
             let less = g.candidate(p);
-            self.ledger.count(Stage::Neighbours, &less) < 2
+            self.ledger.count(Stage::Neighbours, &less) < 2 && !goes(p)
         });
         if let (Some(1), Some(less)) = (left, doubtful) {
             return Some((Stage::Neighbours, less.clone()));
@@ -188,26 +186,16 @@ impl Search<'_> {
         }
     }
 
-    /// Launches a candidate in a stage once more.
-    pub(super) fn launch(&mut self, stage: Stage, candidate: &Candidate) -> Result<(), Stop> {
-        self.evaluator.expect(stage, 1);
-        let launch = self.ledger.count(stage, candidate);
-        // Starting an engine costs more than a second run in the same launch.
-        let runs = Runs::primary(0, self.settings.repeats.clamp(1, 2));
-        self.ledger.run(self.evaluator, &Ask { stage, candidate: candidate.clone(), launch, runs })?;
-        Ok(())
-    }
-
     /// Everything that the launches so far say, and what may be launched next.
     fn step(&self, g: &mut EncodedSpace<'_>, number: u64, draws: usize) -> Beliefs {
         let seed = self.settings.seed.wrapping_mul(1009).wrapping_add(number);
-        let mut step = Beliefs::read(g, self.ledger, seed, draws);
+        let mut step = Beliefs::read(g, self.ledger, &[], seed, draws);
         self.contend(g, &mut step, seed);
         step
     }
 
     /// Fills in the contenders and the designs.
-    fn contend(&self, g: &mut EncodedSpace<'_>, step: &mut Beliefs, seed: u64) {
+    pub(super) fn contend(&self, g: &mut EncodedSpace<'_>, step: &mut Beliefs, seed: u64) {
         let free = g.free();
         let untried = g.untried(self.space, step);
         let starts = g.starts(step);
@@ -260,7 +248,7 @@ impl Search<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::estimates::Estimates;
-    use super::super::evaluator::Evaluator;
+    use super::super::evaluator::{Ask, Evaluator, Runs};
     use super::super::fake::{FakeEvaluator, FakeSpace};
     use super::super::forecasts::NoForecast;
     use super::super::ledger::Ledger;

@@ -7,6 +7,7 @@
 
 pub mod additive;
 mod beliefs;
+mod beside;
 pub mod choose;
 pub mod confirm;
 pub mod culprits;

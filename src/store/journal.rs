@@ -148,6 +148,7 @@ pub(crate) mod tests {
             served_model_name: None,
             hardware: "cpu".into(),
             num_gpus: 1,
+            devices: Vec::new(),
             fixed_args: Vec::new(),
             fixed_env: BTreeMap::new(),
             program: None,

@@ -55,6 +55,9 @@ pub struct Plan {
     #[serde(default)]
     pub hardware_detected: bool,
     pub num_gpus: u32,
+    /// Launches side by side, each on GPUs of its own.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub in_flight: u32,
     pub seed: u64,
     pub strategy: Strategy,
     pub settings: Settings,
@@ -108,6 +111,15 @@ pub struct Plan {
     /// Checksums of the files that the workloads read: with other contents it is another campaign.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, String>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_one(n: &u32) -> bool {
+    *n == 1
 }
 
 fn one_percent() -> f64 {

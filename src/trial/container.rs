@@ -39,6 +39,7 @@ pub(super) struct Inside {
     engine: EngineKind,
     image: ImageFacts,
     mounts: Vec<Mount>,
+    devices: Vec<u32>,
 }
 
 impl Inside {
@@ -57,7 +58,12 @@ impl Inside {
                 mounts.push(Mount { host: path.to_owned(), inside: path.to_owned(), writable: false });
             }
         }
-        Ok(Inside { container: container.clone(), engine, image, mounts })
+        Ok(Inside { container: container.clone(), engine, image, mounts, devices: Vec::new() })
+    }
+
+    /// With these GPUs alone; none named: with those of the machine.
+    pub(super) fn on(self, devices: &[u32]) -> Inside {
+        Inside { devices: devices.to_vec(), ..self }
     }
 
     /// The engine's program inside the image, named by the user or usual.
@@ -94,7 +100,9 @@ impl Inside {
     }
 
     fn run(&self, env: &BTreeMap<String, String>) -> ContainerRun {
-        let here = |name: &&&str| **name == MARKER || std::env::var_os(name).is_some();
+        // The numbers of a list count the machine's GPUs, and a container that has some of them counts those.
+        let numbered = |name: &str| name.ends_with("_VISIBLE_DEVICES") && !self.devices.is_empty();
+        let here = |name: &&&str| **name == MARKER || (std::env::var_os(name).is_some() && !numbered(name));
         let mut names: Vec<String> = PASSED.iter().filter(here).map(|n| (*n).to_owned()).collect();
         names.extend(env.keys().cloned());
         names.sort();
@@ -103,6 +111,7 @@ impl Inside {
             owned: None,
             port: None,
             gpus: gpus(self.engine),
+            devices: self.devices.clone(),
             env: names,
             mounts: self.mounts.clone(),
             image_id: self.image.id.clone(),

@@ -19,6 +19,12 @@ impl FreeMemory {
         FreeMemory::of(&detect().map_or_else(|_| Vec::new(), |d| d.gpus))
     }
 
+    /// The same of some GPUs alone, by the driver's numbers; none named: of all.
+    pub(super) fn of_devices(mut self, devices: &[u32]) -> FreeMemory {
+        self.0.retain(|index, _| devices.is_empty() || devices.contains(index));
+        self
+    }
+
     fn of(gpus: &[Gpu]) -> FreeMemory {
         FreeMemory(gpus.iter().map(|g| (g.index, g.free)).collect())
     }
@@ -68,6 +74,10 @@ mod tests {
         assert_eq!(free(&[78.8, 79.0]).missing_since(&before), Vec::<String>::new());
         assert_eq!(free(&[79.0, 9.0]).missing_since(&before), ["70.00 GiB of GPU 1 are not released"]);
         assert_eq!(free(&[69.0, 79.0]).taken_since(&before), Some(10 << 30));
+        // What others do on their GPUs is not this launch's.
+        let own = before.clone().of_devices(&[0]);
+        assert_eq!(free(&[79.0, 9.0]).missing_since(&own), Vec::<String>::new());
+        assert_eq!(before.clone().of_devices(&[]), before);
         assert_eq!(free(&[]).taken_since(&free(&[])), None);
     }
 }

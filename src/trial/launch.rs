@@ -91,6 +91,8 @@ struct Start<'s> {
     grace_s: f64,
     /// `argv` is run in this container.
     inside: Option<Inside>,
+    /// GPUs of this launch alone; empty: those that this process sees.
+    devices: &'s [u32],
 }
 
 impl Started {
@@ -106,7 +108,7 @@ impl Started {
         let _ = std::fs::remove_file(&log);
         let inside = spec.container.as_ref().map(|c| {
             let seen = [spec.model.as_str(), spec.dir.as_str()].into_iter().chain(spec.data_dir.as_deref());
-            Inside::new(c, engine, seen)
+            Inside::new(c, engine, seen).map(|inside| inside.on(&spec.devices))
         });
         let inside = inside.transpose().map_err(|e| not_installed(&failing, &e))?;
         let program = checked(spec, adapter, inside.as_ref(), &failing)?;
@@ -128,6 +130,7 @@ impl Started {
             id: &spec.id,
             grace_s: spec.stop_grace_s.unwrap_or(adapter.stop_grace_s()),
             inside,
+            devices: &spec.devices,
         };
         start.spawn(observer)
     }
@@ -169,6 +172,7 @@ impl Started {
             id: "command",
             grace_s: adapter.stop_grace_s(),
             inside,
+            devices: &[],
         };
         start.spawn(observer)
     }
@@ -257,7 +261,8 @@ fn checked(
 
 impl Start<'_> {
     fn spawn(self, observer: &dyn Observer) -> Result<Started, Box<Failure>> {
-        let Start { adapter, failing, argv, env, files, port, api_key, lease, id, grace_s, inside } = self;
+        let Start { adapter, failing, argv, env, files, port, api_key, lease, id, grace_s, inside, devices } =
+            self;
         observer.event(&Event::Launching { argv: &crate::engine::redact::argv(&argv) });
         let unwritable = |what: String| failing.of(Class::Unwritable, "start", &what, "");
         for LaunchFile { path, text } in &files {
@@ -273,8 +278,11 @@ impl Start<'_> {
         let mut run = argv.clone();
         if let Some(inside) = &inside {
             run = inside.started_by(&argv, &env, &mut lease, port).map_err(|e| unwritable(e.to_string()))?;
-        } else if let Ok(dir) = lease.temp_dir() {
-            keep_temporary_files_in(&mut with_temp, &dir);
+        } else {
+            with_temp.extend(visible(devices));
+            if let Ok(dir) = lease.temp_dir() {
+                keep_temporary_files_in(&mut with_temp, &dir);
+            }
         }
         let log = failing.log.clone();
         // A runtime may write where it is started: runc leaves a file named `oom`.
@@ -282,7 +290,8 @@ impl Start<'_> {
         let dir = inside.is_some().then_some(beside).flatten();
         let launch = Launch { argv: run.clone(), env: with_temp, dir, log: log.clone(), marker };
         let emulated = failing.engine == EngineKind::Emulated;
-        let free_before = if emulated { FreeMemory::default() } else { FreeMemory::now() };
+        let free_before =
+            if emulated { FreeMemory::default() } else { FreeMemory::now().of_devices(devices) };
         let started = Instant::now();
         let running = match Running::start(&launch) {
             Ok(r) => r,
@@ -301,6 +310,15 @@ impl Start<'_> {
         let base_url = format!("http://127.0.0.1:{port}");
         Ok(Started { adapter, client: Arc::new(client), base_url, api_key, failing, process: Some(process) })
     }
+}
+
+/// The variables by which a process sees these GPUs alone, counted as the driver counts them.
+fn visible(devices: &[u32]) -> impl Iterator<Item = (String, String)> {
+    let list = devices.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let order = ("CUDA_DEVICE_ORDER", "PCI_BUS_ID".to_owned());
+    let all = [("CUDA_VISIBLE_DEVICES", list.clone()), ("HIP_VISIBLE_DEVICES", list), order];
+    let none = devices.is_empty();
+    all.into_iter().filter(move |_| !none).map(|(name, value)| (name.to_owned(), value))
 }
 
 /// Sends the engine's temporary files where they can be removed with it. PyTorch keeps compiled code beside

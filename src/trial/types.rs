@@ -22,6 +22,9 @@ pub struct TrialSpec {
     pub hardware: String,
     #[serde(default = "one")]
     pub num_gpus: u32,
+    /// The GPUs of this launch, by the driver's numbers, where it shares the machine with others; empty: those that this process sees.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<u32>,
     /// Flags passed through unchanged after `--` on the command line.
     #[serde(default)]
     pub fixed_args: Vec<String>,

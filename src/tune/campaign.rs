@@ -53,6 +53,7 @@ impl Campaign<'_> {
             Err(Stop::Interrupted) => Ended::Interrupted,
             Err(Stop::Error(e)) => return Err(e),
         };
+        found.notes.extend(self.runner.neighbours_note());
         let mut verdict = conclude(self.runner.plan, &self.runner.trials, &found, self.spaces);
         let ended = end(Box::new(verdict.clone()));
         verdict.complete = !matches!(ended, Ended::Interrupted(_));

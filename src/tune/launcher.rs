@@ -8,6 +8,7 @@ use crate::engine::failure::{Excerpt, Stage, assess};
 use crate::error::{Error, Result};
 use crate::trial::{Failure, Observer, Outcome, TrialResult, TrialSpec, run_trial};
 use std::path::Path;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// Runs trials in this process.
@@ -19,6 +20,30 @@ pub struct TrialLauncher<'a> {
 
 impl Launcher for TrialLauncher<'_> {
     fn launch(&mut self, spec: &TrialSpec) -> Result<TrialResult> {
+        self.trial(spec)
+    }
+
+    fn launch_all(&mut self, specs: &[TrialSpec], ended: &mut dyn FnMut(usize, Result<TrialResult>)) {
+        let this = &*self;
+        std::thread::scope(|scope| {
+            let (sender, results) = mpsc::channel();
+            for (n, spec) in specs.iter().enumerate() {
+                let sender = sender.clone();
+                // The receiver lives as long as this scope.
+                scope.spawn(move || {
+                    let _ = sender.send((n, this.trial(spec)));
+                });
+            }
+            drop(sender);
+            for (n, result) in results {
+                ended(n, result);
+            }
+        });
+    }
+}
+
+impl TrialLauncher<'_> {
+    fn trial(&self, spec: &TrialSpec) -> Result<TrialResult> {
         let mut result = run_trial(spec, &self.cancel.load, self.observer);
         // One more launch tells whether it is the candidate.
         if let Some((first, second)) = deserves(spec, &result).filter(|_| !self.cancel.requested()) {
@@ -45,9 +70,7 @@ impl Launcher for TrialLauncher<'_> {
             _ => Ok(result),
         }
     }
-}
 
-impl TrialLauncher<'_> {
     fn pause(&self, seconds: f64) {
         let until = Instant::now() + Duration::from_secs_f64(seconds);
         while Instant::now() < until && !self.cancel.requested() {

@@ -32,6 +32,8 @@ pub struct TuneRequest {
     pub seed: u64,
     pub hardware: Option<String>,
     pub num_gpus: u32,
+    /// Launches side by side.
+    pub in_flight: u32,
     /// none, lossless or approximate [default: lossless].
     pub allow_output_change: Option<String>,
     /// Other weights, each as `NAME=MODEL`.
@@ -97,6 +99,7 @@ impl TuneRequest {
             hardware,
             hardware_detected,
             num_gpus: self.num_gpus,
+            in_flight: self.in_flight,
             seed: self.seed,
             strategy: self.strategy,
             settings: Settings {
@@ -267,6 +270,16 @@ impl TuneRequest {
         if self.num_gpus == 0 {
             p.add("--num-gpus", "must be at least 1", "");
         }
+        if !(1..=64).contains(&self.in_flight) {
+            p.add("--in-flight", "must be between 1 and 64", "");
+        }
+        if self.in_flight > 1 && crate::launch::fixed_value(&self.fixed_args, "port").is_some() {
+            p.add(
+                "--in-flight",
+                "and a fixed --port: launches side by side need a port each",
+                "leave out --port",
+            );
+        }
         if !(2..=20).contains(&self.repeats) {
             p.add("--repeats", "must be between 2 and 20", "noise cannot be told from one run");
         }
@@ -313,6 +326,7 @@ mod tests {
             seed: 0,
             hardware: Some("a100-sxm-80gb".into()),
             num_gpus: 1,
+            in_flight: 1,
             allow_output_change: None,
             variants: Vec::new(),
             draft_model: None,

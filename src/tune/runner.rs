@@ -7,6 +7,7 @@ use super::fixed_args::fixed_args;
 use super::gate::{Gate, gated};
 use super::observed::{Observed, probes};
 use super::outcomes::{all_runs, answer, mean_value, unusable, version_of};
+use super::places::SideBySide;
 use crate::cost::steps::StepLog;
 use crate::engine::steps;
 use crate::error::{Error, Result};
@@ -22,6 +23,13 @@ pub trait Launcher {
     /// `Ok` also for a launch that failed: that is a result. `Err` when nothing can be said of the
     /// candidate (interrupted, disk full).
     fn launch(&mut self, spec: &TrialSpec) -> Result<TrialResult>;
+
+    /// Runs trials side by side, and hands over each as soon as it has ended, with its place among the specifications.
+    fn launch_all(&mut self, specs: &[TrialSpec], ended: &mut dyn FnMut(usize, Result<TrialResult>)) {
+        for (n, spec) in specs.iter().enumerate() {
+            ended(n, self.launch(spec));
+        }
+    }
 }
 
 /// Launches of one candidate whose runs were all invalid (cache hits, starved client) before it is given up.
@@ -29,15 +37,16 @@ const ATTEMPTS: usize = 2;
 
 pub struct Runner<'a> {
     pub plan: &'a Plan,
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     journal: Journal,
     /// Trials of an earlier, interrupted process.
-    recorded: Vec<TrialLine>,
+    pub(super) recorded: Vec<TrialLine>,
     /// Trials of the record that are no part of the comparison.
-    apart: Vec<TrialLine>,
+    pub(super) apart: Vec<TrialLine>,
     /// Trials that this campaign has used, in order.
     pub trials: Vec<TrialLine>,
-    launcher: &'a mut dyn Launcher,
+    /// Absent only while it runs.
+    pub(super) launcher: Option<&'a mut dyn Launcher>,
     pub watcher: &'a mut dyn Watcher,
     cancel: Cancel,
     /// Launches still expected in the current stage.
@@ -46,6 +55,7 @@ pub struct Runner<'a> {
     pub observed: Observed,
     /// Absent where the tables cannot be read; the campaign then ends before its first launch.
     gate: Option<Gate>,
+    pub(super) side_by_side: SideBySide,
 }
 
 impl<'a> Runner<'a> {
@@ -65,18 +75,19 @@ impl<'a> Runner<'a> {
             recorded,
             apart,
             trials: Vec::new(),
-            launcher,
+            launcher: Some(launcher),
             watcher,
             cancel,
             expected: 0,
             observed: Observed::default(),
             gate: Gate::new(plan).ok(),
+            side_by_side: SideBySide::new(plan),
         }
     }
 
     /// Seconds of trials so far; the budget's clock, so that a resumed campaign decides as the first did.
     pub fn spent_s(&self) -> f64 {
-        self.trials.iter().map(|t| t.result.wall_s).sum()
+        self.trials.iter().map(|t| t.result.wall_s).sum::<f64>() + self.side_by_side.set_aside_s
     }
 
     /// What the report says of trials that were measured and are not compared.
@@ -110,14 +121,15 @@ impl<'a> Runner<'a> {
         let done = self.trials.len();
         let most = self.plan.max_trials.map_or(usize::MAX, |m| m as usize);
         let total = (done + left).max(done + current).min(most.max(done + current));
-        let mut eta_s = self.mean_wall_s().map(|w| w * (total - done) as f64);
+        let places = self.side_by_side.places() as f64;
+        let mut eta_s = self.mean_wall_s().map(|w| w * (total - done) as f64 / places);
         if let (Some(eta), Some(budget)) = (eta_s, self.plan.budget_s) {
             eta_s = Some(eta.min((budget - self.spent_s()).max(0.0)));
         }
         Progress { done, total, eta_s }
     }
 
-    fn spec(&self, ask: &Ask, seq: u32) -> TrialSpec {
+    pub(super) fn spec(&self, ask: &Ask, seq: u32) -> TrialSpec {
         let plan = self.plan;
         let id = format!("{seq:03}-{}", ask.candidate.id());
         let planned = |n: usize| plan.workloads[..n].iter().map(|w| w.spec.clone()).collect();
@@ -129,6 +141,7 @@ impl<'a> Runner<'a> {
             served_model_name: None,
             hardware: plan.hardware.clone(),
             num_gpus: plan.num_gpus,
+            devices: Vec::new(),
             fixed_args: self.launch_args(ask),
             fixed_env: BTreeMap::new(),
             program: plan.engine_command.clone(),
@@ -187,7 +200,7 @@ impl<'a> Runner<'a> {
         self.observed.add_steps(StepLog { launch, rows });
     }
 
-    fn replay(&mut self, ask: &Ask) -> Option<Answer> {
+    pub(super) fn replay(&mut self, ask: &Ask) -> Option<Answer> {
         let at = self.recorded.iter().position(|t| t.answers(ask))?;
         let line = self.recorded.remove(at);
         self.watcher.event(&Event::Replayed { line: &line });
@@ -213,16 +226,35 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    fn launch(&mut self, ask: &Ask) -> Result<Answer, Stop> {
+    /// One launch, or several side by side; the answers are in the order of the asks.
+    pub(super) fn launch(&mut self, asks: &[Ask]) -> Result<Vec<Answer>, Stop> {
         if self.cancel.requested() {
             return Err(Stop::Interrupted);
         }
-        let seq = self.journal.next_seq();
-        let spec = self.spec(ask, seq);
-        let label = ask.candidate.label();
-        let progress = self.progress(1);
-        self.watcher.event(&Event::Started { seq, stage: ask.stage, label: &label, progress });
-        let result = self.launcher.launch(&spec);
+        let first = self.journal.next_seq();
+        let mut specs = Vec::new();
+        for (n, ask) in asks.iter().enumerate() {
+            let seq = first + n as u32;
+            specs.push(TrialSpec { devices: self.side_by_side.devices(n), ..self.spec(ask, seq) });
+            let label = ask.candidate.label();
+            let progress = self.progress(asks.len());
+            self.watcher.event(&Event::Started { seq, stage: ask.stage, label: &label, progress });
+        }
+        let mut answers = vec![Answer::default(); asks.len()];
+        let mut stop = None;
+        let Some(launcher) = self.launcher.take() else {
+            return Err(Error::failed("a launch in a launch").into());
+        };
+        launcher.launch_all(&specs, &mut |n, result| match self.ended(first + n as u32, &asks[n], result) {
+            Ok(answer) => answers[n] = answer,
+            Err(e) => stop = stop.take().or(Some(e)),
+        });
+        self.launcher = Some(launcher);
+        stop.map_or(Ok(answers), Err)
+    }
+
+    /// Books a launch that has ended.
+    fn ended(&mut self, seq: u32, ask: &Ask, result: Result<TrialResult>) -> Result<Answer, Stop> {
         // A trial that was cut short says nothing of its candidate: it is not recorded.
         if self.cancel.requested() {
             return Err(Stop::Interrupted);
@@ -252,31 +284,16 @@ impl<'a> Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// Why the launch is not comparable with the trials of the record: its engine is of another version.
-    fn other_engine(&self, line: &TrialLine) -> Option<String> {
-        let now = version(line)?;
-        let engine = line.result.spec.candidate.engine;
-        let earlier = self.trials.iter().chain(&self.recorded);
-        let mut earlier = earlier.filter(|t| t.result.spec.candidate.engine == engine).filter_map(version);
-        let before = earlier.find(|before| *before != now)?;
-        Some(format!(
-            "{engine} is {now} now, and the record's trials are of {before}: they are not comparable"
-        ))
-    }
-
-    fn stopped_by(&self, why: &str) -> Error {
-        Error::failed(why).at(self.dir.display()).hint(
-            "the trial stays in the record, told apart; begin anew with another --out, or install the version of the record \
-             and go on with --resume",
-        )
-    }
-}
-
-/// The version that the engine of a launch reported.
-fn version(line: &TrialLine) -> Option<&str> {
-    match &line.result.outcome {
-        Outcome::Measured { facts, .. } => facts.version.as_deref(),
-        Outcome::Failed { facts, .. } => facts.as_ref()?.version.as_deref(),
+    /// What the cost model learns from a launch; the confirmation is kept from it.
+    pub(super) fn observe(&self, ask: &Ask, line: &TrialLine) {
+        if ask.stage == Stage::Confirm {
+            return;
+        }
+        let valid = all_runs(&line.result).iter().filter(|m| m.invalid.is_empty());
+        valid.for_each(|m| self.observed.add(&m.observation));
+        if matches!(ask.runs.scope, Scope::Probes | Scope::PrimaryAndProbes) {
+            self.learn_steps(line);
+        }
     }
 }
 
@@ -286,14 +303,10 @@ impl Evaluator for Runner<'_> {
         for _ in 0..ATTEMPTS {
             last = match self.replay(ask) {
                 Some(answer) => answer,
-                None => self.launch(ask)?,
+                None => self.launch(std::slice::from_ref(ask))?.remove(0),
             };
-            if let Some(line) = self.trials.last().filter(|_| ask.stage != Stage::Confirm) {
-                let valid = all_runs(&line.result).iter().filter(|m| m.invalid.is_empty());
-                valid.for_each(|m| self.observed.add(&m.observation));
-                if matches!(ask.runs.scope, Scope::Probes | Scope::PrimaryAndProbes) {
-                    self.learn_steps(line);
-                }
+            if let Some(line) = self.trials.last() {
+                self.observe(ask, line);
             }
             if last.failure.is_some() || !last.samples.is_empty() || ask.runs.scope == Scope::Probes {
                 break;
@@ -305,6 +318,18 @@ impl Evaluator for Runner<'_> {
             last.failure = self.trials.last().and_then(|line| unusable(&line.result));
         }
         Ok(last)
+    }
+
+    fn in_flight(&self) -> usize {
+        self.side_by_side.places()
+    }
+
+    fn evaluate_all(&mut self, asks: &[Ask]) -> Result<Vec<Answer>, Stop> {
+        self.all_side_by_side(asks)
+    }
+
+    fn neighbours(&mut self, asks: &[Ask], by: Option<f64>, disturbed: bool) {
+        self.judge_neighbours(asks, by, disturbed);
     }
 
     fn affordable(&self) -> bool {

@@ -8,7 +8,7 @@ use crate::scenario::{Key, Metrics, Record, RequestRow};
 use crate::search::{Knob, Objective, Settings, Slo, Space, Stage};
 use crate::store::plan::Strategy;
 use crate::store::{Journal, NamedWorkload, Plan, read_journal};
-use crate::trial::{Failure, LaunchFacts, Measured, Outcome, TrialResult, TrialSpec};
+use crate::trial::{Failure, ImageFacts, LaunchFacts, Measured, Outcome, TrialResult, TrialSpec};
 use crate::workload::WorkloadSpec;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -22,8 +22,14 @@ struct Fake {
     cancel: Cancel,
     broken: bool,
     version: &'static str,
+    /// Identity of the image that the engine runs in.
+    image: Option<&'static str>,
     /// Whether the client of this launch (its number, from 0) of a candidate is starved.
     starved: fn(usize, &Candidate) -> bool,
+    /// Log throughput that launches side by side take from each other.
+    disturbance: f64,
+    /// How many were launched at once.
+    together: Vec<usize>,
 }
 
 impl Fake {
@@ -34,7 +40,10 @@ impl Fake {
             cancel: Cancel::default(),
             broken: false,
             version: "0.11.0",
+            image: None,
             starved: |_, _| false,
+            disturbance: 0.0,
+            together: Vec::new(),
         }
     }
 }
@@ -64,6 +73,14 @@ fn gain(c: &Candidate) -> f64 {
 }
 
 impl Launcher for Fake {
+    fn launch_all(&mut self, specs: &[TrialSpec], ended: &mut dyn FnMut(usize, Result<TrialResult>)) {
+        self.together.push(specs.len());
+        // The last begun ends first.
+        for (n, spec) in specs.iter().enumerate().rev() {
+            ended(n, self.launch(spec));
+        }
+    }
+
     fn launch(&mut self, spec: &TrialSpec) -> Result<TrialResult> {
         if self.launches.len() >= self.stop_after {
             self.cancel.raise();
@@ -80,6 +97,13 @@ impl Launcher for Fake {
                 (spec.first_repeat..spec.first_repeat + spec.repeats).map(|r| measured(spec, w, r))
             });
             let mut runs: Vec<Measured> = runs.collect();
+            if self.together.last().is_some_and(|n| *n > 1) {
+                for run in &mut runs {
+                    let result = run.observation.result.as_mut().unwrap();
+                    let alone = result.get(Key::TotalTokenThroughput).unwrap();
+                    result.set(Key::TotalTokenThroughput, alone * (-self.disturbance).exp());
+                }
+            }
             if (self.starved)(self.launches.len() - 1, &spec.candidate) {
                 for run in &mut runs {
                     run.invalid.push("the client read late".into());
@@ -87,7 +111,13 @@ impl Launcher for Fake {
                     run.observation.result.as_mut().unwrap().set(Key::TotalTokenThroughput, 1e9);
                 }
             }
-            let facts = LaunchFacts { version: Some(self.version.into()), ..LaunchFacts::default() };
+            let image = self.image.map(|id| ImageFacts {
+                name: "engine:1".into(),
+                run: Vec::new(),
+                id: id.into(),
+                digest: None,
+            });
+            let facts = LaunchFacts { version: Some(self.version.into()), image, ..LaunchFacts::default() };
             Outcome::Measured { facts, runs }
         };
         Ok(TrialResult {
@@ -174,6 +204,7 @@ pub(crate) fn plan() -> Plan {
         hardware: "a100-sxm-80gb".into(),
         hardware_detected: false,
         num_gpus: 1,
+        in_flight: 1,
         seed: 1,
         strategy: Strategy::OneFactor,
         settings: Settings::default(),
@@ -254,6 +285,53 @@ fn an_interruption_at_any_trial_loses_that_trial_alone() {
     }
 }
 
+fn side_by_side(in_flight: u32) -> Plan {
+    Plan { in_flight, strategy: Strategy::Model, ..plan() }
+}
+
+#[test]
+fn launches_side_by_side_come_to_the_same_verdict_and_an_interruption_loses_those_under_way_alone() {
+    let whole_dir = tempfile::tempdir().unwrap();
+    let mut whole = Fake::new();
+    let plan = side_by_side(4);
+    let expected = finished(campaign(whole_dir.path(), &plan, &mut whole));
+    let c = expected.compared.as_ref().unwrap();
+    assert_eq!(c.winner.label(), "--async-scheduling --max-num-seqs 512");
+    assert!(whole.together.contains(&4), "{:?}", whole.together);
+    assert!(expected.notes.iter().any(|n| n.contains("ran side by side")), "{:?}", expected.notes);
+    let recorded = read_journal(whole_dir.path()).unwrap().trials.len();
+    assert_eq!(recorded, whole.launches.len());
+    for stop_after in (0..whole.launches.len()).step_by(5) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = Fake { stop_after, ..Fake::new() };
+        assert!(matches!(campaign(dir.path(), &plan, &mut first), Ended::Interrupted(_)));
+        assert_eq!(read_journal(dir.path()).unwrap().trials.len(), stop_after);
+        let mut second = Fake::new();
+        let v = finished(campaign(dir.path(), &plan, &mut second));
+        assert_eq!(v.compared.unwrap().winner, c.winner, "stopped after {stop_after}");
+    }
+}
+
+#[test]
+fn neighbours_that_disturb_each_other_are_found_and_nothing_of_theirs_is_compared() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut fake = Fake { disturbance: 0.2, ..Fake::new() };
+    let v = finished(campaign(dir.path(), &side_by_side(4), &mut fake));
+    let c = v.compared.unwrap();
+    assert_eq!(c.winner.label(), "--async-scheduling --max-num-seqs 512");
+    assert_eq!(fake.together.iter().filter(|n| **n > 1).count(), 1, "{:?}", fake.together);
+    assert!(v.notes.iter().any(|n| n.contains("disturb each other here")), "{:?}", v.notes);
+    let improvement = c.improvement.unwrap().interval.value;
+    assert!((improvement - 0.25_f64.exp_m1()).abs() < 0.02, "{improvement}");
+    // Resumed from its record alone, the campaign says the same.
+    let mut idle = Fake::new();
+    assert_eq!(
+        finished(campaign(dir.path(), &side_by_side(4), &mut idle)).compared.unwrap().winner,
+        c.winner
+    );
+    assert!(idle.launches.is_empty(), "{:?}", idle.launches);
+}
+
 #[test]
 fn an_engine_that_was_upgraded_in_between_is_told_and_not_mixed() {
     let dir = tempfile::tempdir().unwrap();
@@ -276,6 +354,18 @@ fn an_engine_that_was_upgraded_in_between_is_told_and_not_mixed() {
     let mut numbers: Vec<u32> = read_journal(dir.path()).unwrap().trials.iter().map(|t| t.seq).collect();
     numbers.dedup();
     assert!(numbers.is_sorted() && !numbers.contains(&5), "{numbers:?}");
+}
+
+#[test]
+fn an_image_that_changed_under_its_name_is_told_and_not_mixed() {
+    let dir = tempfile::tempdir().unwrap();
+    campaign(dir.path(), &plan(), &mut Fake { stop_after: 4, image: Some("sha256:aa"), ..Fake::new() });
+    let mut second = Fake { image: Some("sha256:bb"), ..Fake::new() };
+    let (journal, contents) = Journal::resume(dir.path(), "run").unwrap();
+    let (cancel, mut silent, plan) = (second.cancel.clone(), Silent, plan());
+    let runner = Runner::new(&plan, dir.path(), (journal, contents.trials), &mut second, &mut silent, cancel);
+    let error = Campaign { runner, spaces: &FakeSpaces }.run().unwrap_err().to_string();
+    assert!(error.contains("image sha256:bb now") && error.contains("by its digest"), "{error}");
 }
 
 #[test]
