@@ -20,11 +20,11 @@ fn share(gpus: &[u32], in_flight: usize, each: usize) -> Result<Vec<Vec<u32>>> {
         return Ok(sets);
     }
     Err(Error::usage(format!(
-        "--in-flight {in_flight} with --num-gpus {each} needs {} GPUs, and this process sees {}",
+        "--parallel {in_flight} with --num-gpus {each} needs {} GPUs, and this process sees {}",
         in_flight * each,
         gpus.len()
     ))
-    .hint(format!("at most --in-flight {}", sets.len().max(1))))
+    .hint(format!("at most --parallel {}", sets.len().max(1))))
 }
 
 #[cfg(test)]
@@ -36,7 +36,7 @@ mod tests {
         assert_eq!(share(&[0, 1, 2, 3, 6], 2, 2).unwrap(), [[0, 1], [2, 3]]);
         let e = share(&[4, 5, 6], 2, 2).unwrap_err().to_string();
         assert!(
-            e.contains("needs 4 GPUs, and this process sees 3") && e.contains("at most --in-flight 1"),
+            e.contains("needs 4 GPUs, and this process sees 3") && e.contains("at most --parallel 1"),
             "{e}"
         );
     }

@@ -73,7 +73,7 @@ pub(super) struct TuneArgs {
     num_gpus: Option<u32>,
     /// Launches side by side, each on --num-gpus GPUs of its own [default: 1]
     #[arg(long, value_name = "K")]
-    in_flight: Option<u32>,
+    parallel: Option<u32>,
     /// Directory with hardware/, models/, search-spaces/ that add to or replace the embedded ones
     #[arg(long)]
     data_dir: Option<String>,
@@ -189,7 +189,7 @@ impl TuneArgs {
             seed: self.seed.or_else(|| old.map(|p| p.seed)).unwrap_or(0),
             hardware: self.hardware.clone().or_else(|| old.map(|p| p.hardware.clone())),
             num_gpus: self.num_gpus.or_else(|| old.map(|p| p.num_gpus)).unwrap_or(1),
-            in_flight: self.in_flight.or_else(|| old.map(|p| p.in_flight)).unwrap_or(1),
+            in_flight: self.parallel.or_else(|| old.map(|p| p.in_flight)).unwrap_or(1),
             allow_output_change: self
                 .allow_output_change
                 .clone()

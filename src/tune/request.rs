@@ -271,11 +271,11 @@ impl TuneRequest {
             p.add("--num-gpus", "must be at least 1", "");
         }
         if !(1..=64).contains(&self.in_flight) {
-            p.add("--in-flight", "must be between 1 and 64", "");
+            p.add("--parallel", "must be between 1 and 64", "");
         }
         if self.in_flight > 1 && crate::launch::fixed_value(&self.fixed_args, "port").is_some() {
             p.add(
-                "--in-flight",
+                "--parallel",
                 "and a fixed --port: launches side by side need a port each",
                 "leave out --port",
             );
