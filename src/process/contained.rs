@@ -39,24 +39,31 @@ pub struct ContainerState {
 
 impl Contained {
     /// The state of the container, if it is there and carries this mark.
-    pub fn state(&self, mark: &str) -> Option<ContainerState> {
+    ///
+    /// Errors: the runtime does not say, so that nothing is known.
+    pub fn state(&self, mark: &str) -> Result<Option<ContainerState>> {
         let format = format!(
             "{{{{index .Config.Labels \"{CONTAINER_LABEL}\"}}}} {{{{.State.Running}}}} {{{{.State.OOMKilled}}}} {{{{.State.ExitCode}}}}"
         );
-        let text =
-            ask(self.runtime, &["container", "inspect", "--format", &format, &self.name], LIMIT).ok()?;
+        let text = match ask(self.runtime, &["container", "inspect", "--format", &format, &self.name], LIMIT)
+        {
+            Ok(text) => text,
+            // All three runtimes say so of a container that is not there.
+            Err(e) if e.what.to_lowercase().contains("no such container") => return Ok(None),
+            Err(e) => return Err(e),
+        };
         let words: Vec<&str> = text.split_whitespace().collect();
-        let [label, running, oom, code] = words[..] else { return None };
-        (label == mark).then(|| ContainerState {
+        let [label, running, oom, code] = words[..] else { return Ok(None) };
+        Ok((label == mark).then(|| ContainerState {
             running: running == "true",
             oom_killed: oom == "true",
             exit_code: code.parse().unwrap_or(-1),
-        })
+        }))
     }
 
     /// Removes the container if it is there and carries this mark. True when it still ran.
     pub(super) fn remove(&self, mark: &str) -> Result<bool> {
-        let Some(state) = self.state(mark) else { return Ok(false) };
+        let Some(state) = self.state(mark)? else { return Ok(false) };
         let now: &[&str] = if self.runtime == ContainerRuntime::Podman { &["--time", "0"] } else { &[] };
         ask(self.runtime, &[&["rm", "-f"], now, &[self.name.as_str()]].concat(), LIMIT)?;
         Ok(state.running)

@@ -106,7 +106,7 @@ impl Lease {
 
     /// What the runtime says of the tree's container.
     pub fn container_state(&self) -> Option<ContainerState> {
-        self.container.as_ref()?.state(&self.tree.marker)
+        self.container.as_ref()?.state(&self.tree.marker).ok()?
     }
 
     /// Removes the container, if it is there and carries the lease's mark. True when it still ran.

@@ -277,7 +277,13 @@ impl Start<'_> {
         let mut with_temp = env.clone();
         let mut run = argv.clone();
         if let Some(inside) = &inside {
-            run = inside.started_by(&argv, &env, &mut lease, port).map_err(|e| unwritable(e.to_string()))?;
+            match inside.started_by(&argv, &env, &mut lease, port) {
+                Ok(words) => run = words,
+                Err(e) => {
+                    lease.release();
+                    return Err(unwritable(e.to_string()));
+                }
+            }
         } else {
             with_temp.extend(visible(devices));
             if let Ok(dir) = lease.temp_dir() {
