@@ -1,5 +1,5 @@
 //! What each parser promises on arbitrary bytes. The fuzzer (`fuzz_targets/parsers.rs`) and the ordinary tests
-//! (`tests/fuzz.rs`) run these very functions; a broken promise is a panic.
+//! (`tests/end_to_end/fuzz.rs`) run these very functions; a broken promise is a panic.
 
 mod command;
 mod file;

@@ -1,9 +1,7 @@
 //! Each adapter whole, over a contract engine whose timing is known: arguments judged by the release's own
 //! help, readiness, facts read back, measurement, caches, stop.
 
-mod contract;
-
-use contract::Bench;
+use crate::contract::Bench;
 use llm_dyno::launch::EngineKind::{self, Sglang, Trtllm, Vllm};
 use llm_dyno::scenario::Key;
 use llm_dyno::trial::Measured;

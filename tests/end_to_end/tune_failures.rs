@@ -1,8 +1,6 @@
 //! What `dyno tune` does about each kind of failure, as a whole command: the embedded engine behind a script that fails in the
 //! engine's own words at chosen starts.
 
-#![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
-
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,6 @@
 //! `dyno tune` as a whole command on the embedded engine: a finished report, kill -9 and Ctrl-C with resume, plans
 //! that differ, nothing feasible.
 
-#![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
-
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::collections::BTreeSet;

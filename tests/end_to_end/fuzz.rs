@@ -1,7 +1,7 @@
 //! Every parser holds its promises (`fuzz/parsers`) on its seeds and on seeded mutations of them. `scripts/fuzz` does the same
 //! guided by coverage; what it finds becomes a seed.
 
-#[path = "../fuzz/parsers/mod.rs"]
+#[path = "../../fuzz/parsers/mod.rs"]
 mod parsers;
 
 use rand::seq::IndexedRandom;

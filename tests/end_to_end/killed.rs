@@ -1,8 +1,6 @@
 //! `kill -9` of a campaign at seeded moments, again and again: every resume goes on where the record ends, no trial is lost or
 //! made twice, nothing is left running, and the campaign comes to its verdict.
 
-#![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
-
 use llm_dyno::launch::Candidate;
 use llm_dyno::store::read_journal;
 use procfs::process::all_processes;
@@ -73,7 +71,7 @@ fn trials(out: &Path) -> Vec<(u32, String, String)> {
     contents.trials.iter().map(|t| (t.seq, t.result.spec.id.clone(), t.stage.to_string())).collect()
 }
 
-/// Moments that are tried: 12, or as many as the variable says. `tests/faults.rs` has twenty more, on the virtual clock.
+/// Moments that are tried: 12, or as many as the variable says. `tests/end_to_end/faults.rs` has twenty more, on the virtual clock.
 fn moments() -> u32 {
     std::env::var("DYNO_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(12)
 }

@@ -1,8 +1,6 @@
 //! The commands that README and the documentation tell a reader to type. Those of the embedded engine and those that predict are
 //! run as they stand, one after the other in one directory; a campaign on a real engine is planned (`--dry-run`) and not launched.
 
-#![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

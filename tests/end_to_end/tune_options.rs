@@ -1,8 +1,6 @@
 //! What a user gives to `dyno tune` beside model and load, as whole commands on the embedded engine: questions with answers for
 //! the quality gate, flags of his own, a recipe to try first, an earlier campaign, and the plan alone.
 
-#![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
-
 use llm_dyno::emulate::text;
 use llm_dyno::quality::Question;
 use serde_json::{Value, json};

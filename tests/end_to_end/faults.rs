@@ -1,8 +1,6 @@
 //! Faults by the dozen: the example `faults` in its short form (the long one's table is reports/faults.md), an engine that somebody
 //! kills during a campaign, and what lies readable afterwards.
 
-#![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
-
 use llm_dyno::store::read_journal;
 use llm_dyno::trial::Outcome;
 use std::ffi::OsStr;

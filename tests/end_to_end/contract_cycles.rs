@@ -1,9 +1,7 @@
 //! Launch and stop, over and over, with a failure of every kind injected in every phase of every engine:
 //! each trial gets its own class and phase, and no process, port, lease or temporary file is left.
 
-mod contract;
-
-use contract::Bench;
+use crate::contract::Bench;
 use llm_dyno::launch::EngineKind::{self, Sglang, Trtllm, Vllm};
 use llm_dyno::trial::Outcome;
 use serde_json::json;

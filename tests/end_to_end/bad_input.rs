@@ -1,8 +1,6 @@
 //! Bad input and failing engines, whole commands: an error that says what, where and what to do, the exit code
 //! of the contract, no panic, and no process left behind.
 
-#![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
-
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};

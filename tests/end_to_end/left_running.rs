@@ -1,8 +1,6 @@
 //! Whatever ends `dyno`, nothing that it started goes on: `kill -9`, a closed terminal, each signal that asks for an
 //! end, and standard streams that take nothing any more.
 
-#![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
-
 use procfs::process::{Process, all_processes};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;

@@ -1,9 +1,7 @@
 //! Whole campaigns over contract engines: one starts, one is slow and is cut, one refuses; the report tells
 //! it. And a campaign whose `dyno` is killed goes on where it was.
 
-mod contract;
-
-use contract::Bench;
+use crate::contract::Bench;
 use llm_dyno::launch::EngineKind::{Sglang, Trtllm, Vllm};
 use serde_json::Value;
 use std::collections::BTreeSet;

@@ -1,8 +1,6 @@
 //! `dyno trial` as a program: every way in which an engine can fail becomes a result of the right class, and
 //! nothing of the launch is left running.
 
-#![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
-
 use serde_json::{Value, json};
 use std::io::Read;
 use std::net::TcpListener;

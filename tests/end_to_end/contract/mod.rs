@@ -1,9 +1,6 @@
 //! Contract engines for tests: each in a directory of its own, found by `dyno` as the real engine is, and
 //! everything that a trial could leave behind is looked for afterwards.
 
-#![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
-#![expect(dead_code, reason = "each test uses its part of this module")]
-
 use llm_dyno::launch::EngineKind;
 use llm_dyno::trial::{Failure, LaunchFacts, Measured, Outcome, TrialResult};
 use serde_json::{Value, json};

@@ -1,7 +1,5 @@
 //! No secret of a command line or of the environment is in any file that a command leaves, nor in what it prints.
 
-#![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
-
 use std::path::Path;
 use std::process::{Command, Output};
 

@@ -1,7 +1,5 @@
 //! What the world does to a measurement: a client that is held up, and servers whose answers have no end.
 
-#![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
-
 use llm_dyno::load::paced::{Pace, PacedServer};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
