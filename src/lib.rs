@@ -32,6 +32,7 @@ pub mod process;
 pub mod load;
 pub mod telemetry;
 
+pub mod executor;
 pub mod trial;
 
 pub mod search;

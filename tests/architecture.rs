@@ -206,7 +206,7 @@ const FENCES: &[(&str, &str, &[&str])] = &[
     (
         "the clock",
         "Instant::now",
-        &["load", "telemetry", "trial", "emulate", "capacity", "tune", "cli", "process"],
+        &["load", "telemetry", "executor", "trial", "emulate", "capacity", "tune", "cli", "process"],
     ),
     ("an unseeded random source", "rand::rng()", &[]),
     ("an unseeded random source", "from_os_rng", &[]),

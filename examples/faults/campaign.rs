@@ -99,6 +99,7 @@ fn plan() -> Result<Plan> {
         hardware: text("a100-sxm-80gb"),
         num_gpus: 1,
         in_flight: 1,
+        executor: None,
         allow_output_change: text("none"),
         variants: Vec::new(),
         draft_model: None,
@@ -164,6 +165,7 @@ impl Launcher for Virtual {
             wall_s: 10.0,
             leftovers: Vec::new(),
             first_failure: None,
+            placement: None,
         })
     }
 }

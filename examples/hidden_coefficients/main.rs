@@ -114,6 +114,7 @@ fn plan(workload: &str) -> Result<Plan> {
         hardware: Some("a100-sxm-80gb".into()),
         num_gpus: 1,
         in_flight: 1,
+        executor: None,
         allow_output_change: None,
         variants: Vec::new(),
         draft_model: None,

@@ -17,6 +17,9 @@ pub(super) fn show(plan: &Plan) -> Result<()> {
         let (least, most) = launches(plan, space.as_ref());
         time(plan, *engine, least, most)?;
     }
+    if let Some(job) = super::executor::first_job(plan)? {
+        super::out::line(format!("the first trial as the executor gets it:\n{job}"));
+    }
     Ok(())
 }
 

@@ -14,6 +14,7 @@ mod doctor;
 mod dry_run;
 mod duration;
 mod emulate;
+mod executor;
 mod explain;
 mod export;
 mod fit;

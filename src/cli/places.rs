@@ -3,11 +3,12 @@
 use crate::error::{Error, Result};
 use crate::store::Plan;
 
-/// The GPUs of each launch; empty where launches have none of their own: one at a time, the embedded engine, a CPU.
+/// The GPUs of each launch; empty where launches have none of their own: one at a time, the embedded engine, a CPU, an executor that
+/// gives its jobs their GPUs.
 ///
 /// Errors: fewer GPUs than the launches need, or none that this machine can name.
 pub(super) fn places(plan: &Plan) -> Result<Vec<Vec<u32>>> {
-    if plan.in_flight <= 1 || plan.emulated() || plan.hardware == "cpu" {
+    if plan.in_flight <= 1 || plan.executor.is_some() || plan.emulated() || plan.hardware == "cpu" {
         return Ok(Vec::new());
     }
     let gpus: Vec<u32> = crate::telemetry::detect()?.gpus.iter().map(|g| g.index).collect();

@@ -1,5 +1,7 @@
 //! `dyno trial SPEC.json`: one candidate, launched, measured and stopped; prints a trial result.
 
+mod job;
+
 use super::interrupt::on_interrupt;
 use crate::error::{Error, Kind, Problem, Result};
 use crate::trial::{Event, Observer, Outcome, TrialSpec, run_trial};
@@ -12,12 +14,22 @@ pub(super) struct Args {
     /// Write the result here instead of standard output
     #[arg(long)]
     out: Option<PathBuf>,
+    /// SPEC is the order of a tuner on another machine, as `dyno tune --executor` gives it to a cluster; the report is printed
+    /// as marked lines
+    #[arg(long, hide = true, conflicts_with = "out")]
+    job: bool,
+    /// With --job: the order is one line of standard input, and the trial stops when that ends
+    #[arg(long, hide = true, requires = "job")]
+    connected: bool,
     /// Say nothing on standard error while it runs
     #[arg(long, short)]
     quiet: bool,
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
+    if args.job {
+        return job::run(&args);
+    }
     let spec = read_spec(&args.spec)?;
     for reaped in crate::process::reap(Path::new(&spec.dir)) {
         tell(args.quiet, &format!("ended what an earlier run left: {}", reaped.killed.join(", ")));
@@ -55,14 +67,18 @@ fn unwritable(path: &Path, e: std::io::Error) -> Error {
     Error::usage("the output file cannot be written").at(path.display()).source(e)
 }
 
-fn read_spec(path: &Path) -> Result<TrialSpec> {
-    let name = path.display().to_string();
-    let text = if name == "-" {
+fn text_of(path: &Path) -> Result<String> {
+    if path.as_os_str() == "-" {
         std::io::read_to_string(std::io::stdin())
     } else {
         crate::host::read_text(path, crate::host::SETTINGS_LIMIT)
     }
-    .map_err(|e| Error::usage("the trial specification cannot be read").at(&name).source(e))?;
+    .map_err(|e| Error::usage("the trial specification cannot be read").at(path.display()).source(e))
+}
+
+fn read_spec(path: &Path) -> Result<TrialSpec> {
+    let name = path.display().to_string();
+    let text = text_of(path)?;
     let mut json = serde_json::Deserializer::from_str(&text);
     let spec: TrialSpec = serde_path_to_error::deserialize(&mut json).map_err(|e| {
         let key = e.path().to_string();

@@ -9,7 +9,9 @@ use crate::scenario::write_private;
 use crate::store::plan::Strategy;
 use crate::store::{DirLock, Journal, Plan, RunFile, TrialLine, Verdict, read_run, run::SCHEMA, write_run};
 use crate::tune::outcomes::failures_by_class;
-use crate::tune::{Campaign, Cancel, Ended, PlannedSpaces, Runner, TrialLauncher, TuneRequest, standing};
+use crate::tune::{
+    Campaign, Cancel, Ended, Launcher, Outcome, PlannedSpaces, Runner, TrialLauncher, TuneRequest, standing,
+};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 
@@ -71,9 +73,11 @@ pub(super) struct TuneArgs {
     /// GPUs a launch may use
     #[arg(long)]
     num_gpus: Option<u32>,
-    /// Launches side by side, each on --num-gpus GPUs of its own [default: 1]
+    /// Launches side by side, each on --num-gpus GPUs of its own [default: 1; with an executor, as many as it has room for]
     #[arg(long, value_name = "K")]
     parallel: Option<u32>,
+    #[command(flatten)]
+    executor: super::executor::ExecutorArgs,
     /// Directory with hardware/, models/, search-spaces/ that add to or replace the embedded ones
     #[arg(long)]
     data_dir: Option<String>,
@@ -190,6 +194,7 @@ impl TuneArgs {
             hardware: self.hardware.clone().or_else(|| old.map(|p| p.hardware.clone())),
             num_gpus: self.num_gpus.or_else(|| old.map(|p| p.num_gpus)).unwrap_or(1),
             in_flight: self.parallel.or_else(|| old.map(|p| p.in_flight)).unwrap_or(1),
+            executor: self.executor.config(old.and_then(|p| p.executor.as_ref())),
             allow_output_change: self
                 .allow_output_change
                 .clone()
@@ -269,13 +274,7 @@ pub(super) fn run(args: &TuneArgs, invocation: Vec<String>) -> Result<()> {
         progress.say(&format!("{} failed launches of the record are made again", standing.again));
     }
     standing.trials.extend(contents.apart);
-    let cancel = Cancel::default();
-    stop_on_interrupt(&cancel, &dir, &progress)?;
-    let mut launcher = TrialLauncher { cancel: cancel.clone(), observer: &progress.observer() };
-    let runner =
-        Runner::new(&run.plan, &dir, (journal, standing.trials), &mut launcher, &mut progress, cancel)
-            .on_devices(places(&run.plan)?);
-    let outcome = Campaign { runner, spaces: &spaces }.run()?;
+    let outcome = conducted(&run, &dir, (journal, standing.trials), &spaces, &mut progress)?;
     progress.finish();
     drop(lock);
     if let Some(profile) = &outcome.profile {
@@ -284,11 +283,44 @@ pub(super) fn run(args: &TuneArgs, invocation: Vec<String>) -> Result<()> {
     conclude(args, &dir, &run, &outcome.ended, &outcome.trials)
 }
 
+/// The campaign itself, its trials made here or by the plan's executor.
+fn conducted(
+    run: &RunFile,
+    dir: &Path,
+    record: (Journal, Vec<TrialLine>),
+    spaces: &PlannedSpaces,
+    progress: &mut Progress,
+) -> Result<Outcome> {
+    let cancel = Cancel::default();
+    let observer = progress.observer();
+    let reached = super::executor::reached(&run.plan)?;
+    let mut here = TrialLauncher { cancel: cancel.clone(), observer: &observer };
+    let mut elsewhere = None;
+    let launcher: &mut dyn Launcher = match &reached {
+        None => &mut here,
+        Some((executor, found)) => {
+            progress.say(&format!("trials run on {}: {}", executor.name(), found.described));
+            let launcher = super::executor::launcher(run, executor.as_ref(), cancel.clone(), &observer);
+            for job in launcher.stop_left()? {
+                progress.say(&format!("stopped what an earlier run left: job {job}"));
+            }
+            elsewhere.insert(launcher)
+        }
+    };
+    stop_on_interrupt(&cancel, dir, progress)?;
+    let mut runner =
+        Runner::new(&run.plan, dir, record, launcher, progress, cancel).on_devices(places(&run.plan)?);
+    if reached.as_ref().is_some_and(|(_, found)| found.on_one_node <= 1) {
+        runner = runner.on_nodes_of_their_own();
+    }
+    Campaign { runner, spaces }.run()
+}
+
 /// A new campaign: everything is checked and the directory is made before anything is measured.
 fn begun(args: &TuneArgs, dir: &Path, invocation: Vec<String>) -> Result<(PathBuf, RunFile, DirLock)> {
-    let plan = args.planned()?;
+    let mut plan = args.planned()?;
     places(&plan)?;
-    super::container::prepare(plan.container.as_ref())?;
+    prepare(&mut plan, args.parallel.is_none())?;
     if dir.join("run.json").exists() {
         return Err(Error::usage("this directory already holds a campaign")
             .at(dir.display())
@@ -315,6 +347,17 @@ fn begun(args: &TuneArgs, dir: &Path, invocation: Vec<String>) -> Result<(PathBu
     Ok((dir.to_owned(), run, lock))
 }
 
+/// What must be there before anything is measured: the executor with room for a launch, or the image on this machine. Where
+/// nobody said how many launches go at once (`fill`), it is as many as there is room for.
+fn prepare(plan: &mut Plan, fill: bool) -> Result<()> {
+    match super::executor::reached(plan)? {
+        Some((_, found)) if fill => plan.in_flight = found.launches.clamp(1, 64),
+        Some(_) => {}
+        None => super::container::prepare(plan.container.as_ref())?,
+    }
+    Ok(())
+}
+
 fn resumed(args: &TuneArgs, dir: &Path) -> Result<(PathBuf, RunFile, DirLock)> {
     let mut run = read_run(dir)?;
     let lock = DirLock::acquire(dir)?;
@@ -333,7 +376,7 @@ fn resumed(args: &TuneArgs, dir: &Path) -> Result<(PathBuf, RunFile, DirLock)> {
             .at(dir.display())
             .hint("resume without options, say --change-plan, or begin anew with another --out"));
     }
-    super::container::prepare(plan.container.as_ref())?;
+    prepare(&mut plan, false)?;
     let changed = run.plan != plan.without_secrets();
     run.plan = plan;
     if changed {

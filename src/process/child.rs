@@ -140,7 +140,7 @@ impl Drop for Running {
 
 /// A session of its own through `setsid(1)`, which replaces itself by the program and so keeps the pid; on
 /// the rare system without it, at least a process group of its own.
-fn session(program: PathBuf, args: &[String]) -> duct::Expression {
+pub(super) fn session(program: PathBuf, args: &[String]) -> duct::Expression {
     if let Some(setsid) = find_program("setsid") {
         let mut argv = vec![program.into_os_string()];
         argv.extend(args.iter().map(Into::into));

@@ -1,7 +1,7 @@
 //! Containers under lease: their processes may belong to a daemon, so they are ended through the runtime as well.
 
 use super::find_program;
-use super::stop::wait_until;
+use super::tool::tool;
 use crate::error::{Error, Result};
 use crate::launch::{CONTAINER_LABEL, ContainerRuntime};
 use serde::{Deserialize, Serialize};
@@ -74,29 +74,15 @@ impl Contained {
 ///
 /// Errors: the runtime is not installed, does not answer in time, or says no, with its own words.
 pub fn ask(runtime: ContainerRuntime, args: &[&str], limit: Duration) -> Result<String> {
-    let program = find_program(runtime.program()).ok_or_else(|| {
-        Error::failed(format!("the container runtime `{runtime}` is not installed"))
-            .hint("install it, or name another with --container-runtime")
-    })?;
+    if find_program(runtime.program()).is_none() {
+        return Err(Error::failed(format!("the container runtime `{runtime}` is not installed"))
+            .hint("install it, or name another with --container-runtime"));
+    }
+    let output = tool(runtime.program(), args, "", limit)
+        .map_err(|e| if e.hint.is_none() { e.hint("is the runtime's daemon alive?") } else { e })?;
+    if output.code == 0 {
+        return Ok(output.stdout);
+    }
     let shown = format!("{runtime} {}", args.first().copied().unwrap_or_default());
-    let cannot = |e: std::io::Error| Error::failed(format!("`{shown}` cannot be run")).source(e);
-    let handle = duct::cmd(program, args)
-        .stdin_null()
-        .stdout_capture()
-        .stderr_capture()
-        .unchecked()
-        .start()
-        .map_err(cannot)?;
-    if !wait_until(limit, || handle.try_wait().map_or(true, |o| o.is_some())) {
-        let _ = handle.kill();
-        return Err(Error::failed(format!("`{shown}` gave no answer within {:.0} s", limit.as_secs_f64()))
-            .hint("is the runtime's daemon alive?"));
-    }
-    let output = handle.wait().map_err(cannot)?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("it gave no reason");
-    Err(Error::failed(format!("`{shown}` says: {}", last.trim())))
+    Err(Error::failed(format!("`{shown}` says: {}", output.reason())))
 }

@@ -7,6 +7,7 @@
 //! process ends it at once.
 
 pub mod child;
+pub mod connected;
 pub mod contained;
 pub mod guard;
 mod guarding;
@@ -14,15 +15,18 @@ pub mod lease;
 pub mod port;
 mod private;
 pub mod stop;
+pub mod tool;
 pub mod tree;
 pub mod which;
 
 pub use child::{Exit, Launch, Running};
+pub use connected::Connected;
 pub use contained::{Contained, ContainerState};
 pub use guarding::guard as guard_until_end;
 pub use lease::{Lease, Reaped, kill_leased, lease_dir, reap};
 pub use port::{free_port, port_free};
 pub use stop::{StopReport, held, stop};
+pub use tool::{ToolOutput, tool};
 pub use tree::{Member, Tree};
 pub use which::find_program;
 

@@ -153,6 +153,12 @@ pub trait Evaluator {
         asks.iter().map(|ask| self.evaluate(ask)).collect()
     }
 
+    /// Whether it is known already that launches side by side do not disturb each other: each has a machine to itself, or somebody
+    /// has looked.
+    fn neighbours_known(&self) -> bool {
+        false
+    }
+
     /// What came of the first launches side by side: the defaults among them gave so much more or less (log gain) than alone, or
     /// nothing. Where that is too much these launches count no more, and from now on launches run one at a time.
     fn neighbours(&mut self, _asks: &[Ask], _by: Option<f64>, _disturbed: bool) {}

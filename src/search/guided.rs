@@ -65,7 +65,7 @@ pub struct SpaceOutcome {
     pub dropped: usize,
     pub left: usize,
     pub launches: Vec<ForecastedLaunch>,
-    /// The defaults were launched beside others, to see whether neighbours disturb each other.
+    /// Whether neighbours disturb each other is known: the defaults were launched beside others, or no launch has neighbours.
     pub neighbours_checked: bool,
     pub ending: Ending,
     /// Expected log gain that the search leaves on the table.
@@ -88,7 +88,8 @@ impl Search<'_> {
         let mut g = EncodedSpace { knobs, forecasts, base: base.clone(), neutral: Vec::new() };
         g.find_neutral();
         let considered = considered(&g.knobs);
-        let mut swept = SpaceOutcome { considered, cut, ..SpaceOutcome::default() };
+        let neighbours_checked = self.evaluator.neighbours_known();
+        let mut swept = SpaceOutcome { considered, cut, neighbours_checked, ..SpaceOutcome::default() };
         self.evaluator.covered(swept.considered, &g.forecasts.coverage());
         let winner = self.launches(&mut g, &mut swept)?;
         let (refused, all) = g.forecasts.counts();

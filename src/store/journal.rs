@@ -183,6 +183,7 @@ pub(crate) mod tests {
             wall_s: 0.25,
             leftovers: Vec::new(),
             first_failure: None,
+            placement: None,
         };
         TrialLine { seq, stage: Stage::Search, launch: 0, quality: None, apart: None, result }
     }

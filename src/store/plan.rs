@@ -2,6 +2,7 @@
 //! kept in `run.json`, so that a resumed campaign is the same campaign.
 
 use crate::error::{Error, Result};
+use crate::executor::ExecutorConfig;
 use crate::launch::{Container, EngineKind, quote, split};
 use crate::search::{Objective, Settings, Slo};
 use crate::space::{OutputChange, Space};
@@ -58,6 +59,9 @@ pub struct Plan {
     /// Launches side by side, each on GPUs of its own.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub in_flight: u32,
+    /// Where trials run; absent: on the tuner's own machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor: Option<ExecutorConfig>,
     pub seed: u64,
     pub strategy: Strategy,
     pub settings: Settings,

@@ -2,26 +2,21 @@
 //!
 //! Every call blocks and carries its own time limit; nothing here is part of a measurement.
 
+use super::http::{Http, brief};
 use crate::engine::{Endpoints, Samples};
 use crate::error::{Error, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::runtime::{Builder, Runtime};
 
 /// Limit of a call that an idle engine answers at once.
 const SHORT: Duration = Duration::from_secs(10);
-/// Longest answer that is read: the metrics of an engine with hundreds of ranks take a few megabytes.
-const LONGEST: usize = 32 << 20;
 
 /// Talks to one engine; not for use inside an async runtime.
 #[derive(Debug)]
 pub struct EngineClient {
-    http: reqwest::Client,
-    runtime: Runtime,
-    base: String,
+    http: Http,
     endpoints: Endpoints,
-    api_key: Option<String>,
 }
 
 /// A model as `/v1/models` lists it.
@@ -60,23 +55,8 @@ impl EngineClient {
     /// For an engine at any address.
     pub fn at(base_url: &str, endpoints: Endpoints, api_key: Option<String>) -> Result<EngineClient> {
         let fail = |e: String| Error::failed("the control client cannot be made").source(e);
-        let http = encrypted(reqwest::Client::builder())
-            .map_err(fail)?
-            .connect_timeout(Duration::from_secs(5))
-            .no_proxy()
-            // An engine under test speaks for itself: what another server says would be booked on it.
-            .redirect(reqwest::redirect::Policy::none())
-            .pool_max_idle_per_host(1)
-            .build()
-            .map_err(|e| fail(e.to_string()))?;
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(|e| fail(e.to_string()))?;
-        Ok(EngineClient {
-            http,
-            runtime,
-            base: base_url.trim_end_matches('/').to_owned(),
-            endpoints,
-            api_key,
-        })
+        let http = Http::at(base_url, api_key).map_err(fail)?;
+        Ok(EngineClient { http, endpoints })
     }
 
     /// Whether the health endpoint answers 200. A server without one is asked no further.
@@ -91,7 +71,7 @@ impl EngineClient {
 
     /// The models at `/v1/models`.
     pub fn models(&self) -> Result<Vec<ServedModel>> {
-        let url = format!("{}{}", self.base, self.endpoints.models);
+        let url = format!("{}{}", self.http.base(), self.endpoints.models);
         let fail = |what: String| Error::failed(what).at(&url);
         match self.get(self.endpoints.models, SHORT) {
             Err(e) => Err(fail(format!("the server cannot be asked for its models: {e}"))),
@@ -166,51 +146,12 @@ impl EngineClient {
     }
 
     fn get(&self, path: &str, limit: Duration) -> Result<(u16, String), String> {
-        self.send(self.http.get(format!("{}{path}", self.base)), limit)
+        self.http.get(path, limit)
     }
 
     fn post(&self, path: &str, body: Option<&Value>, limit: Duration) -> Result<(u16, String), String> {
-        let request = self.http.post(format!("{}{path}", self.base));
-        self.send(if let Some(b) = body { request.json(b) } else { request }, limit)
+        self.http.post(path, body, limit)
     }
-
-    fn send(&self, request: reqwest::RequestBuilder, limit: Duration) -> Result<(u16, String), String> {
-        let request = match &self.api_key {
-            Some(key) => request.bearer_auth(key),
-            None => request,
-        };
-        self.runtime.block_on(async {
-            let answer = request.timeout(limit).send().await.map_err(|e| describe(&e))?;
-            let status = answer.status().as_u16();
-            let text = bounded(answer).await?;
-            Ok((status, text))
-        })
-    }
-}
-
-/// With the TLS that the measuring client speaks, where it is built in.
-#[cfg(feature = "tls")]
-fn encrypted(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder, String> {
-    let client = crate::host::tls_client()?;
-    Ok(builder.tls_backend_preconfigured((*client.config).clone()))
-}
-
-#[cfg(not(feature = "tls"))]
-#[expect(clippy::unnecessary_wraps, reason = "with TLS it can fail")]
-fn encrypted(builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder, String> {
-    Ok(builder)
-}
-
-/// The body as text, as far as it is no longer than any honest answer.
-async fn bounded(mut answer: reqwest::Response) -> Result<String, String> {
-    let mut body = Vec::new();
-    while let Some(piece) = answer.chunk().await.map_err(|e| describe(&e))? {
-        if body.len() + piece.len() > LONGEST {
-            return Err(format!("the answer is longer than {} MiB", LONGEST >> 20));
-        }
-        body.extend_from_slice(&piece);
-    }
-    Ok(String::from_utf8_lossy(&body).into_owned())
 }
 
 fn generated(text: &str) -> Probe {
@@ -226,30 +167,6 @@ fn generated(text: &str) -> Probe {
     }
     let fingerprint = v.get("system_fingerprint").and_then(Value::as_str).map(str::to_owned);
     Probe::Token { fingerprint }
-}
-
-fn brief(text: &str) -> String {
-    let text = text.trim();
-    // An answer may hold anything; a terminal shall not act on it.
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
-    if text.is_empty() { "(empty)".to_owned() } else { text.chars().take(300).map(printable).collect() }
-}
-
-fn describe(e: &reqwest::Error) -> String {
-    if e.is_timeout() {
-        return "no answer in time".to_owned();
-    }
-    let causes = || std::iter::successors(std::error::Error::source(e), |c| c.source());
-    let refused = |c: &(dyn std::error::Error + 'static)| {
-        c.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
-    };
-    match causes().last() {
-        _ if e.is_connect() && causes().any(refused) => "connection refused".to_owned(),
-        // The innermost says it: a name that is not known, a certificate that nobody trusts.
-        Some(cause) if e.is_connect() => format!("no connection: {cause}"),
-        Some(_) => format!("{e}: {}", causes().next().map(ToString::to_string).unwrap_or_default()),
-        None => e.to_string(),
-    }
 }
 
 #[cfg(test)]

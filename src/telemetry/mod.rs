@@ -2,6 +2,7 @@
 
 pub mod client;
 mod detect;
+mod http;
 pub mod log;
 pub mod nvml;
 mod rocm;
@@ -9,6 +10,7 @@ pub mod sampler;
 
 pub use client::{EngineClient, Probe, ServedModel};
 pub use detect::detect;
+pub use http::{Http, brief};
 pub use log::LogTail;
 pub use nvml::{Detected, Gpu, GpuProcess};
 pub use sampler::{Peaks, Sampler};

@@ -31,5 +31,8 @@ pub use observer::{Event, Observer, Silent};
 pub use run::run_trial;
 pub use secrets::{HIDDEN, without_secrets};
 pub use session::{Session, Stopped, as_error};
-pub use types::{AskQuality, Failure, ImageFacts, LaunchFacts, Measured, Outcome, TrialResult, TrialSpec};
+pub use types::{
+    AskQuality, Failure, ImageFacts, LaunchFacts, LostAttempt, Measured, Outcome, Placement, TrialResult,
+    TrialSpec,
+};
 pub use watch::{CLEAN_HIT_RATIO, RunPlan, WatchedRun};

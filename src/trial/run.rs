@@ -51,6 +51,7 @@ fn trial(spec: &TrialSpec, cancel: &Cancel, observer: &dyn Observer) -> TrialRes
         wall_s: began.elapsed().as_secs_f64(),
         leftovers,
         first_failure: None,
+        placement: None,
     };
     if let Ok(json) = serde_json::to_vec_pretty(&result.spec) {
         let _ = crate::host::write_private(&Path::new(&spec.dir).join("spec.json"), &json);

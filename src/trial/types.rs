@@ -203,4 +203,39 @@ pub struct TrialResult {
     /// How a first launch failed for a cause that may lie outside of the candidate; this result is the second's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_failure: Option<Failure>,
+    /// Where it ran, when an executor placed it; absent for a launch on the tuner's own machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
+}
+
+/// Where an executor placed a launch, and what became of it on the way.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
+pub struct Placement {
+    /// The executor, as `Ray at http://127.0.0.1:8265`.
+    pub executor: String,
+    /// Its own id of the job.
+    pub job: String,
+    /// The node, as the executor calls it.
+    #[serde(default)]
+    pub node: Option<String>,
+    /// The node's own name of itself.
+    #[serde(default)]
+    pub host: String,
+    /// What the node says of itself: processor, memory, GPUs, driver.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub machine: Vec<(String, String)>,
+    /// Attempts before this one that were lost with their node: they say nothing of the candidate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<LostAttempt>,
+}
+
+/// A launch that was taken away from its node before it could say anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
+pub struct LostAttempt {
+    #[serde(default)]
+    pub node: Option<String>,
+    /// In the executor's words.
+    pub why: String,
 }

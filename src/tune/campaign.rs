@@ -54,6 +54,7 @@ impl Campaign<'_> {
             Err(Stop::Error(e)) => return Err(e),
         };
         found.notes.extend(self.runner.neighbours_note());
+        found.notes.extend(super::nodes::notes(&self.runner.trials));
         let mut verdict = conclude(self.runner.plan, &self.runner.trials, &found, self.spaces);
         let ended = end(Box::new(verdict.clone()));
         verdict.complete = !matches!(ended, Ended::Interrupted(_));
@@ -179,9 +180,7 @@ impl Campaign<'_> {
         let engines = self.runner.plan.engines.clone();
         let bases: Vec<Candidate> = engines.iter().map(|e| Candidate::baseline(*e)).collect();
         self.runner.expect(Stage::Baseline, bases.len() + 1);
-        for base in &bases {
-            self.baseline_launch(found, base, 0)?;
-        }
+        self.first_baselines(found, &bases)?;
         let level =
             |found: &Findings, c: &Candidate| found.ledger.get(c).and_then(|e| mean_score(&e.launches));
         let mut alive: Vec<(Candidate, f64)> =
@@ -193,16 +192,44 @@ impl Campaign<'_> {
         alive.retain(|(_, s)| *s >= best - CLOSE);
         let alone = alive.len() == 1;
         for (c, _) in &alive {
-            if alone && self.probes_ride_along(c) {
-                let runs = Runs::primary_and_probes(0, self.runner.plan.settings.repeats);
-                let ask = Ask { stage: Stage::Baseline, candidate: c.clone(), launch: 1, runs };
+            let ask = self.second_baseline(c, alone);
+            if !self.runner.trials.iter().any(|t| t.answers(&ask)) {
                 found.ledger.run(&mut self.runner, &ask)?;
-            } else {
-                self.baseline_launch(found, c, 1)?;
             }
         }
         let again = alive.into_iter().filter_map(|(c, _)| level(found, &c).map(|s| (c, s)));
         Ok(again.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(c, _)| c))
+    }
+
+    /// The first launch of every engine; with one engine and places that do not disturb each other the second one beside it.
+    fn first_baselines(&mut self, found: &mut Findings, bases: &[Candidate]) -> Result<(), Stop> {
+        let runs = Runs::primary(0, self.runner.plan.settings.repeats);
+        let first = |c: &Candidate| Ask { stage: Stage::Baseline, candidate: c.clone(), launch: 0, runs };
+        let mut asks: Vec<Ask> = bases.iter().map(first).collect();
+        if !self.runner.neighbours_known() {
+            return asks.iter().try_for_each(|ask| found.ledger.run(&mut self.runner, ask).map(drop));
+        }
+        if let [base] = bases {
+            asks.push(self.second_baseline(base, true));
+        }
+        for together in asks.chunks(self.runner.in_flight().max(1)) {
+            let answers = self.runner.evaluate_all(together)?;
+            for (ask, answer) in together.iter().zip(&answers) {
+                found.ledger.book(ask.stage, &ask.candidate, answer);
+            }
+        }
+        Ok(())
+    }
+
+    /// The defaults once more, with the probes where these ask for no launch of their own.
+    fn second_baseline(&self, base: &Candidate, alone: bool) -> Ask {
+        let repeats = self.runner.plan.settings.repeats;
+        let runs = if alone && self.probes_ride_along(base) {
+            Runs::primary_and_probes(0, repeats)
+        } else {
+            Runs::primary(0, repeats)
+        };
+        Ask { stage: Stage::Baseline, candidate: base.clone(), launch: 1, runs }
     }
 
     /// The probes need no launch of their own where the engine needs no other flags to tell of its steps.

@@ -25,57 +25,76 @@ impl Launcher for TrialLauncher<'_> {
 
     fn launch_all(&mut self, specs: &[TrialSpec], ended: &mut dyn FnMut(usize, Result<TrialResult>)) {
         let this = &*self;
-        std::thread::scope(|scope| {
-            let (sender, results) = mpsc::channel();
-            for (n, spec) in specs.iter().enumerate() {
-                let sender = sender.clone();
-                // The receiver lives as long as this scope.
-                scope.spawn(move || {
-                    let _ = sender.send((n, this.trial(spec)));
-                });
-            }
-            drop(sender);
-            for (n, result) in results {
-                ended(n, result);
-            }
-        });
+        together(specs, &|spec| this.trial(spec), ended);
     }
 }
 
 impl TrialLauncher<'_> {
     fn trial(&self, spec: &TrialSpec) -> Result<TrialResult> {
-        let mut result = run_trial(spec, &self.cancel.load, self.observer);
-        // One more launch tells whether it is the candidate.
-        if let Some((first, second)) = deserves(spec, &result).filter(|_| !self.cancel.requested()) {
-            let mut again = spec.clone();
-            match second {
-                Second::After(s) => self.pause(s),
-                Second::Longer => again.ready_timeout_s *= 2.0,
-            }
-            keep_log(spec);
-            if !self.cancel.requested() {
-                result = run_trial(&again, &self.cancel.load, self.observer);
-                result.first_failure = Some(first);
-            }
+        twice_where_due(spec, &self.cancel, &|s| Ok(run_trial(s, &self.cancel.load, self.observer)))
+    }
+}
+
+/// Runs trials at the same time, each on a thread of its own.
+pub(super) fn together(
+    specs: &[TrialSpec],
+    trial: &(dyn Fn(&TrialSpec) -> Result<TrialResult> + Sync),
+    ended: &mut dyn FnMut(usize, Result<TrialResult>),
+) {
+    std::thread::scope(|scope| {
+        let (sender, results) = mpsc::channel();
+        for (n, spec) in specs.iter().enumerate() {
+            let sender = sender.clone();
+            // The receiver lives as long as this scope.
+            scope.spawn(move || {
+                let _ = sender.send((n, trial(spec)));
+            });
         }
-        match &result.outcome {
-            // The machine refused, not the candidate: booked on it, this would become a verdict.
-            Outcome::Failed { failure, .. }
-                if failure.class == Class::Unwritable || failure.phase == "client" =>
-            {
-                Err(Error::failed(format!("the trial could not be made: {}", failure.root_cause))
-                    .at(&spec.dir)
-                    .hint("mend it (space on the disk, limits, permissions) and go on with --resume"))
-            }
-            _ => Ok(result),
+        drop(sender);
+        for (n, result) in results {
+            ended(n, result);
+        }
+    });
+}
+
+/// A trial, by `run`; once more where a failure may lie outside of the candidate: one more launch tells.
+///
+/// Errors: those of `run`, and a machine that refused, which is no verdict on the candidate.
+pub(super) fn twice_where_due(
+    spec: &TrialSpec,
+    cancel: &Cancel,
+    run: &dyn Fn(&TrialSpec) -> Result<TrialResult>,
+) -> Result<TrialResult> {
+    let mut result = run(spec)?;
+    if let Some((first, second)) = deserves(spec, &result).filter(|_| !cancel.requested()) {
+        let mut again = spec.clone();
+        match second {
+            Second::After(s) => pause(s, cancel),
+            Second::Longer => again.ready_timeout_s *= 2.0,
+        }
+        keep_log(spec);
+        if !cancel.requested() {
+            result = run(&again)?;
+            result.first_failure = Some(first);
         }
     }
-
-    fn pause(&self, seconds: f64) {
-        let until = Instant::now() + Duration::from_secs_f64(seconds);
-        while Instant::now() < until && !self.cancel.requested() {
-            std::thread::sleep(Duration::from_millis(100));
+    match &result.outcome {
+        // The machine refused, not the candidate: booked on it, this would become a verdict.
+        Outcome::Failed { failure, .. }
+            if failure.class == Class::Unwritable || failure.phase == "client" =>
+        {
+            Err(Error::failed(format!("the trial could not be made: {}", failure.root_cause))
+                .at(&spec.dir)
+                .hint("mend it (space on the disk, limits, permissions) and go on with --resume"))
         }
+        _ => Ok(result),
+    }
+}
+
+fn pause(seconds: f64, cancel: &Cancel) {
+    let until = Instant::now() + Duration::from_secs_f64(seconds);
+    while Instant::now() < until && !cancel.requested() {
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 

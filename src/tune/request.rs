@@ -3,6 +3,7 @@
 use super::problems::Problems;
 use crate::data::nearest::did_you_mean;
 use crate::error::{Error, Result};
+use crate::executor::ExecutorConfig;
 use crate::hardware;
 use crate::launch::{Container, EngineKind, VARIANT};
 use crate::model;
@@ -34,6 +35,8 @@ pub struct TuneRequest {
     pub num_gpus: u32,
     /// Launches side by side.
     pub in_flight: u32,
+    /// Where trials run; absent: here.
+    pub executor: Option<ExecutorConfig>,
     /// none, lossless or approximate [default: lossless].
     pub allow_output_change: Option<String>,
     /// Other weights, each as `NAME=MODEL`.
@@ -87,9 +90,8 @@ impl TuneRequest {
         self.flag_names(&engines, &mut p);
         let tries = self.tries(&engines, &hardware, &mut p);
         self.priors(&mut p);
-        let inputs =
-            workloads.iter().flat_map(|w| workload::fingerprints(&w.spec)).chain(self.questions(&mut p));
-        let inputs = inputs.collect();
+        let files = workloads.iter().flat_map(|w| workload::fingerprints(&w.spec));
+        let inputs = files.chain(self.questions(&mut p)).collect();
         let plan = Plan {
             model,
             engines,
@@ -100,6 +102,7 @@ impl TuneRequest {
             hardware_detected,
             num_gpus: self.num_gpus,
             in_flight: self.in_flight,
+            executor: self.executor.clone(),
             seed: self.seed,
             strategy: self.strategy,
             settings: Settings {
@@ -250,6 +253,11 @@ impl TuneRequest {
                 p.add("--hardware", "is missing", hint);
                 return (String::new(), false);
             }
+            None if self.executor.is_some() => {
+                let hint = "that of the nodes, such as a100-sxm-80gb; `dyno list hardware` shows all";
+                p.add("--hardware", "is missing", hint);
+                return (String::new(), false);
+            }
             None => match detect() {
                 Ok(id) => (id, true),
                 Err(why) => {
@@ -327,6 +335,7 @@ mod tests {
             hardware: Some("a100-sxm-80gb".into()),
             num_gpus: 1,
             in_flight: 1,
+            executor: None,
             allow_output_change: None,
             variants: Vec::new(),
             draft_model: None,

@@ -328,6 +328,10 @@ impl Evaluator for Runner<'_> {
         self.all_side_by_side(asks)
     }
 
+    fn neighbours_known(&self) -> bool {
+        self.side_by_side.checked.is_some()
+    }
+
     fn neighbours(&mut self, asks: &[Ask], by: Option<f64>, disturbed: bool) {
         self.judge_neighbours(asks, by, disturbed);
     }

@@ -13,6 +13,17 @@ impl Runner<'_> {
         self
     }
 
+    /// With each launch on a node that it has to itself: nobody is beside it, so that nobody has to look.
+    #[must_use]
+    pub fn on_nodes_of_their_own(mut self) -> Self {
+        if self.side_by_side.places > 1 {
+            let places = self.side_by_side.places;
+            let text = format!("Up to {places} launches ran at once, each on a node that it had to itself.");
+            self.side_by_side.checked = Some(text);
+        }
+        self
+    }
+
     /// What the report says of launches side by side.
     pub(super) fn neighbours_note(&self) -> Option<String> {
         self.side_by_side.checked.clone()

@@ -127,6 +127,7 @@ impl Launcher for Fake {
             wall_s: 2.0,
             leftovers: Vec::new(),
             first_failure: None,
+            placement: None,
         })
     }
 }
@@ -205,6 +206,7 @@ pub(crate) fn plan() -> Plan {
         hardware_detected: false,
         num_gpus: 1,
         in_flight: 1,
+        executor: None,
         seed: 1,
         strategy: Strategy::OneFactor,
         settings: Settings::default(),
