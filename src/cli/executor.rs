@@ -16,6 +16,8 @@ enum Where {
     Local,
     /// As jobs of a Ray cluster, by its Jobs API
     Ray,
+    /// As batch jobs of Slurm, by sbatch
+    Slurm,
     /// On hosts that ssh reaches, one launch at a time on each
     Ssh,
     /// As Jobs of a Kubernetes cluster, by kubectl
@@ -39,6 +41,12 @@ pub(super) struct ExecutorArgs {
     /// More words for ssh, such as '-p 2222 -i KEY'
     #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
     ssh_options: Option<String>,
+    /// More words for sbatch, such as '-p gpu -A lab -t 2:00:00'
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    slurm_options: Option<String>,
+    /// Directory that Slurm's nodes share with this machine, for the jobs' outputs [default: ~/.dyno-jobs]
+    #[arg(long, value_name = "DIR")]
+    slurm_dir: Option<String>,
     /// Image of the trials' pods: it holds the engine and dyno
     #[arg(long, value_name = "IMAGE")]
     kubernetes_image: Option<String>,
@@ -59,6 +67,7 @@ impl ExecutorArgs {
         let kind = match self.executor {
             Some(Where::Local) => return None,
             Some(Where::Ray) => ExecutorKind::Ray,
+            Some(Where::Slurm) => ExecutorKind::Slurm,
             Some(Where::Ssh) => ExecutorKind::Ssh,
             Some(Where::Kubernetes) => ExecutorKind::Kubernetes,
             None => old?.kind,
@@ -70,14 +79,15 @@ impl ExecutorArgs {
         let words = |new: Vec<String>, recorded: fn(&ExecutorConfig) -> &Vec<String>| {
             if new.is_empty() { old.map(|c| recorded(c).clone()).unwrap_or_default() } else { new }
         };
-        let options =
-            self.ssh_options.as_deref().map(|text| crate::launch::split(text).0).unwrap_or_default();
+        let options = if kind == ExecutorKind::Slurm { &self.slurm_options } else { &self.ssh_options };
+        let options = options.as_deref().map(|text| crate::launch::split(text).0).unwrap_or_default();
         Some(ExecutorConfig {
             kind,
             program: said(&self.executor_program, |c| &c.program),
             address: said(&self.ray_address, |c| &c.address),
             hosts: words(self.ssh_hosts.clone(), |c| &c.hosts),
             options: words(options, |c| &c.options),
+            dir: said(&self.slurm_dir, |c| &c.dir),
             namespace: said(&self.kubernetes_namespace, |c| &c.namespace),
             context: said(&self.kubernetes_context, |c| &c.context),
             image: said(&self.kubernetes_image, |c| &c.image),

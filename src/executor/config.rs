@@ -8,6 +8,7 @@ use std::fmt;
 #[serde(rename_all = "lowercase")]
 pub enum ExecutorKind {
     Ray,
+    Slurm,
     Ssh,
     Kubernetes,
 }
@@ -16,6 +17,7 @@ impl fmt::Display for ExecutorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             ExecutorKind::Ray => "ray",
+            ExecutorKind::Slurm => "slurm",
             ExecutorKind::Ssh => "ssh",
             ExecutorKind::Kubernetes => "kubernetes",
         })
@@ -36,9 +38,12 @@ pub struct ExecutorConfig {
     /// ssh: hosts, one launch at a time on each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
-    /// More words for the executor's own command (`ssh`).
+    /// More words for the executor's own command (`ssh`, `sbatch`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
+    /// Slurm: a directory that the nodes share, for the jobs' outputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dir: Option<String>,
     /// Kubernetes: namespace, context of kubectl, image with engine and dyno, resource by which nodes count GPUs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
@@ -59,6 +64,7 @@ impl ExecutorConfig {
             address: None,
             hosts: Vec::new(),
             options: Vec::new(),
+            dir: None,
             namespace: None,
             context: None,
             image: None,

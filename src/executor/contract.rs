@@ -85,6 +85,11 @@ pub trait Executor: Send + Sync {
     /// Asks for the job's end and does not wait for it. A job that has ended already is no error.
     fn stop(&self, id: &str) -> Result<()>;
 
+    /// Keeps the jobs to come away from these nodes and no others; false where the scheduler cannot be told so.
+    fn avoid(&self, _nodes: &[String]) -> bool {
+        false
+    }
+
     /// Ids of jobs that have not ended and whose names begin with `prefix`.
     fn alive(&self, prefix: &str) -> Result<Vec<String>>;
 }

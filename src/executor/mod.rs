@@ -10,6 +10,7 @@ mod contract;
 mod kubernetes;
 mod order;
 mod ray;
+mod slurm;
 mod ssh;
 
 pub use config::{ExecutorConfig, ExecutorKind};
@@ -17,6 +18,7 @@ pub use contract::{Executor, Job, JobState, Places};
 pub use kubernetes::Kubernetes;
 pub use order::{FileText, Hello, Order, Report, job};
 pub use ray::Ray;
+pub use slurm::Slurm;
 pub use ssh::Ssh;
 
 use crate::error::Result;
@@ -27,6 +29,7 @@ use crate::error::Result;
 pub fn executor(config: &ExecutorConfig) -> Result<Box<dyn Executor>> {
     match config.kind {
         ExecutorKind::Ray => Ok(Box::new(Ray::new(config)?)),
+        ExecutorKind::Slurm => Ok(Box::new(Slurm::new(config)?)),
         ExecutorKind::Ssh => Ok(Box::new(Ssh::new(config)?)),
         ExecutorKind::Kubernetes => Ok(Box::new(Kubernetes::new(config)?)),
     }

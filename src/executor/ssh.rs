@@ -36,6 +36,8 @@ struct Now {
     waiting: VecDeque<Job>,
     /// Connections by the jobs' names.
     jobs: BTreeMap<String, On>,
+    /// Hosts that get no more jobs.
+    avoided: Vec<String>,
     /// Hosts that were lost, and when.
     lost: BTreeMap<String, Instant>,
 }
@@ -106,7 +108,8 @@ impl Ssh {
 
     fn free_host(&self, now: &Now) -> Option<String> {
         let busy = |host: &str| now.jobs.values().any(|on| on.host == host && on.connection.exit().is_none());
-        self.hosts.iter().find(|h| !busy(h) && !now.lost.contains_key(*h)).cloned()
+        let open = |host: &String| !now.avoided.contains(host) && !now.lost.contains_key(host);
+        self.hosts.iter().find(|h| !busy(h) && open(h)).cloned()
     }
 }
 
@@ -190,6 +193,11 @@ impl Executor for Ssh {
             on.connection.hang_up();
         }
         Ok(())
+    }
+
+    fn avoid(&self, nodes: &[String]) -> bool {
+        self.now().avoided = nodes.to_vec();
+        true
     }
 
     /// None: a launch ends with its connection, and a connection with its tuner.

@@ -1,0 +1,198 @@
+//! `dyno tune --executor slurm` on a real Slurm cluster of three nodes, which `scripts/slurm` starts on this machine. Left out of the
+//! ordinary tests, since Slurm has to be installed; `cargo test --test slurm -- --ignored --test-threads 1` runs them.
+
+#![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
+#![expect(clippy::print_stdout, reason = "the measured times are worth a line")]
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A Slurm cluster of this test alone; it ends with this value.
+struct Cluster {
+    dir: tempfile::TempDir,
+    conf: String,
+}
+
+fn script(dir: &Path, words: &[&str]) -> Output {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/slurm");
+    Command::new(script).arg(words[0]).arg(dir).args(&words[1..]).output().unwrap()
+}
+
+impl Cluster {
+    fn up() -> Cluster {
+        let dir = tempfile::tempdir().unwrap();
+        let made = script(dir.path(), &["up"]);
+        assert_ne!(made.status.code(), Some(3), "Slurm is missing or cannot be run here: {}", text(&made));
+        assert!(made.status.success(), "{}", text(&made));
+        let conf = String::from_utf8_lossy(&made.stdout).trim().to_owned();
+        Cluster { dir, conf }
+    }
+
+    fn ask(&self, program: &str, args: &[&str]) -> String {
+        let out = Command::new(program).args(args).env("SLURM_CONF", &self.conf).output().unwrap();
+        text(&out)
+    }
+
+    /// Jobs that have not ended, as `ID NODE`.
+    fn alive(&self) -> Vec<String> {
+        let said = self.ask("squeue", &["-h", "-t", "PENDING,RUNNING,SUSPENDED", "-o", "%i %N"]);
+        said.lines().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()).collect()
+    }
+
+    fn campaign(&self, out: &Path, more: &[&str]) -> Child {
+        let at = self.dir.path().join("jobs");
+        let cluster = ["--executor", "slurm", "--slurm-dir", at.to_str().unwrap()];
+        campaign(out, &[&cluster[..], more].concat()).env("SLURM_CONF", &self.conf).spawn().unwrap()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        script(self.dir.path(), &["down"]);
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn campaign(out: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("dyno"));
+    command
+        .args("tune --model openai/gpt-oss-20b --engine emulated --hardware a100-sxm-80gb".split(' '))
+        .args("--workload random:1024/128,n=32 --flags async-scheduling,max-num-seqs,max-num-batched-tokens,block-size --repeats 3".split(' '))
+        .arg("--out")
+        .arg(out)
+        .args(more)
+        .args(["--", "--emulate-version", "0.11.0"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn trials(out: &Path) -> Vec<Value> {
+    let record = std::fs::read_to_string(out.join("trials.jsonl")).unwrap_or_default();
+    let lines = record.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
+    lines.filter(|v| v["kind"] == "trial").collect()
+}
+
+fn recommendation(out: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(out.join("recommendation.json")).unwrap()).unwrap()
+}
+
+fn until(seconds: u64, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < deadline {
+        if condition() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    false
+}
+
+#[test]
+#[ignore = "needs Slurm"]
+fn a_campaign_on_three_nodes_one_of_which_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path().join("here");
+    let began = Instant::now();
+    let output = campaign(&here, &[]).output().unwrap();
+    let alone = began.elapsed().as_secs_f64();
+    assert!(output.status.success(), "{}", text(&output));
+    let cluster = Cluster::up();
+    let out = dir.path().join("slurm");
+    let began = Instant::now();
+    let child = cluster.campaign(&out, &[]);
+    assert!(until(300, || trials(&out).len() >= 4), "{}", trials(&out).len());
+    // In the middle of the next launches.
+    let on_3 = || cluster.alive().iter().any(|job| job.ends_with(" node3"));
+    assert!(until(60, on_3), "{:?}", cluster.alive());
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(script(cluster.dir.path(), &["kill", "3"]).status.success());
+    let output = child.wait_with_output().unwrap();
+    let together = began.elapsed().as_secs_f64();
+    assert!(output.status.success(), "{}", text(&output));
+    let all = trials(&out);
+    assert!(all.len() >= 12, "{}", all.len());
+    let nodes: BTreeSet<&str> =
+        all.iter().map(|t| t["result"]["placement"]["node"].as_str().unwrap()).collect();
+    assert_eq!(nodes.into_iter().collect::<Vec<_>>(), ["node1", "node2", "node3"]);
+    assert!(all.iter().all(|t| t["result"]["outcome"] == "measured"), "no candidate is blamed for the node");
+    let lost: Vec<&Value> = all.iter().filter(|t| !t["result"]["placement"]["lost"][0].is_null()).collect();
+    assert_eq!(lost.len(), 1, "{lost:?}");
+    assert_eq!(lost[0]["result"]["placement"]["lost"][0]["node"], "node3");
+    let report = std::fs::read_to_string(out.join("report.md")).unwrap();
+    assert!(report.contains("was lost with its node and ran again"), "{report}");
+    assert!(report.contains("The defaults ran on 3 nodes"), "{report}");
+    assert_eq!(recommendation(&out)["command"], recommendation(&here)["command"]);
+    assert_eq!(cluster.alive(), Vec::<String>::new());
+    let (few, many) = (trials(&here).len(), all.len());
+    println!(
+        "one node {alone:.0} s for {few} trials, three nodes {together:.0} s for {many}: {:.2}",
+        together / alone
+    );
+    assert!(together <= 0.45 * alone, "{together:.0} s of {alone:.0} s");
+}
+
+#[test]
+#[ignore = "needs Slurm"]
+fn neither_a_stop_nor_kill_9_leaves_a_job() {
+    let cluster = Cluster::up();
+    let dir = tempfile::tempdir().unwrap();
+    // An orderly stop.
+    let out = dir.path().join("stopped");
+    let child = cluster.campaign(&out, &[]);
+    assert!(until(60, || !cluster.alive().is_empty()), "a job starts");
+    let id = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output));
+    assert_eq!(cluster.alive(), Vec::<String>::new());
+    // A tuner that is killed stops nothing; the next one does, before anything else.
+    let out = dir.path().join("killed");
+    let mut child = cluster.campaign(&out, &[]);
+    assert!(until(60, || !cluster.alive().is_empty()), "a job starts");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let left = cluster.alive();
+    assert!(!left.is_empty());
+    let resumed = Command::new(assert_cmd::cargo::cargo_bin!("dyno"))
+        .args(["tune", "--resume", out.to_str().unwrap()])
+        .env("SLURM_CONF", &cluster.conf)
+        .output()
+        .unwrap();
+    assert!(resumed.status.success(), "{}", text(&resumed));
+    for job in left {
+        let id = job.split(' ').next().unwrap();
+        assert!(text(&resumed).contains(&format!("stopped what an earlier run left: job {id}")), "{id}");
+    }
+    assert_eq!(cluster.alive(), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs Slurm"]
+fn what_cannot_work_is_said_before_anything_is_measured() {
+    let cluster = Cluster::up();
+    let dir = tempfile::tempdir().unwrap();
+    let said = |name: &str, more: &[&str]| {
+        let out = dir.path().join(name);
+        let output = cluster.campaign(&out, more).wait_with_output().unwrap();
+        assert!(!output.status.success() && trials(&out).is_empty(), "{}", text(&output));
+        text(&output)
+    };
+    let large = said("large", &["--num-gpus", "2"]);
+    assert!(large.contains("no node of Slurm has the 2 GPUs of a launch"), "{large}");
+    let nowhere = said("nowhere", &["--slurm-options", "-p nowhere"]);
+    assert!(nowhere.contains("nowhere") && nowhere.contains("--slurm-options"), "{nowhere}");
+    let missing = said("missing", &["--executor-program", "/nowhere/dyno"]);
+    assert!(missing.contains("did not begin on node") && missing.contains("/nowhere/dyno"), "{missing}");
+    // Nobody listens any more.
+    assert!(script(cluster.dir.path(), &["down"]).status.success());
+    let silent = said("silent", &[]);
+    assert!(silent.contains("Slurm does not list its nodes"), "{silent}");
+}
