@@ -4,10 +4,11 @@
 //!
 //! Seeds below a million are those that the search was developed on; `--blind` takes others. `landscapes serve` offers the same
 //! landscapes to other programs by lines of JSON (`scripts/compare-searches`); `landscapes side-by-side` runs whole campaigns with
-//! several launches in flight.
+//! several launches in flight, `landscapes fleet` on a cluster where something goes wrong.
 
 mod bench;
 mod engine;
+mod fleet;
 mod landscape;
 mod serve;
 mod side_by_side;
@@ -19,6 +20,8 @@ fn main() {
         serve::main();
     } else if args.first().is_some_and(|a| a == "side-by-side") {
         side_by_side::main(&args[1..]);
+    } else if args.first().is_some_and(|a| a == "fleet") {
+        fleet::main(&args[1..]);
     } else {
         table::main(args);
     }

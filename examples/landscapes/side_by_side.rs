@@ -29,17 +29,14 @@ struct Room<'a> {
     told: bool,
 }
 
-impl Room<'_> {
-    fn seconds(&self, ask: &Ask, answer: &Answer) -> f64 {
-        let set = self.land.set(&ask.candidate);
-        let number = set.iter().fold(17u64, |h, v| h.wrapping_mul(31).wrapping_add(*v as u64));
-        let start = 60.0 * 3f64.powf(ChaCha8Rng::seed_from_u64(number).random::<f64>());
-        match self.land.gain(&set) {
-            Some(gain) if answer.failure.is_none() => {
-                start + f64::from(ask.runs.repeats) * 40.0 * (-gain).exp()
-            }
-            _ => start / 3.0,
-        }
+/// What a launch takes on the virtual clock.
+pub(crate) fn seconds(land: &Landscape, ask: &Ask, answer: &Answer) -> f64 {
+    let set = land.set(&ask.candidate);
+    let number = set.iter().fold(17u64, |h, v| h.wrapping_mul(31).wrapping_add(*v as u64));
+    let start = 60.0 * 3f64.powf(ChaCha8Rng::seed_from_u64(number).random::<f64>());
+    match land.gain(&set) {
+        Some(gain) if answer.failure.is_none() => start + f64::from(ask.runs.repeats) * 40.0 * (-gain).exp(),
+        _ => start / 3.0,
     }
 }
 
@@ -58,7 +55,7 @@ impl Evaluator for Room<'_> {
             let mut answer = self.engine.evaluate(ask)?;
             let lost = if asks.len() > 1 { self.disturbance } else { 0.0 };
             answer.samples.iter_mut().for_each(|s| s.score -= lost);
-            let seconds = self.seconds(ask, &answer);
+            let seconds = seconds(self.land, ask, &answer);
             longest = longest.max(seconds);
             self.launch_s += seconds;
             answers.push(answer);

@@ -16,6 +16,7 @@ pub mod evaluator;
 pub mod forecasts;
 pub mod guided;
 pub mod ledger;
+pub mod nodes;
 pub mod objective;
 pub mod one_factor;
 pub mod settings;
@@ -31,6 +32,7 @@ pub use evaluator::{Answer, Ask, Evaluator, FailedLaunch, Runs, Sample, Scope, S
 pub use forecasts::{Coverage, Forecaster, NoForecast, Screening};
 pub use guided::{Ending, ForecastedLaunch, SpaceOutcome};
 pub use ledger::{Effect, Ledger, Noise};
+pub use nodes::{NodeSpeed, NodeStanding, Nodes};
 pub use objective::{Objective, Slo};
 pub use settings::Settings;
 pub use space::{Knob, Space, cross_product, singles};

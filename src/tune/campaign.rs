@@ -55,6 +55,7 @@ impl Campaign<'_> {
         };
         found.notes.extend(self.runner.neighbours_note());
         found.notes.extend(super::nodes::notes(&self.runner.trials));
+        found.notes.extend(self.runner.level_notes());
         let mut verdict = conclude(self.runner.plan, &self.runner.trials, &found, self.spaces);
         let ended = end(Box::new(verdict.clone()));
         verdict.complete = !matches!(ended, Ended::Interrupted(_));
@@ -211,12 +212,22 @@ impl Campaign<'_> {
         }
         if let [base] = bases {
             asks.push(self.second_baseline(base, true));
+            let more = 2..self.runner.first_launches();
+            asks.extend(more.map(|launch| Ask { launch, ..first(base) }));
         }
         for together in asks.chunks(self.runner.in_flight().max(1)) {
-            let answers = self.runner.evaluate_all(together)?;
-            for (ask, answer) in together.iter().zip(&answers) {
-                found.ledger.book(ask.stage, &ask.candidate, answer);
-            }
+            self.runner.evaluate_all(together)?;
+        }
+        if self.runner.nodes_doubtful()
+            && let [base] = bases
+        {
+            let from = asks.len() as u32;
+            let more: Vec<Ask> = (from..2 * from).map(|launch| Ask { launch, ..first(base) }).collect();
+            self.runner.evaluate_all(&more)?;
+        }
+        // What the nodes are is known only now.
+        for (base, answer) in self.runner.calibrated() {
+            found.ledger.book(Stage::Baseline, &base, &answer);
         }
         Ok(())
     }

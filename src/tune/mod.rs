@@ -9,6 +9,7 @@ pub mod fixed_args;
 pub mod forecaster;
 mod gate;
 pub mod launcher;
+mod level;
 mod nodes;
 pub mod observed;
 pub mod outcomes;

@@ -1,6 +1,8 @@
-//! The places of launches that run side by side.
+//! The places of launches: side by side on one machine, and nodes of a cluster.
 
+use crate::search::Nodes;
 use crate::store::Plan;
+use std::collections::BTreeMap;
 
 /// Where launches run, and what is known of their neighbourhood.
 #[derive(Debug, Default)]
@@ -26,4 +28,18 @@ impl SideBySide {
     pub(super) fn devices(&self, place: usize) -> Vec<u32> {
         self.devices.get(place).cloned().unwrap_or_default()
     }
+}
+
+/// The nodes of a campaign.
+#[derive(Debug, Default)]
+pub(super) struct Level {
+    pub(super) speeds: Nodes,
+    /// Nodes that are another kind of machine or have another engine, and how so.
+    pub(super) unlike: BTreeMap<String, String>,
+    /// Numbers of trials that were set aside, by node.
+    pub(super) aside: BTreeMap<String, Vec<u32>>,
+    /// The defaults have shown the nodes; before that none is refused for its speed.
+    pub(super) calibrated: bool,
+    /// Nodes whose executor cannot keep launches away from them.
+    pub(super) unavoidable: bool,
 }

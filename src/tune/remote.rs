@@ -44,6 +44,10 @@ impl Launcher for RemoteLauncher<'_> {
         self.trial(spec)
     }
 
+    fn avoid(&mut self, nodes: &[String]) -> bool {
+        self.executor.avoid(nodes)
+    }
+
     fn launch_all(&mut self, specs: &[TrialSpec], ended: &mut dyn FnMut(usize, Result<TrialResult>)) {
         let this = &*self;
         together(specs, &|spec| this.trial(spec), ended);

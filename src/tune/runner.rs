@@ -7,7 +7,7 @@ use super::fixed_args::fixed_args;
 use super::gate::{Gate, gated};
 use super::observed::{Observed, probes};
 use super::outcomes::{all_runs, answer, mean_value, unusable, version_of};
-use super::places::SideBySide;
+use super::places::{Level, SideBySide};
 use crate::cost::steps::StepLog;
 use crate::engine::steps;
 use crate::error::{Error, Result};
@@ -23,6 +23,11 @@ pub trait Launcher {
     /// `Ok` also for a launch that failed: that is a result. `Err` when nothing can be said of the
     /// candidate (interrupted, disk full).
     fn launch(&mut self, spec: &TrialSpec) -> Result<TrialResult>;
+
+    /// Nodes that trials shall keep away from, all of them; false where that cannot be said to whoever places them.
+    fn avoid(&mut self, _nodes: &[String]) -> bool {
+        false
+    }
 
     /// Runs trials side by side, and hands over each as soon as it has ended, with its place among the specifications.
     fn launch_all(&mut self, specs: &[TrialSpec], ended: &mut dyn FnMut(usize, Result<TrialResult>)) {
@@ -56,6 +61,7 @@ pub struct Runner<'a> {
     /// Absent where the tables cannot be read; the campaign then ends before its first launch.
     gate: Option<Gate>,
     pub(super) side_by_side: SideBySide,
+    pub(super) level: Level,
 }
 
 impl<'a> Runner<'a> {
@@ -82,6 +88,7 @@ impl<'a> Runner<'a> {
             observed: Observed::default(),
             gate: Gate::new(plan).ok(),
             side_by_side: SideBySide::new(plan),
+            level: Level::default(),
         }
     }
 
@@ -250,7 +257,11 @@ impl<'a> Runner<'a> {
             Err(e) => stop = stop.take().or(Some(e)),
         });
         self.launcher = Some(launcher);
-        stop.map_or(Ok(answers), Err)
+        if let Some(stop) = stop {
+            return Err(stop);
+        }
+        self.keep_away()?;
+        Ok(answers)
     }
 
     /// Books a launch that has ended.
@@ -263,13 +274,16 @@ impl<'a> Runner<'a> {
         self.machine_unchanged(&result)?;
         let mut line =
             TrialLine { seq, stage: ask.stage, launch: ask.launch, quality: None, apart: None, result };
-        line.apart = self.other_engine(&line);
+        let unlike = self.unlike(&line);
+        line.apart = self.other_engine(&line).or(unlike);
         if line.apart.is_none() {
             line.quality = self.gate.as_ref().and_then(|g| g.check(self.plan, &line));
         }
         self.journal.append(&Line::Trial(Box::new(line.clone())))?;
-        if let Some(why) = line.apart {
-            return Err(self.stopped_by(&why).into());
+        if let Some(why) = line.apart.clone() {
+            self.keep_apart(&line, &why)?;
+            self.apart.push(line);
+            return Ok(Answer::default());
         }
         self.expected = self.expected.saturating_sub(1);
         let answer = gated(answer(&line.result, self.plan), line.quality.as_ref(), &ask.candidate);
@@ -317,11 +331,11 @@ impl Evaluator for Runner<'_> {
         if last.failure.is_none() && last.samples.is_empty() && ask.stage != Stage::Confirm {
             last.failure = self.trials.last().and_then(|line| unusable(&line.result));
         }
-        Ok(last)
+        Ok(self.levelled(std::slice::from_ref(ask), vec![last])?.remove(0))
     }
 
     fn in_flight(&self) -> usize {
-        self.side_by_side.places()
+        self.side_by_side.places().saturating_sub(self.avoided().len()).max(1)
     }
 
     fn evaluate_all(&mut self, asks: &[Ask]) -> Result<Vec<Answer>, Stop> {

@@ -48,7 +48,7 @@ impl Runner<'_> {
             }
             *answer = Some(self.usable(ask, first)?);
         }
-        Ok(answers.into_iter().flatten().collect())
+        self.levelled(asks, answers.into_iter().flatten().collect())
     }
 
     /// The answer, or that of one more launch where none of its runs can be used.

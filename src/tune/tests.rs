@@ -30,6 +30,11 @@ struct Fake {
     disturbance: f64,
     /// How many were launched at once.
     together: Vec<usize>,
+    /// Nodes that launches go to in turn; none: here.
+    nodes: Vec<nodes::Node>,
+    avoided: Vec<String>,
+    /// Whether it can keep launches away from a node.
+    keeps_away: bool,
 }
 
 impl Fake {
@@ -44,6 +49,9 @@ impl Fake {
             starved: |_, _| false,
             disturbance: 0.0,
             together: Vec::new(),
+            nodes: Vec::new(),
+            avoided: Vec::new(),
+            keeps_away: true,
         }
     }
 }
@@ -73,6 +81,13 @@ fn gain(c: &Candidate) -> f64 {
 }
 
 impl Launcher for Fake {
+    fn avoid(&mut self, nodes: &[String]) -> bool {
+        if self.keeps_away {
+            self.avoided = nodes.to_vec();
+        }
+        self.keeps_away
+    }
+
     fn launch_all(&mut self, specs: &[TrialSpec], ended: &mut dyn FnMut(usize, Result<TrialResult>)) {
         self.together.push(specs.len());
         // The last begun ends first.
@@ -87,6 +102,7 @@ impl Launcher for Fake {
             return Err(Error::failed("cut short"));
         }
         self.launches.push(spec.id.clone());
+        let node = self.node();
         let vllm_only = spec.candidate.engine != EngineKind::Emulated;
         let outcome = if self.broken || vllm_only {
             failure(Class::OutOfMemory)
@@ -104,6 +120,9 @@ impl Launcher for Fake {
                     result.set(Key::TotalTokenThroughput, alone * (-self.disturbance).exp());
                 }
             }
+            if let Some(node) = &node {
+                node.slow(&mut runs);
+            }
             if (self.starved)(self.launches.len() - 1, &spec.candidate) {
                 for run in &mut runs {
                     run.invalid.push("the client read late".into());
@@ -117,7 +136,8 @@ impl Launcher for Fake {
                 id: id.into(),
                 digest: None,
             });
-            let facts = LaunchFacts { version: Some(self.version.into()), image, ..LaunchFacts::default() };
+            let version = node.as_ref().map_or(self.version, |n| n.version);
+            let facts = LaunchFacts { version: Some(version.into()), image, ..LaunchFacts::default() };
             Outcome::Measured { facts, runs }
         };
         Ok(TrialResult {
@@ -127,7 +147,7 @@ impl Launcher for Fake {
             wall_s: 2.0,
             leftovers: Vec::new(),
             first_failure: None,
-            placement: None,
+            placement: node.map(|n| n.placement()),
         })
     }
 }
@@ -166,6 +186,8 @@ fn measured(spec: &TrialSpec, workload: &WorkloadSpec, repeat: u32) -> Measured 
         wall_s: 1.0,
     }
 }
+
+mod nodes;
 
 struct FakeSpaces;
 struct ThreeFlags(Vec<Knob>);
