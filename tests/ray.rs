@@ -1,10 +1,12 @@
 //! `dyno tune --executor ray` on a real Ray cluster of three nodes, which `scripts/ray` starts on addresses of the loopback. Left
-//! out of the ordinary tests, since Ray has to be installed; `cargo test --test ray -- --ignored --test-threads 1` runs them.
+//! out of the ordinary tests, since Ray has to be installed; `cargo test --test ray -- --ignored` runs them.
 
 #![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
 
-use llm_dyno::executor::{Executor, ExecutorConfig, ExecutorKind, Ray};
+use llm_dyno::executor::{Executor, ExecutorConfig, ExecutorKind, JobState, Ray};
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -34,11 +36,21 @@ impl Cluster {
         assert!(script(self.dir.path(), &["kill", node]).status.success());
     }
 
+    fn ray(&self) -> Ray {
+        let address = Some(self.address.clone());
+        Ray::new(&ExecutorConfig { address, ..ExecutorConfig::of(ExecutorKind::Ray) }).unwrap()
+    }
+
     /// Ids of jobs that have not ended.
     fn alive(&self) -> Vec<String> {
-        let config =
-            ExecutorConfig { address: Some(self.address.clone()), ..ExecutorConfig::of(ExecutorKind::Ray) };
-        Ray::new(&config).unwrap().alive("dyno-").unwrap()
+        self.ray().alive("dyno-").unwrap()
+    }
+
+    fn runs_on(&self, node: Option<&String>) -> bool {
+        let ray = self.ray();
+        let on =
+            |id: &String| matches!(ray.state(id), Ok(JobState::Running { node: n }) if n.as_ref() == node);
+        ray.alive("dyno-").unwrap().iter().any(on)
     }
 }
 
@@ -55,7 +67,7 @@ fn text(output: &Output) -> String {
 fn campaign(out: &Path, more: &[&str]) -> Child {
     Command::new(assert_cmd::cargo::cargo_bin!("dyno"))
         .args("tune --model openai/gpt-oss-20b --engine emulated --hardware a100-sxm-80gb".split(' '))
-        .args("--workload random:256/48,n=24 --flags async-scheduling,max-num-seqs --repeats 3".split(' '))
+        .args("--workload random:256/48,n=24 --flags async-scheduling,max-num-seqs --repeats 5".split(' '))
         .arg("--out")
         .arg(out)
         .args(more)
@@ -91,45 +103,47 @@ fn until(seconds: u64, mut condition: impl FnMut() -> bool) -> bool {
     false
 }
 
+/// One cluster for all of it: starting one takes half a minute.
 #[test]
 #[ignore = "needs Ray"]
-fn a_campaign_on_three_nodes_one_of_which_is_lost() {
+fn trials_on_a_ray_cluster() {
+    let cluster = Cluster::up();
+    what_cannot_work_is_said_before_anything_is_measured(&cluster);
+    neither_a_stop_nor_kill_9_leaves_a_job(&cluster);
+    a_campaign_one_of_whose_nodes_is_lost(&cluster);
+}
+
+fn a_campaign_one_of_whose_nodes_is_lost(cluster: &Cluster) {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path().join("here");
     let output = campaign(&here, &[]).wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
-    let cluster = Cluster::up();
     let out = dir.path().join("ray");
     let child = campaign(&out, &["--executor", "ray", "--ray-address", &cluster.address]);
+    let third = Some("127.0.1.3".to_owned());
     assert!(until(120, || trials(&out).len() >= 4), "{}", trials(&out).len());
-    // The next launches are under way by then.
-    std::thread::sleep(Duration::from_secs(3));
+    assert!(until(120, || cluster.runs_on(third.as_ref())), "the third node has a launch");
     cluster.kill("3");
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     let all = trials(&out);
     assert!(all.len() >= 12, "{}", all.len());
-    let nodes: std::collections::BTreeSet<&str> =
-        all.iter().map(|t| t["result"]["placement"]["node"].as_str().unwrap()).collect();
+    let placed = |t: &Value| t["result"]["placement"].clone();
+    let nodes: BTreeSet<String> =
+        all.iter().map(|t| placed(t)["node"].as_str().unwrap().to_owned()).collect();
     assert_eq!(nodes.into_iter().collect::<Vec<_>>(), ["127.0.1.1", "127.0.1.2", "127.0.1.3"]);
     assert!(all.iter().all(|t| t["result"]["outcome"] == "measured"), "no candidate is blamed for the node");
-    let lost: Vec<&Value> = all.iter().filter(|t| !t["result"]["placement"]["lost"][0].is_null()).collect();
-    assert_eq!(lost.len(), 1, "{lost:?}");
-    assert_eq!(lost[0]["result"]["placement"]["lost"][0]["node"], "127.0.1.3");
+    let lost: Vec<Value> = all.iter().filter(|t| !placed(t)["lost"][0].is_null()).map(placed).collect();
+    assert!(lost.len() == 1 && lost[0]["lost"][0]["node"] == "127.0.1.3", "{lost:?}");
     let report = std::fs::read_to_string(out.join("report.md")).unwrap();
     assert!(report.contains("was lost with its node and ran again"), "{report}");
-    assert_eq!(
-        recommendation(&out)["flags"].as_array().map(Vec::len),
-        recommendation(&here)["flags"].as_array().map(Vec::len)
-    );
-    assert_eq!(recommendation(&out)["command"], recommendation(&here)["command"]);
+    let of = |out: &Path, key: &str| recommendation(out)[key].clone();
+    assert_eq!(of(&out, "command"), of(&here, "command"));
+    assert_eq!(of(&out, "improvement")["significant"], of(&here, "improvement")["significant"]);
     assert_eq!(cluster.alive(), Vec::<String>::new());
 }
 
-#[test]
-#[ignore = "needs Ray"]
-fn neither_a_stop_nor_kill_9_leaves_a_job() {
-    let cluster = Cluster::up();
+fn neither_a_stop_nor_kill_9_leaves_a_job(cluster: &Cluster) {
     let dir = tempfile::tempdir().unwrap();
     let more = ["--executor", "ray", "--ray-address", cluster.address.as_str()];
     // An orderly stop.
@@ -149,21 +163,23 @@ fn neither_a_stop_nor_kill_9_leaves_a_job() {
     child.wait().unwrap();
     let left = cluster.alive();
     assert!(!left.is_empty());
-    let resumed = Command::new(assert_cmd::cargo::cargo_bin!("dyno"))
+    let mut resumed = Command::new(assert_cmd::cargo::cargo_bin!("dyno"))
         .args(["tune", "--resume", out.to_str().unwrap()])
-        .output()
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
-    assert!(resumed.status.success(), "{}", text(&resumed));
-    for job in left {
-        assert!(text(&resumed).contains(&format!("stopped what an earlier run left: job {job}")));
-    }
+    assert!(until(60, || !left.iter().any(|job| cluster.alive().contains(job))), "{left:?}");
+    // It goes on with launches of its own; those are stopped as well.
+    let id = rustix::process::Pid::from_raw(resumed.id() as i32).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    let mut said = String::new();
+    resumed.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    resumed.wait().unwrap();
+    assert!(said.contains(&format!("stopped what an earlier run left: job {}", left[0])), "{said}");
     assert_eq!(cluster.alive(), Vec::<String>::new());
 }
 
-#[test]
-#[ignore = "needs Ray"]
-fn what_cannot_work_is_said_before_anything_is_measured() {
-    let cluster = Cluster::up();
+fn what_cannot_work_is_said_before_anything_is_measured(cluster: &Cluster) {
     let dir = tempfile::tempdir().unwrap();
     let said = |name: &str, more: &[&str]| {
         let out = dir.path().join(name);

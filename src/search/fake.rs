@@ -43,11 +43,15 @@ pub(crate) struct FakeEvaluator {
     pub(crate) seed: u64,
     pub(crate) asked: Vec<Ask>,
     pub(crate) most: usize,
+    /// Launches that may go side by side, and how many went each time.
+    pub(crate) places: usize,
+    pub(crate) together: Vec<usize>,
 }
 
 impl FakeEvaluator {
     pub(crate) fn new(sigma: f64, seed: u64, truth: impl Fn(&Candidate) -> Option<f64> + 'static) -> Self {
-        FakeEvaluator { truth: Box::new(truth), sigma, seed, asked: Vec::new(), most: usize::MAX }
+        let (asked, together) = (Vec::new(), Vec::new());
+        FakeEvaluator { truth: Box::new(truth), sigma, seed, asked, most: usize::MAX, places: 1, together }
     }
 }
 
@@ -71,6 +75,16 @@ impl Evaluator for FakeEvaluator {
         let sample = |repeat: u32, e: f64| Sample { repeat, score: level(repeat) + gain + e };
         let samples = repeats.map(|r| sample(r, noise.sample(&mut rng))).collect();
         Ok(Answer { samples, failure: None })
+    }
+    fn in_flight(&self) -> usize {
+        self.places
+    }
+    fn neighbours_known(&self) -> bool {
+        self.places > 1
+    }
+    fn evaluate_all(&mut self, asks: &[Ask]) -> Result<Vec<Answer>, Stop> {
+        self.together.push(asks.len());
+        asks.iter().map(|ask| self.evaluate(ask)).collect()
     }
     fn affordable(&self) -> bool {
         self.asked.len() < self.most

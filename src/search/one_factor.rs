@@ -13,13 +13,37 @@ impl Search<'_> {
     pub fn one_factor(&mut self) -> Result<Candidate, Stop> {
         let found = singles(self.space, self.base);
         self.evaluator.expect(Stage::Search, found.len());
-        for candidate in &found {
-            self.launch_once(Stage::Search, candidate)?;
-        }
+        self.launch_each(Stage::Search, &found)?;
         self.recheck(&found)?;
         let kept = self.best_by_flag(&found);
         let combined = self.combine(&kept)?;
         self.neighbours(combined)
+    }
+
+    /// Launches each of the candidates once; as many side by side as may be, where it is known that they do not disturb each
+    /// other.
+    fn launch_each(&mut self, stage: Stage, candidates: &[Candidate]) -> Result<(), Stop> {
+        let places = if self.evaluator.neighbours_known() { self.evaluator.in_flight() } else { 1 };
+        if places <= 1 {
+            return candidates.iter().try_for_each(|c| self.launch_once(stage, c).map(drop));
+        }
+        let untried: Vec<&Candidate> = candidates.iter().filter(|c| !self.ledger.tried(c)).collect();
+        for together in untried.chunks(places) {
+            if !self.evaluator.affordable() {
+                return Ok(());
+            }
+            let left = self.evaluator.launches_left().unwrap_or(usize::MAX).max(1);
+            let runs = Runs::primary(0, 1);
+            let ask = |c: &&Candidate| Ask { stage, candidate: (*c).clone(), launch: 0, runs };
+            let asks: Vec<Ask> = together.iter().take(left).map(ask).collect();
+            for (ask, answer) in asks.iter().zip(self.evaluator.evaluate_all(&asks)?) {
+                self.ledger.book(stage, &ask.candidate, &answer);
+            }
+            if let Some((best, gain)) = self.ledger.best(self.base, self.settings) {
+                self.evaluator.incumbent(&best, gain);
+            }
+        }
+        Ok(())
     }
 
     /// Launches one candidate once if it has not been tried and the budget allows; true when it has a score.
@@ -133,9 +157,7 @@ impl Search<'_> {
             around.retain(|c| self.space.admits(c));
             let fresh = around.iter().filter(|c| !self.ledger.tried(c)).count();
             self.evaluator.expect(Stage::Neighbours, fresh);
-            for c in &around {
-                self.launch_once(Stage::Neighbours, c)?;
-            }
+            self.launch_each(Stage::Neighbours, &around)?;
             match self.step_to(&best, &around) {
                 Some(next) if self.evaluator.affordable() => best = next,
                 Some(next) => return Ok(next),
@@ -210,6 +232,16 @@ mod tests {
             found.label() == "--async 1 --seqs 2"
         });
         assert!(right.count() >= 19);
+    }
+
+    #[test]
+    fn launches_side_by_side_find_the_same() {
+        let space = FakeSpace::new(&[("async", 1), ("seqs", 3), ("dead", 2)]);
+        let truth = |c: &Candidate| Some(0.2 * value(c, "async") as f64 + 0.05 * value(c, "seqs") as f64);
+        let mut ev = FakeEvaluator { places: 3, ..FakeEvaluator::new(0.002, 1, truth) };
+        let (found, _) = search(&mut ev, &space);
+        assert_eq!(found.label(), "--async 1 --seqs 3");
+        assert_eq!(ev.together[..2], [3, 3], "six singles in two batches");
     }
 
     #[test]

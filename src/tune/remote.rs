@@ -125,6 +125,7 @@ impl RemoteLauncher<'_> {
         let id = self.executor.submit(&job)?;
         let began = Instant::now();
         let mut silent_since: Option<Instant> = None;
+        let mut seen_on = None;
         loop {
             if self.cancel.requested() {
                 self.end(&id);
@@ -139,6 +140,10 @@ impl RemoteLauncher<'_> {
                 }
                 Ok(state) => {
                     silent_since = None;
+                    if let JobState::Running { node: Some(node) } = &state {
+                        seen_on = Some(node.clone());
+                    }
+                    let state = with_node(state, seen_on.as_ref());
                     if let Some(attempt) = self.judged(&job, &id, spec, state, began)? {
                         return Ok(attempt);
                     }
@@ -251,6 +256,14 @@ impl RemoteLauncher<'_> {
 
     fn tell(&self, elapsed_s: f64, last_line: &str) {
         self.observer.event(&Event::Waiting { elapsed_s, last_line });
+    }
+}
+
+/// A loss with the node on which the job was seen, where the scheduler does not say it any more.
+fn with_node(state: JobState, seen: Option<&String>) -> JobState {
+    match state {
+        JobState::Lost { node: None, why } => JobState::Lost { node: seen.cloned(), why },
+        state => state,
     }
 }
 

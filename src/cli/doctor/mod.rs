@@ -7,6 +7,7 @@ mod host;
 
 use super::out;
 use crate::error::{Error, Result};
+use crate::executor::{self, ExecutorConfig};
 use crate::hardware::{self, Hardware};
 use crate::model;
 use crate::telemetry::{self, Detected};
@@ -38,6 +39,8 @@ pub(super) struct Args {
     engine_command: Option<String>,
     #[command(flatten)]
     container: super::container::ContainerArgs,
+    #[command(flatten)]
+    executor: super::executor::ExecutorArgs,
     /// Ports that servers will use
     #[arg(long, value_name = "PORT", default_values_t = [8000, 30000])]
     port: Vec<u16>,
@@ -100,6 +103,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     let installed = engines::installed(&args.python);
     out.extend(engines::findings(&installed, args.engine_command.as_deref(), dir)?);
     out.extend(args.container.container(None).as_ref().map(engines::image));
+    out.extend(args.executor.config(None).map(|c| place(&c, args.num_gpus)));
     if args.ask {
         out.extend(engines::ask(&installed, dir)?);
     }
@@ -120,6 +124,17 @@ pub(super) fn run(args: Args) -> Result<()> {
         0 => Ok(()),
         1 => Err(Error::negative("one thing here will not work as it is")),
         n => Err(Error::negative(format!("{n} things here will not work as they are"))),
+    }
+}
+
+/// Whether an executor answers, and what it has for launches of this size.
+fn place(config: &ExecutorConfig, num_gpus: u32) -> Finding {
+    match executor::executor(config).and_then(|e| Ok((e.name(), e.places(num_gpus)?))) {
+        Ok((name, p)) => {
+            let text = format!("{name}: room for {} launches at once: {}", p.launches, p.described);
+            Finding::new("executor", Level::Good, text)
+        }
+        Err(e) => Finding::new("executor", Level::Bad, e.what).hint(e.hint.unwrap_or_default()),
     }
 }
 

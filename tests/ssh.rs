@@ -1,0 +1,138 @@
+//! `dyno tune --executor ssh` over real ssh servers on addresses of the loopback, which `scripts/sshd` starts. Left out of the
+//! ordinary tests, since the server has to be installed; `cargo test --test ssh -- --ignored` runs them.
+
+#![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Two hosts of this test alone; they end with this value.
+struct Hosts {
+    dir: tempfile::TempDir,
+    options: String,
+}
+
+fn script(dir: &Path, words: &[&str]) -> Output {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/sshd");
+    Command::new(script).arg(words[0]).arg(dir).args(&words[1..]).output().unwrap()
+}
+
+impl Hosts {
+    fn up() -> Hosts {
+        let dir = tempfile::tempdir().unwrap();
+        let made = script(dir.path(), &["up"]);
+        assert_ne!(made.status.code(), Some(3), "the ssh server is missing and cannot be installed here");
+        assert!(made.status.success(), "{}", text(&made));
+        let options = String::from_utf8_lossy(&made.stdout).trim().to_owned();
+        Hosts { dir, options }
+    }
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        script(self.dir.path(), &["down"]);
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn campaign(hosts: &Hosts, named: &str, out: &Path) -> Child {
+    Command::new(assert_cmd::cargo::cargo_bin!("dyno"))
+        .args("tune --model openai/gpt-oss-20b --engine emulated --hardware a100-sxm-80gb".split(' '))
+        .args("--workload random:256/48,n=24 --flags async-scheduling --repeats 2 --executor ssh".split(' '))
+        .args(["--ssh-hosts", named, "--ssh-options", &hosts.options, "--out"])
+        .arg(out)
+        .args(["--", "--emulate-version", "0.11.0"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn trials(out: &Path) -> Vec<Value> {
+    let record = std::fs::read_to_string(out.join("trials.jsonl")).unwrap_or_default();
+    let lines = record.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
+    lines.filter(|v| v["kind"] == "trial").collect()
+}
+
+/// Engines of the campaign recorded in `out`.
+fn running(out: &Path) -> Vec<String> {
+    let record: Value = serde_json::from_slice(&std::fs::read(out.join("run.json")).unwrap()).unwrap();
+    let place = format!(
+        "dyno-jobs-{}/dyno-{}-",
+        rustix::process::geteuid().as_raw(),
+        record["run_id"].as_str().unwrap()
+    );
+    let holds = |pid: &str| {
+        // An engine writes its log in the directory of its trial.
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let mut targets = open.filter_map(|e| std::fs::read_link(e.path()).ok());
+        targets.any(|t| t.to_string_lossy().contains(&place))
+    };
+    let all =
+        std::fs::read_dir("/proc").unwrap().flatten().map(|e| e.file_name().to_string_lossy().into_owned());
+    all.filter(|name| name.parse::<u32>().is_ok() && holds(name)).collect()
+}
+
+fn until(seconds: u64, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < deadline {
+        if condition() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    false
+}
+
+#[test]
+#[ignore = "needs an ssh server"]
+fn trials_over_ssh() {
+    let hosts = Hosts::up();
+    a_killed_tuner_leaves_nothing_on_the_hosts(&hosts);
+    hosts_that_cannot_be_reached_are_named(&hosts);
+    a_campaign_one_of_whose_hosts_is_lost(&hosts);
+}
+
+fn a_killed_tuner_leaves_nothing_on_the_hosts(hosts: &Hosts) {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("killed");
+    let mut child = campaign(hosts, "127.0.0.1,127.0.0.2", &out);
+    assert!(until(60, || out.join("run.json").exists() && !running(&out).is_empty()), "a launch starts");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(until(60, || running(&out).is_empty()), "{:?}", running(&out));
+}
+
+fn hosts_that_cannot_be_reached_are_named(hosts: &Hosts) {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("nowhere");
+    let output = campaign(hosts, "127.0.0.8,127.0.0.9", &out).wait_with_output().unwrap();
+    let said = text(&output);
+    assert!(!output.status.success() && said.contains("no host can run trials"), "{said}");
+    assert!(said.contains("127.0.0.9 is left out (ssh: connect to host 127.0.0.9"), "{said}");
+    assert!(!out.join("run.json").exists());
+}
+
+fn a_campaign_one_of_whose_hosts_is_lost(hosts: &Hosts) {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let child = campaign(hosts, "127.0.0.1,127.0.0.2", &out);
+    assert!(until(120, || trials(&out).len() >= 3), "{}", trials(&out).len());
+    assert!(until(60, || running(&out).len() >= 2), "both hosts have a launch");
+    assert!(script(hosts.dir.path(), &["kill", "2"]).status.success());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let all = trials(&out);
+    assert!(all.iter().all(|t| t["result"]["outcome"] == "measured"), "no candidate is blamed for the host");
+    let lost = |t: &&Value| t["result"]["placement"]["lost"][0]["node"] == "127.0.0.2";
+    assert!(all.iter().any(|t| lost(&t)), "{}", text(&output));
+    assert!(running(&out).is_empty(), "{:?}", running(&out));
+    let report = std::fs::read_to_string(out.join("report.md")).unwrap();
+    assert!(report.contains("was lost with its node and ran again"), "{report}");
+}
