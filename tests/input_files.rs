@@ -359,3 +359,84 @@ fn results_of_unknown_programs_are_one_problem_each() {
         assert!(o.code == Some(2) && o.err.contains("1 problem") && o.err.contains("its keys:"), "{}", o.err);
     }
 }
+
+/// What is true of a file of `tests/result-files`, written down before it was first read.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Truth {
+    file: String,
+    source: Option<String>,
+    engine: Option<EngineKind>,
+    model: Option<String>,
+    hardware: Option<String>,
+    gpus: Option<u32>,
+    concurrency: Option<u32>,
+    records: Option<usize>,
+    figures: std::collections::BTreeMap<String, f64>,
+    /// Figures that the file does not tell.
+    #[serde(default)]
+    absent: Vec<String>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct Truths {
+    file: Vec<Truth>,
+}
+
+/// What is read of a result file otherwise than it is.
+fn misread(t: &Truth) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/result-files").join(&t.file);
+    let loaded = match load(&path) {
+        Ok(loaded) => loaded,
+        Err(e) => return vec![e.to_string()],
+    };
+    let (r, mut out) = (&loaded.records[0], Vec::new());
+    let mut same = |what: &str, read: String, truth: String| {
+        if read != truth {
+            out.push(format!("{what} {read}, not {truth}"));
+        }
+    };
+    same("records", loaded.records.len().to_string(), t.records.unwrap_or(1).to_string());
+    if t.engine.is_some() {
+        same("engine", format!("{:?}", r.engine), format!("{:?}", t.engine));
+    }
+    if t.model.is_some() {
+        same("model", format!("{:?}", r.model), format!("{:?}", t.model));
+    }
+    if let Some(gpus) = t.gpus {
+        let launch = llm_dyno::launch::GpuLayout::of(&r.launch()).gpus();
+        same(
+            "GPUs",
+            format!("{:?}, its launch {launch}", r.num_gpus),
+            format!("Some({gpus}), its launch {gpus}"),
+        );
+    }
+    let concurrency = r.workload.as_ref().and_then(|w| w.max_concurrency);
+    if t.concurrency.is_some() {
+        same("concurrency", format!("{concurrency:?}"), format!("{:?}", t.concurrency));
+    }
+    let hardware = r.hardware.as_deref().unwrap_or_default();
+    let named = t.hardware.as_deref().is_none_or(|h| hardware.contains(h));
+    same("hardware", named.to_string(), true.to_string());
+    let figure = |name: &str| r.result.as_ref().and_then(|m| m.get(Key::from_name(name)?));
+    for (name, truth) in &t.figures {
+        let right = figure(name).is_some_and(|read| (read / truth - 1.0).abs() < 2e-3);
+        if !right {
+            out.push(format!("{name} {:?}, not {truth}", figure(name)));
+        }
+    }
+    out.extend(t.absent.iter().filter_map(|n| Some(format!("{n} {}, which it does not tell", figure(n)?))));
+    out
+}
+
+#[test]
+fn files_are_read_as_their_tools_wrote_them() {
+    let all: Truths = toml::from_str(include_str!("result-files.toml")).unwrap();
+    let found = |t: &Truth| {
+        let wrong = misread(t);
+        let source = t.source.as_deref().unwrap_or_default();
+        (!wrong.is_empty()).then(|| format!("{} ({source}): {}", t.file, wrong.join("; ")))
+    };
+    let wrong: Vec<String> = all.file.iter().filter_map(found).collect();
+    assert!(wrong.is_empty(), "{} of {} misread:\n{}", wrong.len(), all.file.len(), wrong.join("\n"));
+}

@@ -112,7 +112,7 @@ fn whole_launches_leave_the_room_that_the_engine_says() {
     }
     let (median, p90) = quantiles(errors.clone());
     println!("{} launches, median {:.1} %, p90 {:.1} %", errors.len(), median * 100.0, p90 * 100.0);
-    assert!(errors.len() >= 17 && median <= 0.03 && p90 <= 0.12, "median {median}, p90 {p90}");
+    assert!(errors.len() >= 17 && median <= 0.03 && p90 <= 0.10, "median {median}, p90 {p90}");
 }
 
 #[test]
@@ -147,6 +147,51 @@ fn pools_of_sglang_are_those_of_its_tests() {
     let (median, p90) = quantiles(errors.clone());
     println!("{} launches, median {:.1} %, p90 {:.1} %", errors.len(), median * 100.0, p90 * 100.0);
     assert!(errors.len() >= 10 && median <= 0.03 && p90 <= 0.10, "median {median}, p90 {p90}");
+}
+
+#[test]
+fn pools_of_tensorrt_llm_are_those_of_two_logs() {
+    // "Allocated … GiB for max tokens in paged KV cache" beside a whole launch: a test report of TensorRT-LLM 1.3.0rc7 on 8 x B300
+    // (Kimi-K2.5-NVFP4, TP 8, the API's defaults), and an example of Dynamo of February 2025 on H100 (TinyLlama, TP 2, 0.25 of
+    // the free memory, 2,048 requests).
+    let models = model::Catalog::load(None).unwrap().with_hub_cache(None);
+    let hardware = hardware::Catalog::load(None).unwrap();
+    for (name, hw, version, flags, gib, tokens) in [
+        (
+            "nvidia/Kimi-K2.5-NVFP4",
+            "b300-sxm-288gb",
+            "1.3.0",
+            "--tp_size 8 --kv_cache_dtype fp8",
+            166.02,
+            5_073_376.0,
+        ),
+        (
+            "TinyLlama/TinyLlama-1.1B-Chat-v1.0",
+            "h100-sxm-80gb",
+            "0.17.0",
+            "--tp_size 2 --kv_cache_free_gpu_memory_fraction 0.25 --max_seq_len 2048",
+            18.88,
+            1_800_032.0,
+        ),
+    ] {
+        let (model, hw) = (models.find(name).unwrap(), hardware.find(hw).unwrap());
+        let launch = Launch {
+            version: version.parse().ok(),
+            ..Launch::parse(&format!("trtllm-serve {name} {flags}"))
+        };
+        let e = estimate(&resolve_launch(&launch, None, hw, &model).unwrap(), hw, &model);
+        println!(
+            "{name}: {} tokens, printed {tokens}; {:.2} GiB, printed {gib}; weights {}, activations {}, graphs {}, device {}",
+            e.kv_tokens,
+            e.kv.gib(),
+            e.weights,
+            e.activations,
+            e.graphs,
+            e.device
+        );
+        let off = e.kv_tokens as f64 / tokens - 1.0;
+        assert!(off.abs() < 0.05, "{name}: {off}");
+    }
 }
 
 #[test]

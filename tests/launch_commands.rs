@@ -12,7 +12,11 @@ struct Command {
     engine: String,
     version: Option<String>,
     model: String,
-    gpus: u32,
+    /// None where a variable or an absent file decides.
+    gpus: Option<u32>,
+    /// Whether the launch does not tell how many GPUs it takes.
+    #[serde(default)]
+    unknown: bool,
     #[serde(default = "one")]
     attention: u32,
     #[serde(default)]
@@ -47,7 +51,10 @@ fn misread(c: &Command) -> Vec<String> {
         c.version.as_deref().unwrap_or_default(),
     );
     same("model", launch.model.clone().unwrap_or_default(), &c.model);
-    same("GPUs", layout.gpus().to_string(), &c.gpus.to_string());
+    if let Some(gpus) = c.gpus {
+        same("GPUs", layout.gpus().to_string(), &gpus.to_string());
+    }
+    same("whether its GPUs are known", layout.known.to_string(), &(!c.unknown).to_string());
     same("attention", layout.attention.to_string(), &c.attention.to_string());
     for (name, value) in &c.values {
         same(name, launch.text(&[name]).unwrap_or_default().to_owned(), value);

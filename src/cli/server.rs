@@ -3,8 +3,9 @@
 use super::out::note;
 use crate::engine::redact;
 use crate::error::{Error, Result};
-use crate::launch::{EngineKind, Launch};
+use crate::launch::{EngineKind, Launch, LaunchFile};
 use crate::load::{Cancel, Endpoint, base_url};
+use crate::scenario::files_named_by;
 use crate::trial::{Commanded, Event, Observer, Session, vocabulary};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -77,6 +78,12 @@ impl ServerArgs {
         (!self.command.is_empty()).then(|| Launch::from_argv(&redact::argv(&self.command)).to_text())
     }
 
+    /// The files of options that the command names, as they may be recorded.
+    pub(super) fn recorded_files(&self) -> Vec<LaunchFile> {
+        let files = files_named_by(&Launch::from_argv(&self.command), &[Path::new("")]);
+        files.into_iter().map(|f| LaunchFile { text: redact::options(&f.text), ..f }).collect()
+    }
+
     /// Attaches to the running server, or starts the command and waits until it yields a token.
     pub(super) fn open<'a>(
         &self,
@@ -141,5 +148,31 @@ impl Observer for Lines {
         if let Event::Ready { facts } = event {
             note(format_args!("the server is ready after {:.1} s", facts.startup_s));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        server: ServerArgs,
+    }
+
+    #[test]
+    fn files_of_options_that_a_launch_names_are_recorded_without_secrets() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("serve.yml");
+        std::fs::write(&path, "max-num-seqs: 8\napi-key: s3cret-of-mine\n").unwrap();
+        let path = path.display().to_string();
+        let args = ["dyno", "--", "vllm", "serve", "m", "--config", &path];
+        let server = Arguments::try_parse_from(args).unwrap().server;
+        let launch = Launch::from_argv(&server.command).with_files(server.recorded_files());
+        assert_eq!(launch.integer(&["max-num-seqs"]), Some(8));
+        assert_eq!(launch.text(&["api-key"]), Some("<redacted>"));
+        assert!(!server.recorded_files()[0].text.contains("s3cret"));
     }
 }

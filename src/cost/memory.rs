@@ -10,7 +10,7 @@ use crate::engine::EngineConfig;
 use crate::engine::resolve::device_memory;
 use crate::hardware::{Hardware, Vendor};
 use crate::launch::EngineKind;
-use crate::model::{Model, Precision};
+use crate::model::{Model, Precision, Scheme};
 use crate::units::Bytes;
 
 const GIB: f64 = 1073741824.0;
@@ -138,14 +138,26 @@ fn beside_states(room: f64, f: &Footprint) -> (f64, Option<u64>) {
 
 /// Bytes of a rank's weights as this release holds them: later vLLM pads no MXFP4 experts on Hopper (gpt-oss-120b on an H100:
 /// 64.4 GiB in 0.11, 61.3 GiB in 0.25; gpt-oss-20b is still padded in 0.19).
+///
+/// vLLM keeps cosines and sines of every position that the model knows, whole on each rank: 2.5 GiB for the ten million of
+/// Llama-4-Scout. Without FP8 in the tensor cores (before Ada) block-wise FP8 weights run in Marlin's layout, whose scales
+/// are 16 bits for each column of a block (`prepare_fp8_moe_layer_for_marlin`).
 fn held_bytes(config: &EngineConfig, hw: &Hardware, model: &Model, f: &Footprint) -> f64 {
     let vllm = matches!(config.engine, EngineKind::Vllm | EngineKind::Emulated);
+    let table = f64::from(model.max_position) * f64::from(model.rest.rotary_dim) * 2.0;
+    let marlin = match model.quantisation.format.scheme {
+        Scheme::Block(rows, _) if hw.vendor == Vendor::Nvidia && hw.sm.is_some_and(|s| s < 89) => {
+            f.rank.weight_bytes * 2.0 / f64::from(rows.max(1))
+        }
+        _ => 0.0,
+    };
+    let beside = if vllm { table + marlin } else { 0.0 };
     let hopper = hw.sm.is_some_and(|s| (90..100).contains(&s));
     let padded = super::footprint::padding(model);
     if vllm && hopper && config.version >= (0, 20, 0) && f.precision == Precision::Mxfp4 {
-        f.rank.weight_bytes - f.rank.expert_bytes * padded / (1.0 + padded)
+        beside + f.rank.weight_bytes - f.rank.expert_bytes * padded / (1.0 + padded)
     } else {
-        f.rank.weight_bytes
+        beside + f.rank.weight_bytes
     }
 }
 

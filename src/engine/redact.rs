@@ -71,6 +71,17 @@ pub fn text(text: &str) -> String {
     out
 }
 
+/// A file of options (`key: value` a line) with the values of secret keys hidden.
+pub fn options(file: &str) -> String {
+    let hidden = |line: &str| {
+        let (key, value) = line.split_once(':')?;
+        let name = key.trim().trim_matches(['"', '\'', '-', ' ', '{', ',']);
+        (is_secret(&name.replace('-', "_")) && !value.trim().is_empty()).then(|| format!("{key}: {HIDDEN}"))
+    };
+    let lines = file.lines().map(|l| hidden(l).unwrap_or_else(|| text(l)));
+    lines.map(|l| l + "\n").collect()
+}
+
 /// The arguments with the values of secret flags hidden.
 pub fn argv(args: &[String]) -> Vec<String> {
     hidden(args, &mut Vec::new())

@@ -1,7 +1,7 @@
 //! A launch: engine, release, model, GPUs, flags, files and environment.
 
 use super::wrapper::{self, Bare};
-use super::{EngineKind, LaunchFile, Version, heredoc, switches, words, yaml};
+use super::{EngineKind, LaunchFile, Version, heredoc, manifest, switches, words, yaml};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -38,14 +38,25 @@ impl Launch {
     /// Takes apart one line as a shell would (quotes and backslashes, no expansion).
     ///
     /// The files that the command names are not opened here: see [`Launch::with_files`]. One that the same lines write
-    /// (`cat > options.yml << EOF`) is read as they write it.
+    /// (`cat > options.yml << EOF`) is read as they write it. A document that starts the engine (a compose file, a manifest, a
+    /// Dockerfile) stands for the command of its container.
     pub fn parse(line: &str) -> Launch {
-        let (line, written) = heredoc::taken(line);
+        let (line, mut written, told) = heredoc::taken(line);
+        if let Some(document) = manifest::command(&line) {
+            let mut launch = Launch::from_argv(&document.words);
+            launch.problems.splice(0..0, document.problems);
+            return launch;
+        }
         let (words, closed) = words::commands(&line);
         let mut launch = Launch::from_argv(&words);
         if !written.is_empty() {
+            // `cat > "$FILE" << EOF` and `--config "$FILE"` name one file.
+            for file in &mut written {
+                file.path = super::shell::expanded(&file.path, &launch.env);
+            }
             launch = launch.with_files(written);
         }
+        launch.problems.extend(told);
         if !closed {
             launch
                 .problems
@@ -111,13 +122,17 @@ impl Launch {
     fn read_words(&mut self) {
         let mut positional: Vec<&str> = Vec::new();
         let program: Vec<&str> =
-            self.argv.iter().map(String::as_str).take_while(|w| !is_flag(w) || *w == "-m").collect();
+            self.argv.iter().map(String::as_str).take_while(|w| !w.starts_with("--")).collect();
         self.engine = engine_of(&program);
         let mut given = Vec::new();
         let mut i = 0;
         while i < self.argv.len() {
             let w = self.argv[i].as_str();
-            if is_flag(w) && !(w == "-m" && positional.last().is_some_and(|p| p.contains("python"))) {
+            let python = positional.last().is_some_and(|p| p.contains("python"));
+            if python && is_flag(w) && w != "-m" && !w.starts_with("--") {
+                // `python3 -u -X faulthandler -m module`: the interpreter's own.
+                i += if w == "-X" || w == "-W" { 2 } else { 1 };
+            } else if is_flag(w) && !(w == "-m" && python) {
                 i += read_flag(self.engine, &self.argv[i..], &mut given);
             } else {
                 if w != "-m" {
@@ -271,6 +286,7 @@ fn is_program_word(w: &str) -> bool {
         .contains(&base)
         || w.starts_with("vllm.entrypoints")
         || w.starts_with("sglang.")
+        || w.starts_with("sglang_router.")
 }
 
 fn engine_of(positional: &[&str]) -> Option<EngineKind> {

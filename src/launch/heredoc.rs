@@ -3,29 +3,44 @@
 use super::LaunchFile;
 use std::borrow::Cow;
 
-/// The lines without their here-documents, and the files that those write. A later document of the same file (`>>`) is
-/// added to it.
-pub(super) fn taken(line: &str) -> (Cow<'_, str>, Vec<LaunchFile>) {
+/// The lines without their here-documents, the files that those write, and what is to be told of them. A later document of the
+/// same file (`>>`) is added to it, unless a condition of the script decides whether it is.
+pub(super) fn taken(line: &str) -> (Cow<'_, str>, Vec<LaunchFile>, Vec<String>) {
     if !line.contains("<<") {
-        return (Cow::Borrowed(line), Vec::new());
+        return (Cow::Borrowed(line), Vec::new(), Vec::new());
     }
     let mut left: Vec<&str> = Vec::new();
     let mut files: Vec<LaunchFile> = Vec::new();
+    let mut told: Vec<String> = Vec::new();
     let mut lines = line.lines();
+    let mut depth = 0usize;
     while let Some(command) = lines.next() {
         let Some((path, tag, added)) = opening(command) else {
+            depth = nested(command, depth);
             left.push(command);
             continue;
         };
         let body: Vec<&str> = lines.by_ref().take_while(|l| l.trim() != tag).collect();
         let text = body.join("\n") + "\n";
+        if added && depth > 0 && files.iter().any(|f| f.path == path) {
+            told.push(format!("{path}: what the script adds under a condition is left out"));
+            continue;
+        }
         match files.iter_mut().find(|f| f.path == path) {
             Some(file) if added => file.text.push_str(&text),
             Some(file) => file.text = text,
             None => files.push(LaunchFile { path, text }),
         }
     }
-    (Cow::Owned(left.join("\n")), files)
+    (Cow::Owned(left.join("\n")), files, told)
+}
+
+/// How many conditions and loops are open behind a line.
+fn nested(line: &str, depth: usize) -> usize {
+    let words: Vec<&str> = line.split_whitespace().map(|w| w.trim_end_matches(';')).collect();
+    let opens = matches!(words.first(), Some(&("if" | "for" | "while" | "until" | "case")));
+    let closes = words.iter().any(|w| matches!(*w, "fi" | "done" | "esac"));
+    (depth + usize::from(opens)).saturating_sub(usize::from(closes))
 }
 
 /// The path that the document goes to, its last line, and whether it is added to the file.
@@ -63,7 +78,10 @@ mod tests {
         assert_eq!((launch.integer(&["max-batch-size"]), launch.integer(&["tp-size"])), (Some(9), Some(4)));
         assert_eq!(launch.text(&["kv-cache-config.dtype"]), Some("fp8"));
         assert!(launch.problems.is_empty() && launch.missing_files().is_empty(), "{:?}", launch.problems);
-        let (line, files) = taken("tee -a y.yml > /dev/null <<-EOF\na: 1\nEOF");
+        let under = "cat > x.yml <<E\na: 1\nE\nif [ $D = 1 ]; then\ncat >> x.yml <<E\nb: [${X%, }]\nE\nfi\n";
+        let (_, files, told) = taken(under);
+        assert_eq!((files[0].text.as_str(), told.len()), ("a: 1\n", 1));
+        let (line, files, _) = taken("tee -a y.yml > /dev/null <<-EOF\na: 1\nEOF");
         assert_eq!((line.as_ref(), files[0].path.as_str(), files[0].text.as_str()), ("", "y.yml", "a: 1\n"));
         assert!(taken("vllm serve m <<< x").1.is_empty());
     }

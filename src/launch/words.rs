@@ -12,41 +12,70 @@ pub fn split(line: &str) -> (Vec<String>, bool) {
     }
 }
 
-/// The line without its continuations: a shell takes a backslash and the newline behind it away before it looks for words,
-/// but not between single quotes.
+/// The line without its continuations and comments: a shell takes a backslash and the newline behind it away before it looks
+/// for words, but not between single quotes. What a substitution runs (`$(…)`, backquotes) becomes one word.
 fn joined(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     let mut quote: Option<char> = None;
-    let mut chars = line.chars();
-    let mut comment = false;
-    while let Some(c) = chars.next() {
-        // An apostrophe in a comment opens no quote, and a backslash at its end joins nothing.
-        comment = match c {
-            '\n' => false,
-            '#' => comment || quote.is_none() && out.ends_with(|b: char| b.is_whitespace()) || out.is_empty(),
-            _ => comment,
-        };
-        if comment {
-            continue;
-        }
+    let mut rest = line;
+    // An escaped blank is part of a word, and what follows it is no comment.
+    let mut blank = true;
+    while let Some(c) = rest.chars().next() {
+        let inside = quote;
         match (c, quote) {
-            ('\\', None | Some('"')) => match chars.next() {
-                Some('\n') => {}
-                Some(escaped) => out.extend([c, escaped]),
-                None => out.push(c),
-            },
-            ('\'' | '"', None) => {
-                quote = Some(c);
-                out.push(c);
+            ('#', None) if blank => {
+                // An apostrophe in a comment opens no quote, and a backslash at its end joins nothing.
+                rest = &rest[rest.find('\n').unwrap_or(rest.len())..];
+                continue;
             }
-            (c, Some(q)) if c == q => {
-                quote = None;
-                out.push(c);
+            ('$', None | Some('"')) if rest.starts_with("$(") => {
+                let taken = substitution(rest, quote.is_some(), &mut out);
+                (rest, blank) = (&rest[taken..], false);
+                continue;
             }
-            (c, _) => out.push(c),
+            ('\\', None | Some('"')) => {
+                let escaped = rest[1..].chars().next();
+                match escaped {
+                    Some('\n') => {}
+                    Some(e) => {
+                        out.extend([c, e]);
+                        blank = false;
+                    }
+                    None => out.push(c),
+                }
+                rest = &rest[1 + escaped.map_or(0, char::len_utf8)..];
+                continue;
+            }
+            ('\'' | '"', None) => quote = Some(c),
+            (c, Some(q)) if c == q => quote = None,
+            _ => {}
         }
+        blank = inside.is_none() && c.is_whitespace();
+        out.push(c);
+        rest = &rest[c.len_utf8()..];
     }
     out
+}
+
+/// Copies a substitution from its `$(` to its closing parenthesis without what would part it into words; returns how long it
+/// is. One that is never closed is copied by its first two letters.
+fn substitution(text: &str, quoted: bool, out: &mut String) -> usize {
+    let mut depth = 0usize;
+    for (i, c) in text.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if c == ')' && depth == 0 {
+            let end = i + 1;
+            let own = |c: &char| !matches!(c, '"' | '\'' | '\\' | '`') && (quoted || !c.is_whitespace());
+            out.extend(text[..end].chars().filter(own).map(|c| if c == '\n' { ' ' } else { c }));
+            return end;
+        }
+    }
+    out.push_str("$(");
+    2
 }
 
 /// Splits lines into words as [`split`] does, with a word `;` where a newline ends a command.
@@ -129,6 +158,16 @@ mod tests {
             (vec!["vllm".into(), "serve".into(), "'a".into(), "b".into()], false)
         );
         assert_eq!(split("a\\\n b"), (vec!["a".into(), "b".into()], true));
+        // An escaped blank is part of a word; a comment begins only behind a blank that is none.
+        assert_eq!(split("a \\ #b c").0, ["a", " #b", "c"]);
+        assert_eq!(split("a \\  # b c").0, ["a", " "]);
+        assert_eq!(split("# a").0, Vec::<String>::new());
+        // A substitution is one word, whatever it runs.
+        assert_eq!(
+            split("a $( [[ $C -gt 4 ]] && echo 30 ) $((d * 2)) \"x $(f \"$0\" 'y')\"").0,
+            ["a", "$([[$C-gt4]]&&echo30)", "$((d*2))", "x $(f $0 y)"]
+        );
+        assert_eq!(split("a $(b c").0, ["a", "$(b", "c"]);
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! What stands around an engine's command: shells, containers, launchers. Taken off, so that the engine's own words are
 //! left; what is told by it (environment, the image's release) is kept.
 
+use super::shell::{Variables, defaulted, expanded};
 use super::{Version, words};
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -21,45 +22,67 @@ const DASHES: [char; 4] = ['\u{2013}', '\u{2014}', '\u{2212}', '\u{2011}'];
 pub(super) fn strip(given: &[String]) -> Bare {
     let mut bare = Bare::default();
     let mut chosen: Option<Vec<String>> = None;
-    for segment in segments(given) {
-        let mut words = segment;
+    let mut script = Variables::default();
+    let plain = script.without_arrays(given);
+    for mut words in segments(&plain) {
+        script.keywords(&mut words);
         // `export A=b` and `A=b` alone set what later commands see.
-        if words.first().is_some_and(|w| w == "export") {
+        let exported =
+            words.first().is_some_and(|w| matches!(w.as_str(), "export" | "local" | "declare" | "readonly"));
+        if exported {
             words.remove(0);
-            assignments(&mut words, &mut bare.env);
-            continue;
         }
         let set = words.iter().take_while(|w| assignment(w).is_some()).count();
-        if set == words.len() {
-            assignments(&mut words, &mut bare.env);
+        if exported || set == words.len() {
+            words[..set]
+                .iter()
+                .filter_map(|w| assignment(w))
+                .for_each(|(name, value)| script.set(name, value));
             continue;
         }
-        let mut env = bare.env.clone();
+        words = script.with_arrays(&words);
+        let mut env = script.values.clone();
         assignments(&mut words, &mut env);
-        let inner = engine_words(&words, &mut env, &mut bare);
-        if let Some(inner) = inner {
+        bare.env.clone_from(&script.values);
+        if let Some(inner) = engine_words(&words, &mut env, &mut bare) {
             bare.env.append(&mut env);
             chosen = Some(inner);
             break;
         }
-        bare.env.append(&mut env);
+        script.values.append(&mut env);
     }
-    let found = chosen.is_some();
-    bare.argv = chosen.unwrap_or_else(|| without_settings(given));
-    if found {
-        let env = bare.env.clone();
-        for w in &mut bare.argv {
-            *w = expanded(w, &env);
-            while let Some((name, default, whole)) = defaulted(w) {
-                bare.problems.push(format!(
-                    "${name} is not known here; its default in the command, {default}, is taken"
-                ));
-                *w = w.replacen(&whole, &default, 1);
-            }
-        }
+    if let Some(words) = chosen {
+        bare.problems.extend(script.conditions(&words));
+        bare.argv = words;
+        expand(&mut bare);
+    } else {
+        bare.env = script.values;
+        bare.argv = without_settings(given);
     }
     typography(&mut bare);
     bare
+}
+
+/// Puts what is known of variables into the engine's words. A variable of several flags is several words.
+fn expand(bare: &mut Bare) {
+    let env = bare.env.clone();
+    for w in std::mem::take(&mut bare.argv) {
+        let mut out = expanded(&w, &env);
+        while let Some((name, default, whole)) = defaulted(&out) {
+            bare.problems
+                .push(format!("${name} is not known here; its default in the command, {default}, is taken"));
+            out = out.replacen(&whole, &default, 1);
+        }
+        let variable = w.starts_with('$') && !w.contains(char::is_whitespace);
+        if variable && out.is_empty() {
+            continue;
+        }
+        if variable && out.starts_with('-') && out.contains(char::is_whitespace) {
+            bare.argv.extend(words::split(&out).0);
+        } else {
+            bare.argv.push(out);
+        }
+    }
 }
 
 fn without_settings(given: &[String]) -> Vec<String> {
@@ -125,9 +148,18 @@ fn engine_words(
     env: &mut BTreeMap<String, String>,
     bare: &mut Bare,
 ) -> Option<Vec<String>> {
+    // A script may hold the runtime in a variable: `"$ENGINE" run … image`.
+    if words.first()?.starts_with('$') && words.get(1).is_some_and(|w| w == "run") {
+        return container(&words[2..], env, bare);
+    }
     if matches!(base(words.first()?), "docker" | "podman" | "nerdctl" | "sudo")
         && let Some(run) = words.iter().position(|w| w == "run" || w == "exec").filter(|i| *i <= 3)
         && words[..run].iter().any(|w| matches!(base(w), "docker" | "podman" | "nerdctl"))
+    {
+        return container(&words[run + 1..], env, bare);
+    }
+    if matches!(base(words.first()?), "apptainer" | "singularity")
+        && let Some(run) = words.iter().position(|w| w == "run").filter(|i| *i <= 2)
     {
         return container(&words[run + 1..], env, bare);
     }
@@ -136,7 +168,8 @@ fn engine_words(
     });
     if let Some(i) = shell {
         settings(&words[..i], env);
-        let inner = strip(&words::commands(words.get(i + 2)?).0);
+        let script = positional(words.get(i + 2)?, words.get(i + 4..).unwrap_or_default());
+        let inner = strip(&words::commands(&script).0);
         env.extend(inner.env);
         bare.version = bare.version.or(inner.version);
         bare.problems.extend(inner.problems);
@@ -152,6 +185,14 @@ fn engine_words(
     Some(own)
 }
 
+/// A shell's script with the words that follow it (behind the name that `$0` gets) in place of `"$@"`.
+fn positional(script: &str, given: &[String]) -> String {
+    let all: Vec<String> = given.iter().map(|w| words::quote(w)).collect();
+    ["\"$@\"", "\"${@}\"", "$@", "$*"]
+        .iter()
+        .fold(script.to_owned(), |s, form| s.replace(form, &all.join(" ")))
+}
+
 /// The engine's program where a variable holds its path (`$VLLM serve m`).
 fn by_variable(word: &str) -> Option<&'static str> {
     let name = word.strip_prefix('$')?.trim_matches(['{', '}']).to_lowercase();
@@ -161,7 +202,6 @@ fn by_variable(word: &str) -> Option<&'static str> {
 /// Where an engine's program stands.
 fn program(words: &[String]) -> Option<usize> {
     let next = |i: usize, n: usize| words.get(i + n).map_or("", String::as_str);
-    let module = |w: &str| w.starts_with("vllm.entrypoints") || w.starts_with("sglang.");
     (0..words.len()).find(|&i| {
         let w = base(&words[i]);
         match w {
@@ -169,12 +209,21 @@ fn program(words: &[String]) -> Option<usize> {
             "sglang" => next(i, 1) == "serve",
             "trtllm-serve" => true,
             "dyno" => next(i, 1) == "emulate",
-            w if w.starts_with("python") => next(i, 1) == "-m" && module(next(i, 2)),
-            "-m" => module(next(i, 1)),
+            w if w.starts_with("python") => {
+                // Options of Python itself: `python3 -u -X faulthandler -m module`.
+                let rest = words[i + 1..].iter().take_while(|w| !is_module(w)).take(4);
+                rest.clone().last().is_some_and(|w| w == "-m") && rest.count() < 4
+            }
+            "-m" => is_module(next(i, 1)),
             w if by_variable(w).is_some() => next(i, 1) == "serve",
             _ => false,
         }
     })
+}
+
+/// The module of Python that is an engine's server.
+fn is_module(w: &str) -> bool {
+    w.starts_with("vllm.entrypoints") || w.starts_with("sglang.") || w == "sglang_router.launch_server"
 }
 
 /// Environment that launchers pass on: `env A=b`, `-x A=b` (mpirun), `--export=ALL,A=b` (srun).
@@ -187,8 +236,15 @@ fn settings(before: &[String], env: &mut BTreeMap<String, String>) {
     }
 }
 
-/// Options of `docker run` that take no value; every other one does.
+/// Options of `docker run` and `apptainer run` that take no value; every other one does.
 const PLAIN: &[&str] = &[
+    "nv",
+    "rocm",
+    "cleanenv",
+    "containall",
+    "no-home",
+    "fakeroot",
+    "writable-tmpfs",
     "rm",
     "detach",
     "interactive",
@@ -207,11 +263,12 @@ const PLAIN: &[&str] = &[
 /// The words of a container: those after the image; where the image itself starts the engine, with its program in front.
 fn container(words: &[String], env: &mut BTreeMap<String, String>, bare: &mut Bare) -> Option<Vec<String>> {
     let (mut i, mut entry) = (0, None);
-    while let Some(w) = words.get(i).filter(|w| w.starts_with('-') && w.len() > 1) {
+    let option = |w: &&String| w.starts_with('-') && w.len() > 1 || w.starts_with("${") && w.contains("[@]");
+    while let Some(w) = words.get(i).filter(option) {
         let name = w.trim_start_matches('-');
         let (name, mut value) = name.split_once('=').map_or((name, None), |(n, v)| (n, Some(v.to_owned())));
         let flags = !w.starts_with("--") && name.chars().all(|c| "ditP".contains(c));
-        if value.is_none() && !flags && !PLAIN.contains(&name) {
+        if value.is_none() && !flags && !w.starts_with('$') && !PLAIN.contains(&name) {
             i += 1;
             value = words.get(i).cloned();
         }
@@ -222,9 +279,11 @@ fn container(words: &[String], env: &mut BTreeMap<String, String>, bare: &mut Ba
         }
         i += 1;
     }
-    let image = words.get(i)?;
+    let image = &expanded(words.get(i)?, env);
     let rest = &words[i + 1..];
-    let tag = base(image).rsplit_once(':').map_or("", |t| t.1);
+    // Apptainer keeps images as files: `vllm-openai_v0.10.2.sif`.
+    let file = base(image).strip_suffix(".sif").and_then(|f| f.rsplit_once('_'));
+    let tag = file.or_else(|| base(image).rsplit_once(':')).map_or("", |t| t.1);
     let release: String = tag.trim_start_matches('v').split(['-', '_']).next().unwrap_or_default().to_owned();
     bare.version = bare.version.or_else(|| Version::from_str(&release).ok());
     let own: Vec<String> = entry.into_iter().chain(rest.iter().cloned()).collect();
@@ -233,37 +292,6 @@ fn container(words: &[String], env: &mut BTreeMap<String, String>, bare: &mut Ba
     }
     let started: &[&str] = if image.contains("vllm") { &["vllm", "serve"] } else { return None };
     Some(started.iter().map(|w| (*w).to_owned()).chain(rest.iter().cloned()).collect())
-}
-
-/// `$NAME` and `${NAME}` where the command itself set them.
-fn expanded(word: &str, env: &BTreeMap<String, String>) -> String {
-    if !word.contains('$') {
-        return word.to_owned();
-    }
-    let mut out = word.to_owned();
-    for (name, value) in env.iter().rev() {
-        out = out.replace(&format!("${{{name}}}"), value);
-        let plain = format!("${name}");
-        let ends = |rest: &str| rest.chars().next().is_none_or(|c| !(c.is_ascii_alphanumeric() || c == '_'));
-        if let Some(at) = out.find(&plain)
-            && ends(&out[at + plain.len()..])
-        {
-            out = out.replacen(&plain, value, 1);
-        }
-    }
-    out
-}
-
-/// The first `${NAME:-default}` (or `-`, `:=`, `=`) of a word: name, default, and the whole of it.
-fn defaulted(word: &str) -> Option<(String, String, String)> {
-    let start = word.find("${")?;
-    let end = start + word[start..].find('}')?;
-    let inner = &word[start + 2..end];
-    let name: String = inner.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-    let rest = &inner[name.len()..];
-    let default = [":-", ":=", "-", "="].into_iter().find_map(|mark| rest.strip_prefix(mark))?;
-    let plain = !name.is_empty() && !default.contains('$');
-    plain.then(|| (name, default.to_owned(), word[start..=end].to_owned()))
 }
 
 /// Dashes and quotes of a text program, which no engine takes for its own. They are told, and not guessed around.
@@ -327,6 +355,22 @@ mod tests {
             (
                 "torchrun --nproc_per_node=2 -m sglang.launch_server --model-path m",
                 "-m sglang.launch_server --model-path m",
+            ),
+            (
+                "apptainer run --nv --bind /a:/data /x/vllm-openai_v0.10.2.sif --model /data/m --tensor-parallel-size 4",
+                "vllm serve --model /data/m --tensor-parallel-size 4",
+            ),
+            (
+                "python3 -u -X faulthandler -m sglang.launch_server --model-path m",
+                "python3 -u -X faulthandler -m sglang.launch_server --model-path m",
+            ),
+            (
+                "sh -c 'exec vllm serve \"$@\" --seed 1' name --model m '--x=a b'",
+                "vllm serve --model m '--x=a b' --seed 1",
+            ),
+            (
+                "IMAGE=x/vllm-openai:v1; \"$ENGINE\" run -d \"${OPTS[@]}\" -p 1:2 \"$IMAGE\" m -tp 2",
+                "IMAGE=x/vllm-openai:v1 vllm serve m -tp 2",
             ),
             (
                 "numactl --membind 0 uv run vllm serve m \\\n  --max-num-seqs 8",

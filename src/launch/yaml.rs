@@ -1,7 +1,7 @@
 //! Options that an engine reads from a file: TensorRT-LLM's `--extra_llm_api_options` and `--config`, the `--config` of
 //! vLLM and SGLang.
 
-use super::{EngineKind, LaunchFile};
+use super::{EngineKind, LaunchFile, switches};
 use serde_json::Value;
 
 /// Flags that name such a file, as the engines spell them (`-` inside).
@@ -38,10 +38,14 @@ pub(super) fn flags(
 /// One key of a file whose keys are the flags of the command line.
 ///
 /// A switch that is off: vLLM gives `--no-KEY` where it has that flag (`FlexibleArgumentParser.load_config_file`), and SGLang
-/// gives nothing.
+/// gives nothing for a switch and `--KEY false` for a flag with a value.
 fn word(engine: Option<EngineKind>, name: String, value: &Value) -> Option<(String, Option<String>)> {
     let text = match value {
         Value::Null => return None,
+        // SGLang says so of a flag that takes a value, and leaves a switch out (`ConfigArgumentMerger._add_boolean_arg`).
+        Value::Bool(on) if engine == Some(EngineKind::Sglang) && switches::takes_value(engine, &name) => {
+            return Some((name, Some(on.to_string())));
+        }
         Value::Bool(false) if engine == Some(EngineKind::Sglang) || name.starts_with("no-") => return None,
         Value::Bool(false) => return Some((format!("no-{name}"), None)),
         Value::Bool(true) => None,
@@ -103,6 +107,12 @@ mod tests {
         assert_eq!((of("no-enable-prefix-caching"), of("seed")), (Some(None), None));
         let (sglang, _) = super::flags(Some(EngineKind::Sglang), &file);
         assert!(!sglang.iter().any(|f| f.0.ends_with("prefix-caching")), "{sglang:?}");
+        let valued = LaunchFile {
+            path: "y.yaml".into(),
+            text: "attention-backend: false\nenable-dp-attention: false\n".into(),
+        };
+        let (valued, _) = super::flags(Some(EngineKind::Sglang), &valued);
+        assert_eq!(valued, [("attention-backend".to_owned(), Some("false".to_owned()))]);
         assert_eq!(of("cuda-graph-bs"), Some(Some("1 2")));
         assert_eq!(of("speculative-config"), Some(Some("{\"method\":\"ngram\"}")));
     }

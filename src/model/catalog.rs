@@ -69,6 +69,7 @@ const KEYS: &[Key] = &[
     opt("mla", Shape::Table(MLA)),
     opt("sliding", Shape::Table(SLIDING)),
     opt("attention_sinks", Shape::Bool),
+    opt("towers", Shape::Count),
     req("precision", PRECISIONS),
     opt("weights_gb", Shape::Positive),
     opt("note", Shape::Text),

@@ -32,6 +32,9 @@ pub(super) struct Description {
     sliding: Option<Sliding>,
     #[serde(default)]
     attention_sinks: bool,
+    /// Parameters of vision and audio towers.
+    #[serde(default)]
+    towers: u64,
     precision: Precision,
     #[serde(default)]
     weights_gb: Option<f64>,
@@ -82,7 +85,7 @@ impl From<Description> for Model {
         };
         if catalog::meaning("", &m).is_empty() {
             m.stack = uniform::layers(&m);
-            m.rest = uniform::rest(&m);
+            m.rest = Rest { towers: d.towers, ..uniform::rest(&m) };
         }
         m
     }

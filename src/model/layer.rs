@@ -291,8 +291,32 @@ pub struct Rest {
     pub other: u64,
     /// Vision, audio towers and their projectors: memory, but no work for a token of text.
     pub towers: u64,
+    /// The tower that sees pictures, as far as its activations go.
+    pub vision: Option<Vision>,
+    /// Elements of a head that positions turn; 0 where none are. An engine keeps a table of them for every position.
+    pub rotary_dim: u32,
     /// Layers for multi-token prediction: in the checkpoint, loaded only for speculative decoding.
     pub mtp: u64,
+}
+
+/// What the activations of a vision tower depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Vision {
+    pub hidden: u32,
+    pub ffn: u32,
+    /// Patches of a picture that become one token of the language model.
+    pub patches: u32,
+    /// Tokens of the largest picture, where the tower takes pictures of any size; 0 where all have one size.
+    pub largest: u32,
+}
+
+impl Vision {
+    /// Bytes of activations over `tokens` tokens of pictures, the feed-forward part split over `tensor` ranks: pixels, hidden
+    /// states (residual, normed, queries, keys and values) and both sides of the activation function, in 16 bits.
+    pub fn activation_bytes(&self, tokens: f64, tensor: f64) -> f64 {
+        let patches = tokens.max(f64::from(self.largest)) * f64::from(self.patches);
+        patches * 2.0 * (6.0 * f64::from(self.hidden) + 2.0 * f64::from(self.ffn) / tensor.max(1.0))
+    }
 }
 
 /// Puts equal neighbours together.

@@ -16,7 +16,7 @@ pub use catalog::{Catalog, check_text};
 pub use hub::{cached, check_config};
 pub use layer::{
     Attention, AttentionParams, DenseFfn, Experts, Indexer, Latent, Layer, LayerRun, Rest, Span, StateKind,
-    StateMixer,
+    StateMixer, Vision,
 };
 pub use precision::Precision;
 pub use quantisation::{Format, Parts, Quantisation, Scheme};

@@ -24,6 +24,7 @@ pub(super) fn rest(m: &Model) -> Rest {
         embedding,
         lm_head: if m.tied_embeddings { 0 } else { embedding },
         other: u64::from(m.hidden),
+        rotary_dim: m.mla.as_ref().map_or(m.head_dim, |l| l.rope_head_dim),
         ..Rest::default()
     }
 }

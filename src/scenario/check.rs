@@ -147,8 +147,10 @@ pub(super) fn record(file: &str, path: &str, value: &Value) -> Vec<Problem> {
         say("resolved", "is not a table".into(), "facts read back from the engine, such as num_gpu_blocks");
     }
     let has_requests = map.get("requests").and_then(Value::as_array).is_some_and(|r| !r.is_empty());
+    // Of a run that is measured the requests may be unknown: then it says nothing of lengths.
+    let told = has_requests || map.contains_key("result");
     if let Some(Value::Object(w)) = map.get("workload") {
-        workload(w, has_requests, &mut |key, message, hint| say(&format!("workload.{key}"), message, hint));
+        workload(w, told, &mut |key, message, hint| say(&format!("workload.{key}"), message, hint));
     }
     for (i, r) in map.get("requests").and_then(Value::as_array).into_iter().flatten().enumerate() {
         for key in ["arrival_s", "ttft_s", "e2e_s", "queue_s"] {
@@ -160,7 +162,7 @@ pub(super) fn record(file: &str, path: &str, value: &Value) -> Vec<Problem> {
     out
 }
 
-fn workload(w: &Map<String, Value>, has_requests: bool, say: &mut dyn FnMut(&str, String, &str)) {
+fn workload(w: &Map<String, Value>, told: bool, say: &mut dyn FnMut(&str, String, &str)) {
     let positive = |key: &str| w.get(key).and_then(Value::as_u64).is_some_and(|n| n > 0);
     match w.get("dataset").and_then(Value::as_str) {
         Some("random") => {
@@ -177,7 +179,7 @@ fn workload(w: &Map<String, Value>, has_requests: bool, say: &mut dyn FnMut(&str
                 "the parts, each with its weight",
             );
         }
-        Some("trace" | "custom") if !has_requests && !w.contains_key("path") => {
+        Some("trace" | "custom") if !told && !w.contains_key("path") => {
             say("path", "missing, and the record has no `requests`".into(), "the CSV or JSONL file");
         }
         _ => {}

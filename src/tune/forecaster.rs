@@ -268,6 +268,26 @@ mod tests {
         assert_ne!(config(&mut f, &base).max_num_seqs, 4);
     }
 
+    #[test]
+    fn what_a_file_of_options_sets_it_sets_for_the_forecast() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("serve.yml");
+        std::fs::write(&file, "max-num-seqs: 4\nkv-cache-dtype: fp8\n").unwrap();
+        let mut plan = super::super::tests::plan();
+        plan.workloads[0].spec = WorkloadSpec::random(500, 100, 40, 1);
+        plan.hardware = "h100-sxm-80gb".into();
+        plan.fixed_args = vec!["--config".into(), file.display().to_string()];
+        let forecaster = |plan: &Plan| {
+            SimForecaster::new(plan, EngineKind::Vllm, Some("0.19.0".into()), Observed::default()).unwrap()
+        };
+        let base = Candidate::baseline(EngineKind::Vllm);
+        let with = forecaster(&plan).score(&base).unwrap();
+        assert_eq!(forecaster(&plan).setup(&base).unwrap().config.max_num_seqs, 4);
+        plan.fixed_args.clear();
+        let without = forecaster(&plan).score(&base).unwrap();
+        assert!(without > with + 0.3, "four at once against all: {with} {without}");
+    }
+
     struct Unscreened(SimForecaster);
     impl Forecaster for Unscreened {
         fn score(&mut self, c: &Candidate) -> Option<f64> {

@@ -82,6 +82,7 @@ fn once(
         engine: args.server.engine,
         engine_version: facts.version.clone(),
         serve_command: args.server.recorded_command(),
+        files: args.server.recorded_files(),
         model: Some(model.root.clone().unwrap_or_else(|| model.id.clone())),
         hardware: args.server.hardware.clone(),
         workload: Some(plan.workload.clone()),

@@ -222,6 +222,11 @@ fn rest(f: &Facts<'_>, s: Sizes, stack: &[LayerRun], vocab: u32, tied: bool) -> 
     let altup = if f.starts(&["gemma3n"]) { f.count("altup_num_inputs").unwrap_or(1) } else { 1 };
     let altup = 2 * hidden * hidden * u64::from(altup.saturating_sub(1));
     let last = stack.last().map(|r| &r.layer);
+    let attention = stack.iter().find_map(|r| r.layer.attention.as_ref());
+    let turned = f.get("partial_rotary_factor").and_then(Value::as_f64);
+    let turned = turned.or_else(|| f.inner("rope_parameters", "partial_rotary_factor")?.as_f64());
+    let rotary = attention
+        .map(|a| a.latent.map_or(f64::from(a.head_dim) * turned.unwrap_or(1.0), |l| f64::from(l.rope_dim)));
     let mtp = f.count("num_nextn_predict_layers").or_else(|| f.count("mtp_num_hidden_layers"));
     Rest {
         embedding: embedding + u64::from(positions) * hidden,
@@ -229,6 +234,8 @@ fn rest(f: &Facts<'_>, s: Sizes, stack: &[LayerRun], vocab: u32, tied: bool) -> 
         per_layer_embedding: own_vocab * width,
         other: hidden + width * hidden + altup,
         towers: towers::params(f, s.hidden),
+        vision: towers::vision(f),
+        rotary_dim: rotary.map_or(0, |n| n as u32),
         mtp: mtp.map_or(0, |n| u64::from(n) * last.map_or(0, |l| layer_params(l) + 2 * hidden * hidden)),
     }
 }

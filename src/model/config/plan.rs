@@ -134,6 +134,7 @@ fn word(f: &Facts<'_>, name: &str) -> (Mix, Follow) {
         | "compressed_sparse_attention"
         | "heavily_compressed_attention"
         | "minimax_m3_sparse" => Some(Mix::Indexed),
+        sparse if has_index(f) && sparse.contains("sparse") => Some(Mix::Indexed),
         "linear_attention" | "mamba" | "mamba2" | "recurrent" => state(),
         "conv" => Some(Mix::State(StateKind::ShortConv)),
         _ => None,
@@ -217,6 +218,9 @@ fn is_local(f: &Facts<'_>, i: u32, layers: u32) -> bool {
     if f.starts(&["qwen"]) {
         let from = f.count("max_window_layers").unwrap_or(layers);
         return f.flag("use_sliding_window") && i >= from;
+    }
+    if f.kind == "dots1" {
+        return f.count("max_window_layers").is_some_and(|from| i >= from);
     }
     match f.kind.as_str() {
         k if k.starts_with("gemma3n") => every(5),

@@ -1,6 +1,7 @@
 //! Parameters of vision and audio towers, by the sizes that their configs name: weights in memory, to a few percent.
 
 use super::facts::Facts;
+use crate::model::Vision;
 use serde_json::Value;
 
 /// All towers and their projectors.
@@ -12,6 +13,26 @@ pub(super) fn params(f: &Facts<'_>, hidden: u32) -> u64 {
     let keys = ["vision_config", "audio_config", "vision_tower_config", "vit_config", "audio_encoder_config"];
     let configs = parts.iter().flat_map(|p| keys.iter().filter_map(|k| p.get(*k)));
     configs.filter(|c| c.is_object()).map(|c| tower(c) + projector(c, hidden)).sum()
+}
+
+/// The tower of pictures. One with a merge of patches and no fixed picture takes them as large as 16,384 tokens (the processors
+/// of Qwen2-VL to Qwen3.5: 12.8 and 16.8 million pixels).
+pub(super) fn vision(f: &Facts<'_>) -> Option<Vision> {
+    let thinker = f.root.get("thinker_config").and_then(|t| t.get("vision_config"));
+    let c = f.root.get("vision_config").or(thinker).filter(|c| c.is_object())?;
+    let small = |n: u64| u32::try_from(n).unwrap_or(0);
+    let (hidden, ffn) = (small(width(c)), small(feed_forward(c)));
+    let merge = size(c, &["spatial_merge_size"]).filter(|m| *m <= 16);
+    let fixed = size(c, &["image_size"]);
+    let per_image = f.root.get("mm_tokens_per_image").and_then(Value::as_u64).filter(|n| *n > 0);
+    let patch = size(c, &["patch_size", "spatial_patch_size"]).filter(|p| *p > 0)?;
+    let patches = match (merge, fixed, per_image) {
+        (Some(m), ..) => m * m,
+        (None, Some(side), Some(tokens)) => (side / patch).pow(2) / tokens,
+        _ => 4,
+    };
+    let largest = if merge.is_some() && fixed.is_none() { 16_384 } else { 0 };
+    (hidden > 0).then(|| Vision { hidden, ffn, patches: small(patches).clamp(1, 256), largest })
 }
 
 fn size(c: &Value, keys: &[&str]) -> Option<u64> {
@@ -26,12 +47,16 @@ fn tower(c: &Value) -> u64 {
     let w = width(c);
     let layers = size(c, &["depth", "num_hidden_layers", "layers", "encoder_layers", "vt_num_hidden_layers"])
         .unwrap_or(0);
-    let ffn = size(c, &["intermediate_size", "mlp_hidden_dim", "encoder_ffn_dim", "vt_intermediate_size"]);
-    let ratio = c.get("mlp_ratio").and_then(Value::as_f64).unwrap_or(4.0);
-    let ffn = ffn.unwrap_or((w as f64 * ratio) as u64);
+    let ffn = feed_forward(c);
     let gated = c.get("hidden_act").and_then(Value::as_str).is_some_and(|a| a == "silu");
     let patch = size(c, &["patch_size", "spatial_patch_size"]).unwrap_or(14).min(1024);
     layers.min(1000) * (4 * w * w + if gated { 3 } else { 2 } * w * ffn) + 3 * patch * patch * w
+}
+
+fn feed_forward(c: &Value) -> u64 {
+    let ffn = size(c, &["intermediate_size", "mlp_hidden_dim", "encoder_ffn_dim", "vt_intermediate_size"]);
+    let ratio = c.get("mlp_ratio").and_then(Value::as_f64).unwrap_or(4.0);
+    ffn.unwrap_or((width(c) as f64 * ratio) as u64)
 }
 
 /// Two layers from the merged patches to the language model's width.

@@ -4,7 +4,7 @@
 //! Both call a request's mean gap `inter_token_latency` (our TPOT); aiperf's `inter_chunk_latency` pools the gaps of
 //! all requests (our ITL). Token counts are the server's where the file has them.
 
-use super::{E2EL, ITL, TPOT, TTFT, set, stat, throughputs, totals_workload};
+use super::{E2EL, ITL, TPOT, TTFT, missing_throughputs, set, stat, totals_workload};
 use crate::scenario::{Key, Metrics, Record};
 use crate::workload::{Dataset, RequestRate, WorkloadSpec};
 use serde_json::{Map, Value};
@@ -40,7 +40,7 @@ pub(super) fn read(object: &Map<String, Value>) -> Record {
     let output = average("total_usage_completion_tokens").or_else(|| average("total_osl"));
     set(&mut m, Key::TotalInputTokens, input.or_else(|| mean_of("input_sequence_length")));
     set(&mut m, Key::TotalOutputTokens, output.or_else(|| mean_of("output_sequence_length")));
-    throughputs(&mut m);
+    missing_throughputs(&mut m);
     let config = object.get("input_config").cloned().unwrap_or_default();
     let name = |path: &str| config.pointer(path).and_then(Value::as_str).map(str::to_owned);
     Record {

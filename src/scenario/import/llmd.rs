@@ -139,8 +139,11 @@ struct Served {
 
 fn launch(whole: &Value) -> Result<Served, String> {
     if let Some(stack) = whole.pointer("/scenario/stack").and_then(Value::as_array) {
-        let kind =
-            |c: &&Value| c.pointer("/metadata/kind").and_then(Value::as_str) == Some("inference_engine");
+        // The kind stands in the standardised part; drafts of 0.2 had it in the metadata.
+        let kind = |c: &&Value| {
+            let of = |path: &str| c.pointer(path).and_then(Value::as_str) == Some("inference_engine");
+            of("/standardized/kind") || of("/metadata/kind")
+        };
         let engines: Vec<&Value> = stack.iter().filter(kind).collect();
         let role = |c: &&Value| {
             c.pointer("/standardized/role").and_then(Value::as_str).unwrap_or("aggregate").to_owned()
@@ -152,7 +155,7 @@ fn launch(whole: &Value) -> Result<Served, String> {
                 "prefill and decode ran on GPUs of their own (disaggregated), which is not modelled".into()
             );
         }
-        return Ok(engines.first().map_or_else(Served::default, |c| component(c, engines.len())));
+        return Ok(engines.first().map_or_else(Served::default, |c| component(c, &engines)));
     }
     let text = |path: &str| whole.pointer(path).and_then(Value::as_str).map(str::to_owned);
     let at = "/scenario/host/accelerator/0";
@@ -173,24 +176,36 @@ fn launch(whole: &Value) -> Result<Served, String> {
     Ok(s)
 }
 
-/// One engine of the stack of version 0.2; `n` of them make replicas.
-fn component(c: &Value, n: usize) -> Served {
+/// One engine of the stack of version 0.2. Its replicas, and the other engines, serve together: for the GPUs they are ranks of
+/// data parallelism.
+fn component(c: &Value, engines: &[&Value]) -> Served {
     let text = |path: &str| c.pointer(path).and_then(Value::as_str).map(str::to_owned);
     let of = |name: &str| whole_count(c.pointer(&format!("/standardized/accelerator/parallelism/{name}")));
     let (tool, image) = (text("/standardized/tool"), text("/standardized/tool_version"));
     let named = |t: &Option<String>| t.as_deref().and_then(engine_named);
+    let replicas = |c: &&Value| whole_count(c.pointer("/standardized/replicas")).unwrap_or(1);
+    let n: u32 = engines.iter().map(replicas).sum();
+    let ranks = of("dp").unwrap_or(1).saturating_mul(n.max(1));
     let mut s = Served {
         // llm-d's own images serve with vLLM.
         engine: named(&tool).or_else(|| named(&image)).or(Some(EngineKind::Vllm)),
         model: text("/standardized/model/name"),
         hardware: text("/standardized/accelerator/model"),
-        gpus: whole_count(c.pointer("/standardized/accelerator/count")),
-        note: (n > 1).then(|| format!("{n} engines served together; the launch is that of one")),
+        gpus: whole_count(c.pointer("/standardized/accelerator/count")).map(|g| g.saturating_mul(n.max(1))),
+        note: (n > 1).then(|| format!("{n} engines served together, read as ranks of data parallelism")),
         ..Served::default()
     };
-    let shares =
-        Shares { tensor: of("tp"), pipeline: of("pp"), data: of("dp"), expert: of("ep"), attention: false };
+    let shares = Shares {
+        tensor: of("tp"),
+        pipeline: of("pp"),
+        data: Some(ranks),
+        expert: of("ep"),
+        attention: false,
+    };
     finish(&mut s, shares, c.pointer("/native/args"));
+    if let Some(command) = s.command.as_mut().filter(|c| n > 1 && !c.contains("--data-parallel-size")) {
+        command.push_str(&format!(" --data-parallel-size {ranks}"));
+    }
     s
 }
 

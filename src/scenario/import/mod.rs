@@ -12,6 +12,7 @@ mod guidellm;
 mod inference_perf;
 mod inferencex;
 mod llmd;
+mod llmperf;
 mod not_llm;
 mod parallel;
 mod printed;
@@ -48,7 +49,9 @@ fn tool(object: &Map<String, Value>) -> Option<(&'static str, Reader)> {
         ("vllm bench serve", |o| vllm::read(o).map(|r| vec![r]))
     } else if list("benchmarks") {
         ("guidellm", guidellm::read)
-    } else if ["request_throughput", "request_latency"].iter().all(|k| stat(object, k, "avg").is_some()) {
+    } else if stat(object, "request_latency", "avg").is_some()
+        && ["request_throughput", "time_to_first_token"].iter().any(|k| stat(object, k, "avg").is_some())
+    {
         ("aiperf or genai-perf", |o| Ok(vec![aiperf::read(o)]))
     } else if sglang::is_offline(object) {
         ("sglang.bench_offline_throughput", |o| sglang::read_offline(o).map(|r| vec![r]))
@@ -58,6 +61,8 @@ fn tool(object: &Map<String, Value>) -> Option<(&'static str, Reader)> {
         ("inference-perf", |o| Ok(vec![inference_perf::read(o)]))
     } else if llmd::is(object) {
         ("llm-d benchmark report", |o| llmd::read(o).map(|r| vec![r]))
+    } else if llmperf::is(object) {
+        ("llmperf", |o| Ok(vec![llmperf::read(o)]))
     } else if list("outputs") && list("inputs") && has("time") {
         ("fib", |o| fib::read(o).map(|r| vec![r]))
     } else if has("successful_requests") && has("total_generated_tokens") && has("duration") {
@@ -103,7 +108,7 @@ fn many(file: &str, values: &[(String, &Value)]) -> Option<Found> {
             None => not_llm::strange(first)?,
         };
         let hint = "result files of LLM load tools are read: vllm bench serve, sglang.bench_serving, guidellm, aiperf, \
-                    inference-perf, llm-d, trtllm-bench, InferenceX, CSV";
+                    inference-perf, llm-d, llmperf, trtllm-bench, InferenceX, CSV";
         return Some(Err(vec![Problem::new(file, "", what).hint(hint)]));
     };
     let (mut records, mut problems) = (Vec::new(), Vec::new());
@@ -235,6 +240,17 @@ fn throughputs(m: &mut Metrics) {
     set(m, Key::RequestThroughput, m.get(Key::Completed).map(|n| n / duration));
     set(m, Key::OutputThroughput, output.map(|n| n / duration));
     set(m, Key::TotalTokenThroughput, input.zip(output).map(|(i, o)| (i + o) / duration));
+}
+
+/// Throughputs that the file does not give: a printed table or an older release lacks some of them.
+fn missing_throughputs(m: &mut Metrics) {
+    let mut own = m.clone();
+    throughputs(&mut own);
+    for key in [Key::RequestThroughput, Key::OutputThroughput, Key::TotalTokenThroughput] {
+        if m.get(key).is_none() {
+            set(m, key, own.get(key));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ pub(super) fn read(text: &str) -> Option<Vec<(usize, Value)>> {
     // vLLM prints rate and concurrency before the run, so above the table.
     let mut above = Map::new();
     for (line, number) in text.lines().zip(1..) {
+        // A table that stands in a script's comments or is quoted.
+        let line = line.trim_start_matches(['#', '>', '/', ' ', '\t']);
         if line.contains("Serving Benchmark Result") {
             out.extend(block.take());
             block = Some((number, std::mem::take(&mut above)));
@@ -101,6 +103,8 @@ mod tests {
                         "request_rate": "inf"})
             )
         );
+        let commented: String = text.lines().map(|l| format!("# {l}\n")).collect();
+        assert_eq!(read(&commented).unwrap()[0].1, found[0].1);
         assert!(read("nothing here").is_none());
     }
 }

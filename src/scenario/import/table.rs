@@ -14,12 +14,16 @@ use serde_json::{Map, Number, Value, json};
 /// The rows of a CSV text as objects.
 pub(super) fn read(file: &str, text: &str, delimiter: u8) -> Result<Content, Problem> {
     let mut reader = csv::ReaderBuilder::new()
-        .delimiter(if text.lines().next().is_some_and(|l| !l.contains(',') && l.contains(';')) {
-            b';'
-        } else {
-            delimiter
-        })
+        .delimiter(
+            if text.lines().find(|l| !l.starts_with('#')).is_some_and(|l| !l.contains(',') && l.contains(';'))
+            {
+                b';'
+            } else {
+                delimiter
+            },
+        )
         .trim(csv::Trim::All)
+        .comment(Some(b'#'))
         .flexible(true)
         .from_reader(text.as_bytes());
     let broken = |e: csv::Error| Problem::new(file, "", format!("not CSV: {e}"));
@@ -277,9 +281,9 @@ fn one<'a>(cells: impl Iterator<Item = (&'a Meaning, &'a Value)>, note: Option<&
     {
         record.insert("serve_command".into(), json!(parallel::command(engine, &model, shares)));
     }
-    let known = workload.contains_key("input_len") && workload.contains_key("output_len");
-    if known {
-        workload.insert("dataset".into(), json!("random"));
+    if !workload.is_empty() {
+        let known = workload.contains_key("input_len") && workload.contains_key("output_len");
+        workload.insert("dataset".into(), json!(if known { "random" } else { "custom" }));
         record.insert("workload".into(), Value::Object(workload));
     }
     record.insert("result".into(), Value::Object(result));

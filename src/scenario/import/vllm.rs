@@ -1,6 +1,6 @@
 //! `vllm bench serve --save-result`, with `--save-detailed` also request by request; read and written.
 
-use super::{fill, text, throughputs, totals_workload, workload_of};
+use super::{fill, missing_throughputs, text, totals_workload, workload_of};
 use crate::launch::EngineKind;
 use crate::scenario::{Key, Metrics, Record, RequestRow};
 use crate::workload::{Dataset, RequestRate, WorkloadSpec};
@@ -33,12 +33,12 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
     let figures: Map<String, Value> = object
         .iter()
         .filter(|(k, _)| !SETTINGS.contains(&k.as_str()) && !LISTS.contains(&k.as_str()))
-        .map(|(k, v)| (k.clone(), v.clone()))
+        .map(|(k, v)| in_milliseconds(k, v).unwrap_or_else(|| (k.clone(), v.clone())))
         .collect();
     let mut result: Metrics = serde_json::from_value(Value::Object(figures)).map_err(|e| e.to_string())?;
     let requests = rows(object);
     fill(&mut result, requests.as_deref().unwrap_or_default());
-    throughputs_if_missing(&mut result);
+    missing_throughputs(&mut result);
     let mut workload = match requests.as_deref() {
         Some(rows) => workload_of(rows),
         None => swept_lengths(object).unwrap_or_else(|| totals_workload(&result)),
@@ -62,6 +62,15 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
     })
 }
 
+/// `median_ttft` of tools that write vLLM's figures in seconds, without the unit in their names.
+fn in_milliseconds(key: &str, value: &Value) -> Option<(String, Value)> {
+    let (stat, metric) = key.split_once('_')?;
+    let known = matches!(stat, "mean" | "median" | "std")
+        || stat.strip_prefix('p').is_some_and(|p| p.parse::<u8>().is_ok());
+    let latency = known && ["ttft", "tpot", "itl", "e2el"].contains(&metric);
+    latency.then(|| Some((format!("{key}_ms"), json!(value.as_f64()? * 1e3)))).flatten()
+}
+
 /// The client protocol names an engine only where it is that engine's own.
 fn engine(object: &Map<String, Value>) -> Option<EngineKind> {
     match object.get("backend").and_then(Value::as_str)? {
@@ -80,13 +89,6 @@ fn swept_lengths(object: &Map<String, Value>) -> Option<WorkloadSpec> {
         output_len: Some(whole("random_output_len")?),
         ..WorkloadSpec::empty(Dataset::Random)
     })
-}
-
-/// A printed table or an older release lacks some of the throughputs.
-fn throughputs_if_missing(m: &mut Metrics) {
-    if m.get(Key::RequestThroughput).is_none() || m.get(Key::TotalTokenThroughput).is_none() {
-        throughputs(m);
-    }
 }
 
 /// The request lists of the detailed form.

@@ -1,0 +1,315 @@
+//! Serving commands as they stand in documents: compose files, Kubernetes manifests, helm values, Dockerfiles and systemd
+//! units. A document becomes the words of the container that it starts, which are then read as any other command.
+
+use super::words;
+use serde_json::{Map, Value};
+
+/// The words of a document's command, and what is to be told of the document.
+#[derive(Debug, PartialEq)]
+pub(super) struct Found {
+    pub(super) words: Vec<String>,
+    pub(super) problems: Vec<String>,
+}
+
+/// The command of a document; None where the text is none, or starts no engine.
+pub(super) fn command(text: &str) -> Option<Found> {
+    let mut lines =
+        text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#') && *l != "---");
+    let first = lines.next()?;
+    if first.starts_with("FROM ") || first.starts_with("ARG ") {
+        return dockerfile(text).map(|words| Found { words, problems: Vec::new() });
+    }
+    if first.starts_with('[') {
+        return unit(text).map(|words| Found { words, problems: Vec::new() });
+    }
+    let key = first.trim_start_matches("- ").split(':').next()?;
+    let named = first.contains(':')
+        && !key.is_empty()
+        && key.chars().all(|c| c.is_alphanumeric() || "_-./\"'".contains(c));
+    (named && text.trim().contains('\n')).then(|| yaml(text)).flatten()
+}
+
+/// A container of a document with the replicas that stand around it.
+struct Container<'v> {
+    map: &'v Map<String, Value>,
+    replicas: u64,
+}
+
+fn yaml(text: &str) -> Option<Found> {
+    let documents: Vec<Value> =
+        documents(text).iter().filter_map(|d| serde_saphyr::from_str(d).ok()).collect();
+    let mut all = Vec::new();
+    for document in &documents {
+        containers(document, 1, &mut all);
+    }
+    // Arguments without an image run in one that another document names.
+    let image = if text.contains("sglang") && !text.contains("vllm") { "sglang" } else { "vllm" };
+    let mut engines = all.iter().filter_map(|c| Some((c, words_of(c.map, image)?)));
+    let (container, words) = engines.next()?;
+    let others = engines.count();
+    let mut problems = Vec::new();
+    if container.replicas > 1 {
+        problems.push(format!("the document starts {} replicas; one of them is read", container.replicas));
+    }
+    if others > 0 {
+        problems
+            .push(format!("{} containers of the document start an engine; the first is read", others + 1));
+    }
+    Some(Found { words, problems })
+}
+
+fn documents(text: &str) -> Vec<String> {
+    let mut out = vec![String::new()];
+    for line in text.lines() {
+        if line.trim_end() == "---" {
+            out.push(String::new());
+        } else if let Some(last) = out.last_mut() {
+            last.push_str(line);
+            last.push('\n');
+        }
+    }
+    out.retain(|d| !d.trim().is_empty());
+    out
+}
+
+/// Every mapping that starts something, in the order of the document's lists and the keys' names.
+fn containers<'v>(value: &'v Value, replicas: u64, out: &mut Vec<Container<'v>>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|v| containers(v, replicas, out)),
+        Value::Object(map) => {
+            let own = ["replicas", "replicaCount", "minReplicas"].iter().find_map(|k| map.get(*k)?.as_u64());
+            let under = |key: &str| map.get(key)?.get("replicas")?.as_u64();
+            let own =
+                own.or_else(|| under("deploy")).or_else(|| under("deploymentConfig")).unwrap_or(replicas);
+            if ["command", "args", "entrypoint", "commands", "vllmConfig"]
+                .iter()
+                .any(|k| map.contains_key(*k))
+            {
+                out.push(Container { map, replicas: own });
+            }
+            map.values().for_each(|v| containers(v, own, out));
+        }
+        _ => {}
+    }
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(s) => Some(s.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        _ => None,
+    }
+}
+
+/// A command as one string for a shell, or as its words.
+fn list(map: &Map<String, Value>, key: &str) -> Vec<String> {
+    match map.get(key) {
+        Some(Value::String(line)) => words::split(line).0,
+        Some(Value::Array(items)) => items.iter().filter_map(scalar).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// `K: V`, `- K=V` and `- name: K`, `value: V`.
+fn environment(map: &Map<String, Value>) -> Vec<(String, String)> {
+    let pair = |text: &str| text.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
+    let of = |value: &Value| match value {
+        Value::String(text) => pair(text),
+        Value::Object(one) => Some((scalar(one.get("name")?)?, scalar(one.get("value")?)?)),
+        _ => None,
+    };
+    match map.get("env").or_else(|| map.get("environment")) {
+        Some(Value::Array(items)) => items.iter().filter_map(of).collect(),
+        Some(Value::Object(own)) => own.iter().filter_map(|(k, v)| Some((k.clone(), scalar(v)?))).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// `image: x:tag`, or repository and tag apart.
+fn image_of(map: &Map<String, Value>) -> Option<String> {
+    let tagged = |of: &Map<String, Value>| {
+        let repository = scalar(of.get("repository")?)?;
+        Some(
+            of.get("tag")
+                .and_then(scalar)
+                .map_or_else(|| repository.clone(), |t| format!("{repository}:{t}")),
+        )
+    };
+    let deployed = || scalar(map.get("deploymentConfig")?.get("image")?.get("name")?);
+    match map.get("image") {
+        Some(Value::String(image)) => Some(image.clone()),
+        Some(Value::Object(parts)) => tagged(parts),
+        _ => tagged(map).or_else(deployed),
+    }
+}
+
+/// `docker run -e K=V IMAGE words`; None where no engine is started.
+fn words_of(map: &Map<String, Value>, image: &str) -> Option<Vec<String>> {
+    let env = environment(map);
+    let mut own = match map.get("commands") {
+        // Lines of a shell.
+        Some(Value::Array(lines)) => {
+            let lines: Vec<String> = lines.iter().filter_map(scalar).collect();
+            vec!["sh".into(), "-c".into(), lines.join("\n")]
+        }
+        _ => match map.get("vllmConfig") {
+            Some(Value::Object(config)) => helm(map, config)?,
+            _ => ["entrypoint", "command", "args"].iter().flat_map(|k| list(map, k)).collect(),
+        },
+    };
+    // Kubernetes puts the container's own variables in place of `$(NAME)`.
+    for (name, value) in &env {
+        for word in &mut own {
+            *word = word.replace(&format!("$({name})"), value);
+        }
+    }
+    let mut out: Vec<String> = vec!["docker".into(), "run".into()];
+    out.extend(env.into_iter().flat_map(|(k, v)| ["-e".to_owned(), format!("{k}={v}")]));
+    out.push(image_of(map).unwrap_or_else(|| image.to_owned()));
+    out.append(&mut own);
+    starts_engine(&out).then_some(out)
+}
+
+fn starts_engine(words: &[String]) -> bool {
+    let launch = super::Launch::from_argv(words);
+    // Words whose program is not found stay as they are.
+    launch.engine.is_some() && launch.argv.first().is_some_and(|w| w != "docker")
+}
+
+/// Values of the vLLM production stack's chart, and the resource of its operator, which has a part of them under `model`: the
+/// keys of `vllmConfig` are flags in another spelling.
+fn helm(map: &Map<String, Value>, config: &Map<String, Value>) -> Option<Vec<String>> {
+    let of_model = map.get("model").and_then(Value::as_object);
+    let url = map.get("modelURL").or_else(|| of_model?.get("modelURL")).and_then(scalar)?;
+    let mut out = vec!["vllm".into(), "serve".into(), url];
+    let sizes = |(k, _): &(&String, &Value)| ["maxModelLen", "dtype", "maxNumSeqs"].contains(&k.as_str());
+    let model = of_model.into_iter().flatten().filter(sizes);
+    for (key, value) in model.chain(config).filter(|(k, _)| !["v0", "v1", "extraArgs"].contains(&k.as_str()))
+    {
+        let name = kebab(key);
+        match value {
+            Value::Bool(true) => out.push(format!("--{name}")),
+            Value::Bool(false) if name.starts_with("enable") => out.push(format!("--no-{name}")),
+            other => {
+                out.extend(scalar(other).filter(|_| !other.is_boolean()).map(|v| format!("--{name}={v}")));
+            }
+        }
+    }
+    out.extend(list(config, "extraArgs"));
+    Some(out)
+}
+
+fn kebab(camel: &str) -> String {
+    let mut out = String::new();
+    for c in camel.chars() {
+        if c.is_uppercase() {
+            out.push('-');
+        }
+        out.extend(c.to_lowercase());
+    }
+    out
+}
+
+/// The lines of a text with its continuations joined.
+fn logical(text: &str) -> Vec<String> {
+    text.replace("\\\r\n", " ").replace("\\\n", " ").lines().map(|l| l.trim().to_owned()).collect()
+}
+
+/// `ENTRYPOINT` and `CMD` of a Dockerfile, in either of their forms.
+fn dockerfile(text: &str) -> Option<Vec<String>> {
+    let (mut image, mut env, mut entry, mut cmd) = (String::new(), Vec::new(), Vec::new(), Vec::new());
+    let form =
+        |rest: &str| serde_json::from_str::<Vec<String>>(rest).unwrap_or_else(|_| words::split(rest).0);
+    for line in logical(text) {
+        match line.split_once(char::is_whitespace) {
+            Some(("FROM", rest)) => {
+                rest.split_whitespace().find(|w| !w.starts_with("--"))?.clone_into(&mut image);
+            }
+            Some(("ENV", rest)) if rest.contains('=') => env.append(&mut words::split(rest).0),
+            Some(("ENV", rest)) => env.extend(rest.split_once(' ').map(|(k, v)| format!("{k}={v}"))),
+            Some(("ENTRYPOINT", rest)) => entry = form(rest.trim()),
+            Some(("CMD", rest)) => cmd = form(rest.trim()),
+            _ => {}
+        }
+    }
+    let mut out: Vec<String> = vec!["docker".into(), "run".into()];
+    out.extend(env.into_iter().flat_map(|e| ["-e".to_owned(), e]));
+    out.push(image);
+    out.append(&mut entry);
+    out.append(&mut cmd);
+    starts_engine(&out).then_some(out)
+}
+
+/// `ExecStart=` of a systemd unit with its `Environment=`, or `Exec=` of podman's units with their `Image=`.
+fn unit(text: &str) -> Option<Vec<String>> {
+    let lines = logical(text);
+    let values = |name: &str| {
+        lines.iter().filter_map(|l| Some(l.strip_prefix(name)?.strip_prefix('=')?.trim())).collect::<Vec<_>>()
+    };
+    let env: Vec<String> = values("Environment").iter().flat_map(|v| words::split(v).0).collect();
+    let mut out = Vec::new();
+    if let Some(image) = values("Image").first() {
+        out.extend(["docker".to_owned(), "run".to_owned()]);
+        out.extend(env.into_iter().flat_map(|e| ["-e".to_owned(), e]));
+        out.push((*image).to_owned());
+        out.extend(words::split(values("Exec").last()?).0);
+    } else {
+        out.extend(env);
+        out.extend(words::split(values("ExecStart").last()?.trim_start_matches(['-', '@', ':', '+', '!'])).0);
+    }
+    starts_engine(&out).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::launch::{EngineKind, GpuLayout, Launch};
+
+    /// Engine, model, GPUs.
+    fn read(text: &str) -> (Option<EngineKind>, String, u32) {
+        let l = Launch::parse(text);
+        (l.engine, l.model.clone().unwrap_or_default(), GpuLayout::of(&l).gpus())
+    }
+
+    #[test]
+    fn compose_and_kubernetes_start_what_their_containers_start() {
+        let compose = "services:\n  db:\n    image: redis\n    command: redis-server\n  llm:\n    image: vllm/vllm-openai:v0.6.3\n    \
+                       environment: {A: b}\n    command: [\"--model\", \"m\",\n      \"--tensor-parallel-size\", \"2\",]\n    deploy:\n      replicas: 3\n";
+        assert_eq!(read(compose), (Some(EngineKind::Vllm), "m".into(), 2));
+        let l = Launch::parse(compose);
+        assert_eq!((l.env["A"].as_str(), l.version.map(|v| v.to_string()).as_deref()), ("b", Some("0.6.3")));
+        assert!(l.problems.iter().any(|p| p.contains("3 replicas")), "{:?}", l.problems);
+        let pod = "kind: Pod\nspec:\n  containers:\n  - name: x\n    image: lmsysorg/sglang:latest\n    env:\n    - {name: TP, value: \"8\"}\n    \
+                   command: [python3, -m, sglang.launch_server]\n    args:\n    - --model-path\n    - m\n    - --tp\n    - $(TP)\n";
+        assert_eq!(read(pod), (Some(EngineKind::Sglang), "m".into(), 8));
+        let shell = "containers:\n- image: x\n  command: [\"/bin/sh\", \"-c\"]\n  args: [\"vllm serve m --tensor-parallel-size 4\"]\n";
+        assert_eq!(read(shell), (Some(EngineKind::Vllm), "m".into(), 4));
+    }
+
+    #[test]
+    fn values_of_a_chart_images_and_units() {
+        let helm = "servingEngineSpec:\n  modelSpec:\n  - repository: vllm/vllm-openai\n    tag: v0.8.5\n    modelURL: m\n    replicaCount: 1\n    \
+                    vllmConfig:\n      tensorParallelSize: 4\n      enablePrefixCaching: false\n      extraArgs: [\"--enforce-eager\"]\n";
+        assert_eq!(read(helm), (Some(EngineKind::Vllm), "m".into(), 4));
+        let l = Launch::parse(helm);
+        assert_eq!(
+            (l.switch(&["enable-prefix-caching"]), l.switch(&["enforce-eager"])),
+            (Some(false), Some(true))
+        );
+        let file = "FROM lmsysorg/sglang:v0.5.4\nENV A=b\nCMD [\"python\", \"-m\", \"sglang.launch_server\", \"--model-path\", \"m\"]";
+        assert_eq!(read(file), (Some(EngineKind::Sglang), "m".into(), 1));
+        let unit = "[Unit]\nAfter=network.target\n[Service]\nEnvironment=\"CUDA_VISIBLE_DEVICES=0,1\"\nExecStart=/usr/bin/taskset -c 0-15 \
+                    /x/python -m vllm.entrypoints.openai.api_server \\\n  --model m -tp 2\n";
+        assert_eq!(read(unit), (Some(EngineKind::Vllm), "m".into(), 2));
+        assert_eq!(Launch::parse(unit).env["CUDA_VISIBLE_DEVICES"], "0,1");
+        assert_eq!(read("[Container]\nImage=vllm/vllm-openai:v0.9.0\nExec=--model m -tp 2\n").2, 2);
+    }
+
+    #[test]
+    fn a_document_that_starts_no_engine_is_read_as_before() {
+        assert_eq!(read("a: b\nc: d\n").0, None);
+        let other = "services:\n  a:\n    command: uvicorn app:app --host x\n  b:\n    image: lmsysorg/sglang\n    command: python -m \
+                     sglang.launch_server --model m --tp 2\n";
+        assert_eq!(read(other), (Some(EngineKind::Sglang), "m".into(), 2));
+        assert_eq!(read("A=1\nvllm serve m -tp 2"), (Some(EngineKind::Vllm), "m".into(), 2));
+    }
+}
