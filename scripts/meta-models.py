@@ -346,7 +346,7 @@ sparse attention included. The truth of KV is read off the built projections, no
         f.write("\n## Not built\n\n")
         for t in truths:
             if "not_built" in t and "no such class" not in t["not_built"]:
-                f.write(f"- {t['architecture']}: {t['not_built'].splitlines()[0][:140]}\n")
+                f.write(f"- {t['architecture']}: {t['not_built'].splitlines()[0][:140].strip()}\n")
         none = [t["architecture"] for t in truths if "no such class" in t.get("not_built", "")]
         f.write(f"\nNo class in transformers ({len(none)}): {', '.join(none)}.\n")
     print(good, "of", len(built))

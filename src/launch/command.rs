@@ -128,7 +128,8 @@ impl Launch {
         let mut i = 0;
         while i < self.argv.len() {
             let w = self.argv[i].as_str();
-            let python = positional.last().is_some_and(|p| p.contains("python"));
+            let python =
+                matches!(positional[..], [p] if p.rsplit('/').next().unwrap_or(p).starts_with("python"));
             if python && is_flag(w) && w != "-m" && !w.starts_with("--") {
                 // `python3 -u -X faulthandler -m module`: the interpreter's own.
                 i += if w == "-X" || w == "-W" { 2 } else { 1 };

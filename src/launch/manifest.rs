@@ -165,7 +165,9 @@ fn words_of(map: &Map<String, Value>, image: &str) -> Option<Vec<String>> {
     }
     let mut out: Vec<String> = vec!["docker".into(), "run".into()];
     out.extend(env.into_iter().flat_map(|(k, v)| ["-e".to_owned(), format!("{k}={v}")]));
-    out.push(image_of(map).unwrap_or_else(|| image.to_owned()));
+    // Flags alone run in the image that another document names.
+    let flags = own.first().is_some_and(|w| w.starts_with('-'));
+    out.push(image_of(map).unwrap_or_else(|| if flags { image } else { "none" }.to_owned()));
     out.append(&mut own);
     starts_engine(&out).then_some(out)
 }
@@ -310,6 +312,7 @@ mod tests {
         let other = "services:\n  a:\n    command: uvicorn app:app --host x\n  b:\n    image: lmsysorg/sglang\n    command: python -m \
                      sglang.launch_server --model m --tp 2\n";
         assert_eq!(read(other), (Some(EngineKind::Sglang), "m".into(), 2));
+        assert_eq!(read(&other.replace("lmsysorg/sglang", "x # not vllm")).1, "m");
         assert_eq!(read("A=1\nvllm serve m -tp 2"), (Some(EngineKind::Vllm), "m".into(), 2));
     }
 }

@@ -9,6 +9,8 @@ pub(super) struct Variables {
     arrays: BTreeMap<String, Vec<String>>,
     /// Set under a condition alone: which branch is taken is not known.
     conditional: BTreeSet<String>,
+    /// Arrays whose words were taken.
+    used: BTreeSet<String>,
     /// Open `if`, `for`, `while` and `case`.
     depth: usize,
 }
@@ -39,6 +41,7 @@ impl Variables {
                 }
                 next = if last { None } else { words.next().cloned() };
             }
+            let mut items = self.with_arrays(&items);
             match self.arrays.get_mut(name) {
                 Some(_) if depth > 0 => {
                     self.conditional.insert(name.to_owned());
@@ -53,15 +56,20 @@ impl Variables {
     }
 
     /// Words with `${NAME[@]}` replaced by the array's.
-    pub(super) fn with_arrays(&self, words: &[String]) -> Vec<String> {
-        let array = |w: &String| {
-            let inner = w
-                .strip_prefix("${")?
-                .strip_suffix("[@]}")
-                .or_else(|| w.strip_prefix("${")?.strip_suffix("[*]}"))?;
-            self.arrays.get(inner)
-        };
-        words.iter().flat_map(|w| array(w).cloned().unwrap_or_else(|| vec![w.clone()])).collect()
+    pub(super) fn with_arrays(&mut self, words: &[String]) -> Vec<String> {
+        let mut out = Vec::new();
+        for w in words {
+            let inner =
+                w.strip_prefix("${").and_then(|w| w.strip_suffix("[@]}").or_else(|| w.strip_suffix("[*]}")));
+            match inner.and_then(|name| Some((name, self.arrays.get(name)?))) {
+                Some((name, items)) => {
+                    out.extend(items.iter().cloned());
+                    self.used.insert(name.to_owned());
+                }
+                None => out.push(w.clone()),
+            }
+        }
+        out
     }
 
     /// Follows the shell's keywords at the front of a command, and takes them off.
@@ -95,7 +103,7 @@ impl Variables {
     pub(super) fn conditions(&self, words: &[String]) -> Vec<String> {
         let used = |n: &&String| {
             let forms = [format!("${n}"), format!("${{{n}}}"), format!("${{{n}[@]}}")];
-            words.iter().any(|w| forms.iter().any(|f| w.contains(f.as_str())))
+            self.used.contains(*n) || words.iter().any(|w| forms.iter().any(|f| w.contains(f.as_str())))
         };
         let named = self.conditional.iter().filter(used);
         named
