@@ -42,7 +42,7 @@ impl Launch {
     /// Dockerfile) stands for the command of its container.
     pub fn parse(line: &str) -> Launch {
         let (line, mut written, told) = heredoc::taken(line);
-        if let Some(document) = manifest::command(&line) {
+        if let Some(document) = manifest::command(&line, starts_engine) {
             let mut launch = Launch::from_argv(&document.words);
             launch.problems.splice(0..0, document.problems);
             return launch;
@@ -305,6 +305,12 @@ fn engine_of(positional: &[&str]) -> Option<EngineKind> {
             None
         }
     })
+}
+
+/// Words whose program is not found stay as they are.
+fn starts_engine(words: &[String]) -> bool {
+    let launch = Launch::from_argv(words);
+    launch.engine.is_some() && launch.argv.first().is_some_and(|w| w != "docker")
 }
 
 #[cfg(test)]

@@ -11,22 +11,25 @@ pub(super) struct Found {
     pub(super) problems: Vec<String>,
 }
 
+/// Whether words start an engine.
+type Starts = fn(&[String]) -> bool;
+
 /// The command of a document; None where the text is none, or starts no engine.
-pub(super) fn command(text: &str) -> Option<Found> {
+pub(super) fn command(text: &str, starts: Starts) -> Option<Found> {
     let mut lines =
         text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#') && *l != "---");
     let first = lines.next()?;
     if first.starts_with("FROM ") || first.starts_with("ARG ") {
-        return dockerfile(text).map(|words| Found { words, problems: Vec::new() });
+        return dockerfile(text, starts).map(|words| Found { words, problems: Vec::new() });
     }
     if first.starts_with('[') {
-        return unit(text).map(|words| Found { words, problems: Vec::new() });
+        return unit(text, starts).map(|words| Found { words, problems: Vec::new() });
     }
     let key = first.trim_start_matches("- ").split(':').next()?;
     let named = first.contains(':')
         && !key.is_empty()
         && key.chars().all(|c| c.is_alphanumeric() || "_-./\"'".contains(c));
-    (named && text.trim().contains('\n')).then(|| yaml(text)).flatten()
+    (named && text.trim().contains('\n')).then(|| yaml(text, starts)).flatten()
 }
 
 /// A container of a document with the replicas that stand around it.
@@ -35,7 +38,7 @@ struct Container<'v> {
     replicas: u64,
 }
 
-fn yaml(text: &str) -> Option<Found> {
+fn yaml(text: &str, starts: Starts) -> Option<Found> {
     let documents: Vec<Value> =
         documents(text).iter().filter_map(|d| serde_saphyr::from_str(d).ok()).collect();
     let mut all = Vec::new();
@@ -44,7 +47,7 @@ fn yaml(text: &str) -> Option<Found> {
     }
     // Arguments without an image run in one that another document names.
     let image = if text.contains("sglang") && !text.contains("vllm") { "sglang" } else { "vllm" };
-    let mut engines = all.iter().filter_map(|c| Some((c, words_of(c.map, image)?)));
+    let mut engines = all.iter().filter_map(|c| Some((c, words_of(c.map, image, starts)?)));
     let (container, words) = engines.next()?;
     let others = engines.count();
     let mut problems = Vec::new();
@@ -144,7 +147,7 @@ fn image_of(map: &Map<String, Value>) -> Option<String> {
 }
 
 /// `docker run -e K=V IMAGE words`; None where no engine is started.
-fn words_of(map: &Map<String, Value>, image: &str) -> Option<Vec<String>> {
+fn words_of(map: &Map<String, Value>, image: &str, starts: Starts) -> Option<Vec<String>> {
     let env = environment(map);
     let mut own = match map.get("commands") {
         // Lines of a shell.
@@ -169,13 +172,7 @@ fn words_of(map: &Map<String, Value>, image: &str) -> Option<Vec<String>> {
     let flags = own.first().is_some_and(|w| w.starts_with('-'));
     out.push(image_of(map).unwrap_or_else(|| if flags { image } else { "none" }.to_owned()));
     out.append(&mut own);
-    starts_engine(&out).then_some(out)
-}
-
-fn starts_engine(words: &[String]) -> bool {
-    let launch = super::Launch::from_argv(words);
-    // Words whose program is not found stay as they are.
-    launch.engine.is_some() && launch.argv.first().is_some_and(|w| w != "docker")
+    starts(&out).then_some(out)
 }
 
 /// Values of the vLLM production stack's chart, and the resource of its operator, which has a part of them under `model`: the
@@ -218,7 +215,7 @@ fn logical(text: &str) -> Vec<String> {
 }
 
 /// `ENTRYPOINT` and `CMD` of a Dockerfile, in either of their forms.
-fn dockerfile(text: &str) -> Option<Vec<String>> {
+fn dockerfile(text: &str, starts: Starts) -> Option<Vec<String>> {
     let (mut image, mut env, mut entry, mut cmd) = (String::new(), Vec::new(), Vec::new(), Vec::new());
     let form =
         |rest: &str| serde_json::from_str::<Vec<String>>(rest).unwrap_or_else(|_| words::split(rest).0);
@@ -239,11 +236,11 @@ fn dockerfile(text: &str) -> Option<Vec<String>> {
     out.push(image);
     out.append(&mut entry);
     out.append(&mut cmd);
-    starts_engine(&out).then_some(out)
+    starts(&out).then_some(out)
 }
 
 /// `ExecStart=` of a systemd unit with its `Environment=`, or `Exec=` of podman's units with their `Image=`.
-fn unit(text: &str) -> Option<Vec<String>> {
+fn unit(text: &str, starts: Starts) -> Option<Vec<String>> {
     let lines = logical(text);
     let values = |name: &str| {
         lines.iter().filter_map(|l| Some(l.strip_prefix(name)?.strip_prefix('=')?.trim())).collect::<Vec<_>>()
@@ -259,7 +256,7 @@ fn unit(text: &str) -> Option<Vec<String>> {
         out.extend(env);
         out.extend(words::split(values("ExecStart").last()?.trim_start_matches(['-', '@', ':', '+', '!'])).0);
     }
-    starts_engine(&out).then_some(out)
+    starts(&out).then_some(out)
 }
 
 #[cfg(test)]

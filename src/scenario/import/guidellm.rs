@@ -46,6 +46,7 @@ fn one(file: &Map<String, Value>, benchmark: &Value, metrics: &Map<String, Value
     let model = |v: &Value, path: &str| v.pointer(path).and_then(Value::as_str).map(str::to_owned);
     Record {
         model: model(benchmark, "/config/backend/model")
+            .or_else(|| file.get("config").and_then(|c| model(c, "/spec/backend/model")))
             .or_else(|| file.get("args").and_then(|a| model(a, "/model"))),
         workload: Some(workload),
         requests: (!rows.is_empty()).then_some(rows),
