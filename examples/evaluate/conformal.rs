@@ -75,7 +75,8 @@ fn rounded(v: f64) -> f64 {
 }
 
 fn sd(r: &Row, spread: &Spread) -> Sides {
-    r.law.sd.map(|raw| spread.sd(raw, r.conditions.distance, r.conditions.misfit(family(r.key))))
+    let (distance, misfit) = (r.conditions.distance, r.conditions.misfit(family(r.key)));
+    r.law.sd.map(|raw| spread.sd(raw, distance, misfit, r.law.apart))
 }
 
 fn score(r: &Row, spread: &Spread) -> f64 {
@@ -94,16 +95,17 @@ fn spread(standing: Standing, family: CalibratedFamily, rows: &[&Row]) -> Spread
         *count.entry(&r.group).or_default() += 1.0;
     }
     let fitted = standing == Standing::SameLaunch;
-    let of = |p: &[f64; 4]| Spread {
+    let of = |p: &[f64; 5]| Spread {
         standing,
         family,
         believed: p[0].exp(),
         floor: p[1].exp(),
         distance: if fitted { p[2].exp() } else { 0.0 },
         misfit: if fitted { p[3].exp() } else { 0.0 },
+        readings: p[4].exp(),
     };
-    let start = [0.0, 0.03_f64.ln(), 0.1_f64.ln(), 0.5_f64.ln()];
-    let cost = |p: &[f64; 4]| {
+    let start = [0.0, 0.03_f64.ln(), 0.1_f64.ln(), 0.5_f64.ln(), 0.03_f64.ln()];
+    let cost = |p: &[f64; 5]| {
         let s = of(p);
         let surprise: f64 =
             rows.iter().map(|r| surprise(r, sd(r, &s)) / count[r.group.as_str()].sqrt()).sum();
@@ -114,7 +116,7 @@ fn spread(standing: Standing, family: CalibratedFamily, rows: &[&Row]) -> Spread
     let mut least = cost(&best);
     while step > 0.02 {
         let mut moved = false;
-        for i in 0..4 {
+        for i in 0..5 {
             for by in [step, -step] {
                 let mut tried = best;
                 tried[i] += by;
@@ -134,6 +136,7 @@ fn spread(standing: Standing, family: CalibratedFamily, rows: &[&Row]) -> Spread
         floor: rounded(s.floor),
         distance: rounded(s.distance),
         misfit: rounded(s.misfit),
+        readings: rounded(s.readings),
         ..s
     }
 }
@@ -183,7 +186,7 @@ pub(crate) fn left_out(rows: &[Row]) -> Vec<Row> {
     }
     let widened = |r: &Row| {
         let c = &by_group[r.group.as_str()];
-        let sd = r.law.sd.map(|raw| c.sd(&r.conditions, of_key(r.key), raw));
+        let sd = r.law.sd.map(|raw| c.sd(&r.conditions, of_key(r.key), raw, r.law.apart));
         let (p05, p95) = r.law.with_sd(sd).interval();
         Row { p05, p95, ..r.clone() }
     };

@@ -14,7 +14,7 @@ mod score;
 mod table;
 
 use clap::Parser;
-use llm_dyno::cost::calibration::{self, Calibration};
+use llm_dyno::cost::calibration::Calibration;
 use llm_dyno::cost::habits::Likely;
 use llm_dyno::cost::{Catalogs, Profile, pooling};
 use score::{Basis, Row, Scorer};
@@ -91,8 +91,8 @@ fn main() {
         let text = base.to_toml().expect("a profile is TOML");
         std::fs::write("profiles/public.toml", text).expect("profiles/ can be written");
     }
-    let own = if a.blind { calibration::public() } else { &unit };
-    let scorer = Scorer { catalogs: &catalogs, base: &base, calibration: own, inferred: Mutex::default() };
+    let own = if a.blind { shipped() } else { unit.clone() };
+    let scorer = Scorer { catalogs: &catalogs, base: &base, calibration: &own, inferred: Mutex::default() };
     let raw = scorer.score(&runs, &bases);
     if a.learn || a.calibrate {
         let text = toml::to_string(&conformal::calibration(&raw, None)).expect("a calibration is TOML");
@@ -113,6 +113,13 @@ fn main() {
         std::fs::write(file, format!("# Tables of `evaluate`\n\n{}\n", text.trim()))
             .expect("the report can be written");
     }
+}
+
+/// The spreads and factors as they stand in the tree, which may be younger than this program.
+fn shipped() -> Calibration {
+    let file = "profiles/calibration.toml";
+    let text = std::fs::read_to_string(file).expect("profiles/calibration.toml, from the root of the tree");
+    Calibration::parse(file, &text).expect("a calibration")
 }
 
 /// All tables of the scored rows.

@@ -35,8 +35,8 @@ pub struct Factor {
 }
 
 /// How the spread of a family's predictions grows under a standing: the root of the sum of the squares of the spread that the
-/// model believes, a floor, the distance to the nearest observation and what the fit leaves of its own runs, each times a
-/// coefficient.
+/// model believes, a floor, the distance to the nearest observation, what the fit leaves of its own runs and how far apart the
+/// readings of the scenario lie, each times a coefficient.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spread {
@@ -48,12 +48,20 @@ pub struct Spread {
     pub distance: f64,
     #[serde(default)]
     pub misfit: f64,
+    #[serde(default)]
+    pub readings: f64,
 }
 
 impl Spread {
     /// Standard deviation of the logarithm, before the conformal factor.
-    pub fn sd(&self, raw: f64, distance: f64, misfit: f64) -> f64 {
-        let parts = [self.believed * raw, self.floor, self.distance * distance, self.misfit * misfit];
+    pub fn sd(&self, raw: f64, distance: f64, misfit: f64, apart: f64) -> f64 {
+        let parts = [
+            self.believed * raw,
+            self.floor,
+            self.distance * distance,
+            self.misfit * misfit,
+            self.readings * apart,
+        ];
         parts.iter().map(|p| p * p).sum::<f64>().sqrt()
     }
 }
@@ -87,7 +95,7 @@ impl Calibration {
 
     /// The spread under a standing before its factor, and that factor; a launch that was measured is held to what was learnt
     /// on its other loads, and where nothing was learnt the model is believed.
-    pub fn sd(&self, conditions: &Conditions, family: Family, raw: f64) -> f64 {
+    pub fn sd(&self, conditions: &Conditions, family: Family, raw: f64, apart: f64) -> f64 {
         let standing = learnt_as(conditions.standing);
         let family = CalibratedFamily::of(family);
         let spread = self.spread.iter().find(|s| s.standing == standing && s.family == family);
@@ -96,7 +104,7 @@ impl Calibration {
         };
         let factor = self.factor.iter().find(same).map_or(1.0, |f| f.factor);
         let (distance, misfit) = (conditions.distance, conditions.misfit(family));
-        factor * spread.map_or(raw.hypot(LEAST_SD), |s| s.sd(raw, distance, misfit))
+        factor * spread.map_or(raw.hypot(LEAST_SD), |s| s.sd(raw, distance, misfit, apart))
     }
 }
 
@@ -174,7 +182,7 @@ mod tests {
             one(None, CalibratedFamily::Ttft, 2.0),
         ];
         let c = Calibration { factor, ..Calibration::default() };
-        let of = |standing, family, load| c.sd(&conditions(standing, load, 0.0, 0.0), family, 0.4) / 0.4;
+        let of = |standing, family, load| c.sd(&conditions(standing, load, 0.0, 0.0), family, 0.4, 0.0) / 0.4;
         let near = |a: f64, b: f64| (a / b - 1.0).abs() < 0.01;
         assert!(near(of(Standing::SameLaunch, Family::Tpot, closed), 1.5));
         assert!(near(of(Standing::Measured, Family::Itl, open), 3.0), "as other loads of the launch");
@@ -187,7 +195,7 @@ mod tests {
         let c = public();
         let sd = |distance, misfit| {
             let at = conditions(Standing::SameLaunch, Load::Open, distance, misfit);
-            c.sd(&at, Family::Throughput, 0.05)
+            c.sd(&at, Family::Throughput, 0.05, 0.0)
         };
         assert!(sd(2.0, 0.02) > 1.2 * sd(0.2, 0.02));
         assert!(sd(0.2, 0.4) > 2.0 * sd(0.2, 0.02));

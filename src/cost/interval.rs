@@ -52,9 +52,40 @@ pub(super) fn within_the_run(values: &mut BTreeMap<Key, Interval>) -> Option<Str
     })
 }
 
+/// No first token comes before its own prompt is computed once at the device's peaks: `mean_ms` for a prompt of mean length, which
+/// bounds the mean, since that time is convex in the length; `shortest_ms` for the shortest, which bounds every quantile.
+pub(super) fn no_sooner_than(values: &mut BTreeMap<Key, Interval>, mean_ms: f64, shortest_ms: f64) {
+    for (key, v) in values {
+        let least = match (Family::of(*key), *key) {
+            (_, Key::StdTtftMs) => continue,
+            (Some(Family::Ttft), Key::MeanTtftMs) => mean_ms,
+            (Some(Family::Ttft | Family::TtftTail), _) => shortest_ms,
+            _ => continue,
+        };
+        v.p05 = v.p05.max(least.min(v.value));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_first_token_comes_before_its_prompt() {
+        let one = |value, p05, p95| Interval { value, p05, p95 };
+        let mut values = BTreeMap::from([
+            (Key::MeanTtftMs, one(11_400.0, 1e-6, 253e3)),
+            (Key::MedianTtftMs, one(9000.0, 20.0, 1e5)),
+            (Key::P99TtftMs, one(8.0, 2.0, 90.0)),
+            (Key::StdTtftMs, one(5.0, 0.1, 90.0)),
+            (Key::MeanTpotMs, one(20.0, 1e-6, 90.0)),
+        ]);
+        no_sooner_than(&mut values, 90.0, 15.0);
+        assert_eq!(values[&Key::MeanTtftMs].p05, 90.0);
+        assert_eq!(values[&Key::MedianTtftMs].p05, 20.0, "a bound that is higher stays");
+        assert_eq!(values[&Key::P99TtftMs].p05, 8.0, "never above the value");
+        assert_eq!((values[&Key::StdTtftMs].p05, values[&Key::MeanTpotMs].p05), (0.1, 1e-6));
+    }
 
     #[test]
     fn no_request_waits_longer_than_its_run() {

@@ -48,6 +48,9 @@ pub struct Law {
     pub components: Vec<(f64, f64)>,
     /// Standard deviations of the logarithm in each.
     pub sd: Sides,
+    /// How far apart the likely readings of the scenario lie, as a logarithm; 0 where there is one. Runs lie between them too: a
+    /// step-lock that is partly lost is neither reading.
+    pub apart: f64,
 }
 
 impl Law {
@@ -117,7 +120,7 @@ mod tests {
 
     #[test]
     fn the_score_of_one_component_is_the_distance_in_half_widths() {
-        let law = Law { components: vec![(1.0, 0.0)], sd: Sides::even(0.1) };
+        let law = Law { components: vec![(1.0, 0.0)], sd: Sides::even(0.1), apart: 0.0 };
         let half = 1.6449 * 0.1;
         assert!((law.score((0.3_f64).exp()) - 0.3 / half).abs() < 1e-3);
         let (low, high) = law.interval();
@@ -128,7 +131,7 @@ mod tests {
     fn a_wait_that_can_only_grow_has_no_absurd_lower_bound() {
         // Sixteen draws of a mean TTFT near saturation: most a little shorter, some a hundred times longer.
         let draws: Vec<f64> = (0..16).map(|i| if i < 11 { -0.2 } else { 4.6 }).collect();
-        let law = Law { components: vec![(1.0, 0.0)], sd: Sides::of(&draws) };
+        let law = Law { components: vec![(1.0, 0.0)], sd: Sides::of(&draws), apart: 0.0 };
         let (low, high) = law.interval();
         assert!(low > 0.7 && high > 100.0, "{low} {high}");
         assert!((law.score(low.sqrt()) - 0.5).abs() < 1e-3);
@@ -138,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_value_between_two_likely_readings_is_held_without_any_spread() {
-        let law = Law { components: vec![(0.7, 0.0), (0.3, 2.0)], sd: Sides::even(0.1) };
+        let law = Law { components: vec![(0.7, 0.0), (0.3, 2.0)], sd: Sides::even(0.1), apart: 0.0 };
         assert!(law.score(1.0_f64.exp()) < 1e-6);
         assert!(law.score(3.0_f64.exp()) > 1.0);
     }

@@ -25,7 +25,7 @@ use self::graph::{Graph, eager_factor, prompt_launch};
 use super::coefficients::Coefficients;
 use super::drafting::{Drafting, Rates};
 use super::footprint::Footprint;
-use super::kernels;
+use super::kernels::{self, ExpertKernel, Format, ProductKernel, Shapes};
 use super::{StepCost, StepShape, StepTime};
 use crate::engine::EngineConfig;
 use crate::hardware::{Hardware, Vendor};
@@ -49,6 +49,8 @@ pub struct Physical {
     expert_token: f64,
     experts: f64,
     top_k: f64,
+    /// How much longer streaming dense weights, their arithmetic and streaming experts take for the shapes a rank holds.
+    stretched: [f64; 3],
     /// Data-parallel ranks whose tokens meet in the experts.
     expert_ranks: f64,
     /// ln(1 - k/E)
@@ -113,19 +115,22 @@ impl Physical {
         let kv_rate = bandwidth * c.kv_bandwidth;
         let weight_rate = bandwidth * c.weight_bandwidth;
         let (comm_step, comm_token) = communication(hw, &f, config, c);
+        let format = Format::of(f.precision);
         let columns = kernels::expert_columns(model, config);
+        let narrow = ExpertKernel::of(hw, format, config.engine).narrow_stream(columns);
+        let shapes = Shapes::of(model, config, ProductKernel::of(hw, format, config.engine));
         let attention_ns = |flops: f64| flops / tp / attention_rate;
         Physical {
             coefficients: *c,
             fixed: (c.layer_overhead * f.layers + c.moe_overhead * f.moe_layers) * 1e3,
             row: c.row * 1e3,
-            weights: f.dense_bytes_rank(config) / weight_rate,
+            weights: shapes.stream * f.dense_bytes_rank(config) / weight_rate,
             head_weights: f.head_bytes / tp / weight_rate,
-            dense_token: 2.0 * f.dense_params / tp / (dense_peak * c.dense_compute),
+            dense_token: shapes.compute * 2.0 * f.dense_params / tp / (dense_peak * c.dense_compute),
             head_row: 2.0 * f.head_params / tp / (bf16_peak * c.dense_compute),
             expert: f.expert_bytes * f.moe_layers
                 / (tp * f.expert_ranks(config))
-                / (bandwidth * c.expert_bandwidth * kernels::narrow_stream(columns)),
+                / (bandwidth * c.expert_bandwidth * narrow),
             expert_token: imbalance(config) * 2.0 * f.expert_params * f.top_k * f.moe_layers
                 / tp
                 / (expert_peak * c.expert_compute),
@@ -144,6 +149,7 @@ impl Physical {
             token: c.activation_passes * (f.layers + 0.25 * f.top_k * f.moe_layers) * f.hidden * 2.0
                 / (bandwidth * 0.8),
             top_k: f.top_k,
+            stretched: [shapes.stream, shapes.compute, 1.0 / narrow],
             expert_ranks: f.expert_ranks(config),
             comm_step,
             comm_token,
@@ -265,8 +271,9 @@ impl Physical {
     pub fn physical_limit(&self, s: &StepShape) -> f64 {
         let b = self.breakdown(s);
         let c = &self.coefficients;
-        (b.weight_stream * c.weight_bandwidth).max(b.dense_compute * c.dense_compute)
-            + (b.expert_stream * c.expert_bandwidth).max(b.expert_compute * c.expert_compute)
+        let [stream, compute, experts] = self.stretched;
+        (b.weight_stream * c.weight_bandwidth / stream).max(b.dense_compute * c.dense_compute / compute)
+            + (b.expert_stream * c.expert_bandwidth / experts).max(b.expert_compute * c.expert_compute)
             + b.prefill_attention * c.attention_compute
             + b.kv_read * c.kv_bandwidth
     }

@@ -11,7 +11,7 @@ use super::coefficients::Coefficients;
 use super::conditions::{Conditions, FARTHEST};
 use super::discrepancy::{self, DesignPoint, Family};
 use super::habits::{self, Likely};
-use super::interval::{Interval, reconcile, within_the_run};
+use super::interval::{Interval, no_sooner_than, reconcile, within_the_run};
 use super::law::{Law, Sides};
 use super::pooling;
 use super::prior::{self, Belief};
@@ -136,19 +136,19 @@ impl<'a> Predictor<'a> {
             let mut mixture = vec![(likely[0].weight, value.ln() + shift)];
             let of = |m: &Metrics| m.get(key).filter(|v| *v > 0.0);
             mixture.extend(others.iter().filter_map(|(w, m)| of(m).map(|v| (*w, v.ln() + shift))));
+            let apart = apart(&mixture);
             let components = match &bounds {
                 Some(both) => over_acceptance(&mixture, both.each_ref().map(of), value),
                 None => mixture,
             };
-            let law = Law { components, sd: raw };
-            let sd = raw.map(|r| self.calibrated(setup, &conditions, family, r));
+            let law = Law { components, sd: raw, apart };
+            let sd = raw.map(|r| self.calibrated(setup, &conditions, family, r, apart));
             let (p05, p95) = law.with_sd(sd).interval();
             values.insert(key, Interval { value: value * shift.exp(), p05, p95 });
             laws.insert(key, law);
         }
-        reconcile(&mut values);
-        let notes =
-            notes(setup, &simulated, &conditions, &likely).into_iter().chain(within_the_run(&mut values));
+        let cut = bounded(&mut values, setup, &belief.coefficients);
+        let notes = notes(setup, &simulated, &conditions, &likely).into_iter().chain(cut);
         Ok(Prediction {
             binding: super::binding::describe(setup, &belief.coefficients, &simulated),
             basis: format!("{} (standing: {})", belief.from, standing.words()),
@@ -164,16 +164,24 @@ impl<'a> Predictor<'a> {
         })
     }
 
-    fn standing(&self, setup: &Setup) -> Standing {
+    /// What a prediction of this launch rests on.
+    pub fn standing(&self, setup: &Setup) -> Standing {
         let seen = self.calibration.map_or(&[][..], |c| c.seen.as_slice());
         Standing::of(setup, self.profile, self.base, seen)
     }
 
     /// The standard deviation that makes intervals under such conditions hold. The embedded engine is what the
     /// model says, and hosts' cores are not among the public runs.
-    fn calibrated(&self, setup: &Setup, conditions: &Conditions, family: Family, raw: f64) -> f64 {
+    fn calibrated(
+        &self,
+        setup: &Setup,
+        conditions: &Conditions,
+        family: Family,
+        raw: f64,
+        apart: f64,
+    ) -> f64 {
         match self.calibration {
-            Some(c) if pooling::public_speaks_for(setup) => c.sd(conditions, family, raw),
+            Some(c) if pooling::public_speaks_for(setup) => c.sd(conditions, family, raw, apart),
             _ => raw,
         }
     }
@@ -245,6 +253,20 @@ fn as_fitted(setup: &Setup, exact: Option<&GroupFit>) -> (Setup, Vec<Likely>) {
     let fitted = exact.map_or(&[][..], |g| g.habits.as_slice());
     let likely = habits::readings(&setup.possible_habits(), fitted);
     (setup.with_habits(likely[0].habits), likely)
+}
+
+/// What the values say of one another and of the hardware; a sentence where a bound was cut off.
+fn bounded(values: &mut BTreeMap<Key, Interval>, setup: &Setup, c: &Coefficients) -> Option<String> {
+    reconcile(values);
+    let [mean_ms, shortest_ms] = setup.least_first_token_ms(c);
+    no_sooner_than(values, mean_ms, shortest_ms);
+    within_the_run(values)
+}
+
+/// How far apart the means of a mixture's components lie.
+fn apart(mixture: &[(f64, f64)]) -> f64 {
+    let means = || mixture.iter().map(|m| m.1);
+    means().fold(f64::NEG_INFINITY, f64::max) - means().fold(f64::INFINITY, f64::min)
 }
 
 /// Each reading at the lower bound, the middle and the upper bound of the acceptance, with the weights that three such
@@ -338,3 +360,58 @@ fn speculation_notes(s: &Speculation, setup: &Setup) -> Vec<String> {
 
 /// Ratio of the time of serving to the time of sending from which a load counts as above capacity.
 const OVERLOADED: f64 = 1.3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cost::conditions::Load;
+
+    fn setup(workload: &str) -> Setup {
+        let record = serde_json::from_str(&format!(
+            r#"{{"engine":"vllm","engine_version":"0.18.0","model":"Qwen/Qwen3-8B","hardware":"h100-sxm-80gb",
+                "serve_command":"vllm serve Qwen/Qwen3-8B","workload":{workload}}}"#
+        ))
+        .unwrap();
+        Setup::new(&record, &Catalogs::load(None).unwrap()).unwrap()
+    }
+
+    const FAR: &str = "no measured load of this launch is like this one";
+
+    #[test]
+    fn a_load_far_from_all_that_was_measured_is_said_to_be() {
+        let measured = setup(
+            r#"{"dataset":"random","input_len":128,"output_len":16,"num_prompts":200,"max_concurrency":2}"#,
+        );
+        let residuals = [discrepancy::Residual {
+            label: String::new(),
+            point: DesignPoint::of(&measured),
+            log_ratio: BTreeMap::new(),
+        }];
+        let said = |workload: &str| {
+            let s = setup(workload);
+            let c = Conditions::of(Standing::SameLaunch, &s, &DesignPoint::of(&s), &residuals);
+            let run = s.simulate(&prior::coefficients(&s), false);
+            let likely = habits::readings(&s.possible_habits(), &[]);
+            assert_eq!(c.load, Load::Closed);
+            notes(&s, &run, &c, &likely).iter().any(|n| n.starts_with(FAR))
+        };
+        assert!(!said(
+            r#"{"dataset":"random","input_len":128,"output_len":16,"num_prompts":200,"max_concurrency":4}"#
+        ));
+        assert!(said(
+            r#"{"dataset":"random","input_len":8000,"output_len":800,"num_prompts":64,"max_concurrency":64}"#
+        ));
+    }
+
+    #[test]
+    fn above_capacity_the_lower_bound_of_ttft_is_no_less_than_the_prompt_takes() {
+        let s = setup(
+            r#"{"dataset":"random","input_len":8000,"output_len":10,"num_prompts":100,"request_rate":50}"#,
+        );
+        let catalogs = Catalogs::load(None).unwrap();
+        let p = Predictor { draws: 4, ..Predictor::new(&catalogs, None) }.predict_setup(&s, false).unwrap();
+        let ttft = p.get(Key::MeanTtftMs).unwrap();
+        // 8,000 tokens through 7.6 billion parameters at 989 TFLOP/s, and half of their squares in attention.
+        assert!(ttft.p05 > 120.0 && ttft.value > 1000.0, "{ttft:?}");
+    }
+}

@@ -96,6 +96,8 @@ pub(super) struct Planned {
     pub(super) point: Point,
     pub(super) candidate: Candidate,
     pub(super) predicted: Interval,
+    /// What the prediction rests on, in words.
+    pub(super) standing: Option<&'static str>,
 }
 
 impl Beliefs {
@@ -215,7 +217,9 @@ impl EncodedSpace<'_> {
 
     pub(super) fn planned(&mut self, step: &Beliefs, stage: Stage, point: Point) -> Planned {
         let predicted = step.predict(&point, self.forecast_of(&point).unwrap_or(0.0));
-        Planned { stage, candidate: self.candidate(&point), point, predicted }
+        let candidate = self.candidate(&point);
+        let standing = self.forecasts.standing(&candidate);
+        Planned { stage, point, candidate, predicted, standing }
     }
 
     /// A candidate as a point; `None` when it sets what no knob holds.

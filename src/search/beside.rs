@@ -54,7 +54,8 @@ impl Search<'_> {
         if checks && !batch.iter().any(|p| p.candidate == *self.base) {
             let at = batch.len() - 1;
             let (point, candidate) = (vec![0; batch[at].point.len()], self.base.clone());
-            batch[at] = Planned { stage: Stage::Recheck, point, candidate, predicted: Interval::exact(0.0) };
+            let predicted = Interval::exact(0.0);
+            batch[at] = Planned { stage: Stage::Recheck, point, candidate, predicted, standing: None };
         }
         let asks = self.asks(&batch);
         self.evaluator.expect(batch[0].stage, asks.len());
@@ -71,8 +72,8 @@ impl Search<'_> {
         for (planned, answer) in batch.into_iter().zip(answers) {
             self.ledger.book(planned.stage, &planned.candidate, &answer);
             let measured = self.ledger.last_gain(self.base);
-            let Planned { candidate, predicted, .. } = planned;
-            swept.launches.push(ForecastedLaunch { candidate, predicted, measured });
+            let Planned { candidate, predicted, standing, .. } = planned;
+            swept.launches.push(ForecastedLaunch { candidate, predicted, measured, standing });
         }
         Ok(())
     }

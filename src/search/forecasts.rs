@@ -34,6 +34,10 @@ pub trait Forecaster {
     fn screen(&mut self, _candidate: &Candidate) -> Screening {
         Screening::Uncovered
     }
+    /// What a forecast of this candidate rests on, in words; `None` when there is none.
+    fn standing(&mut self, _candidate: &Candidate) -> Option<&'static str> {
+        None
+    }
     /// Takes up what was measured so far (a refit); true when forecasts have changed.
     fn learn(&mut self) -> bool;
 }
@@ -133,6 +137,11 @@ impl<'a> Forecasts<'a> {
     /// Log gain that is forecast of one value alone.
     pub fn single(&self, knob: &Knob, value: &crate::launch::FlagValue) -> Option<f64> {
         self.singles.get(&(knob.flag.clone(), value.to_string())).copied().filter(|_| knob.modelled)
+    }
+
+    /// What a forecast of this candidate rests on, in words.
+    pub fn standing(&mut self, c: &Candidate) -> Option<&'static str> {
+        self.level.and_then(|_| self.forecaster.standing(c))
     }
 
     /// Refits the model on what was measured; forecasts anew when that changed it.

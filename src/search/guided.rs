@@ -40,6 +40,8 @@ pub struct ForecastedLaunch {
     pub predicted: Interval,
     /// Log gain; `None` when the launch failed.
     pub measured: Option<f64>,
+    /// What the prediction rests on, in words; `None` where the cost model said nothing.
+    pub standing: Option<&'static str>,
 }
 
 /// Why a search ended.

@@ -118,6 +118,9 @@ pub struct ForecastRow {
     /// Effect against the baseline as forecast before the launch.
     pub predicted: Interval,
     pub measured: Option<f64>,
+    /// What the forecast rested on, in words; absent where the cost model said nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<String>,
 }
 
 /// What a model-guided search did with the whole space.

@@ -64,6 +64,7 @@ pub(super) fn ruled(plan: &Plan, swept: &SpaceOutcome, model: String) -> SpaceSu
         label: f.candidate.label(),
         predicted: f.predicted.map(turn),
         measured: f.measured.map(turn),
+        standing: f.standing.map(str::to_owned),
     };
     SpaceSummary {
         considered: swept.considered as u32,

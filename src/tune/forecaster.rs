@@ -209,6 +209,12 @@ impl Forecaster for SimForecaster {
         }
     }
 
+    fn standing(&mut self, candidate: &Candidate) -> Option<&'static str> {
+        let setup = self.setup(candidate)?;
+        let predictor = Predictor::new(&self.catalogs, self.profile.as_ref());
+        Some(predictor.standing(&setup).words())
+    }
+
     fn learn(&mut self) -> bool {
         if self.observed.len() == self.fitted_on {
             return false;

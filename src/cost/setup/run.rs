@@ -15,6 +15,18 @@ use crate::units::Nanos;
 use crate::workload::{RequestShape, Shared};
 use std::sync::Arc;
 
+/// One prompt of so many tokens by itself; what local layers attend to is left out, as is fit for a bound.
+fn alone(tokens: u32) -> StepShape {
+    let n = u64::from(tokens.max(1));
+    StepShape {
+        prefill_rows: 1,
+        prefill_tokens: tokens.max(1),
+        prefill_ctx: n * (n + 1) / 2,
+        prefill_kv: n,
+        ..StepShape::default()
+    }
+}
+
 impl Setup {
     /// A simulated run with these coefficients; `per_request` keeps every outcome.
     pub fn simulate(&self, c: &Coefficients, per_request: bool) -> SimResult {
@@ -32,6 +44,17 @@ impl Setup {
             self.count_cached(&mut run);
         }
         run
+    }
+
+    /// Milliseconds that a prompt of mean length and the shortest one take at the device's peaks. Of prompts that may lie in the
+    /// prefix cache one token is left.
+    pub(in super::super) fn least_first_token_ms(&self, c: &Coefficients) -> [f64; 2] {
+        let cached = self.config.prefix_caching && (self.shared.is_some() || self.could_be_warm());
+        let lengths = || self.requests.iter().map(|r| if cached { 1 } else { r.input_tokens });
+        let sum: f64 = lengths().map(f64::from).sum();
+        let mean = (sum / self.requests.len().max(1) as f64) as u32;
+        let physical = self.physical(c);
+        [mean, lengths().min().unwrap_or(1)].map(|tokens| physical.physical_limit(&alone(tokens)) / 1e6)
     }
 
     /// What a run of this launch is made of, for the simulator and for the screen.

@@ -8,6 +8,7 @@ use super::answer::objective_words;
 use crate::search::Stage;
 use crate::store::{SpaceSummary, TrialLine};
 use crate::trial::Outcome;
+use std::collections::BTreeMap;
 
 pub(in super::super) fn section(s: &Subject<'_>) -> Section {
     let mut blocks = Vec::new();
@@ -154,10 +155,11 @@ fn forecasts(r: &SpaceSummary) -> Svg {
                 second: f.measured,
                 words: format!("{} | {measured}", percent(p.value)),
                 tip: format!(
-                    "{}: predicted {} ({}), measured {measured}",
+                    "{}: predicted {} ({}){}, measured {measured}",
                     f.label,
                     percent(p.value),
-                    range(p)
+                    range(p),
+                    f.standing.as_ref().map_or(String::new(), |s| format!(", resting on: {s}"))
                 ),
                 engine: None,
             }
@@ -168,13 +170,27 @@ fn forecasts(r: &SpaceSummary) -> Svg {
     forest(&Forest {
         title: "Predicted before the launch, and measured".to_owned(),
         description: format!(
-            "Effect against the defaults with the prediction's 90 % interval; {inside} of {} measured effects lie inside.",
-            known.len()
+            "Effect against the defaults with the prediction's 90 % interval; {inside} of {} measured effects lie inside.{}",
+            known.len(),
+            standings(r)
         ),
         rows,
         ends: ("← worse", "better →"),
         legend: vec![(Shape::Circle, Mark::Guess, "predicted"), (Shape::Diamond, Mark::Pick, "measured")],
     })
+}
+
+/// What the predictions rested on, and how many of them on each.
+fn standings(r: &SpaceSummary) -> String {
+    let mut count: BTreeMap<&str, usize> = BTreeMap::new();
+    for s in r.forecasts.iter().filter_map(|f| f.standing.as_deref()) {
+        *count.entry(s).or_default() += 1;
+    }
+    if count.is_empty() {
+        return String::new();
+    }
+    let words: Vec<String> = count.iter().map(|(s, n)| format!("{s} ({n})")).collect();
+    format!(" They rested on: {}.", words.join("; "))
 }
 
 fn tried(s: &Subject<'_>) -> Table {
