@@ -195,3 +195,31 @@ fn what_cannot_be_exported_is_said() {
         "the embedded engine needs no GPU: {text}"
     );
 }
+
+/// What dyno reads of its own llm-d report is the run that it wrote.
+#[test]
+fn a_report_for_llmd_is_read_back() {
+    let tmp = tempfile::tempdir().unwrap();
+    let (code, text, err) = export(&campaign("clear-win"), "llm-d", &[]);
+    assert_eq!(code, Some(0), "{err}");
+    let path = tmp.path().join("report.yaml");
+    std::fs::write(&path, &text).unwrap();
+    let records = llm_dyno::scenario::load(&path).unwrap().records;
+    let journal = llm_dyno::store::read_journal(&campaign("clear-win")).unwrap();
+    let subject_run = llm_dyno::store::read_run(&campaign("clear-win")).unwrap();
+    let verdict = journal.verdict.as_ref().unwrap();
+    let subject =
+        llm_dyno::report::Subject { run: &subject_run, trials: &journal.trials, verdict, analysis: None };
+    let winner = &verdict.compared.as_ref().unwrap().winner;
+    let was = subject.observed(winner).unwrap().result.as_ref().unwrap();
+    let is = records[0].result.as_ref().unwrap();
+    use llm_dyno::scenario::Key;
+    for key in
+        [Key::MeanTtftMs, Key::P99TtftMs, Key::MeanTpotMs, Key::TotalTokenThroughput, Key::RequestThroughput]
+    {
+        let (was, is) = (was.get(key).unwrap(), is.get(key).unwrap());
+        assert!((was - is).abs() < 1e-6 * was, "{}: {was} {is}", key.name());
+    }
+    assert_eq!(records[0].model.as_deref(), Some("openai/gpt-oss-20b"));
+    assert!(text.contains("Emulated: not measured"), "{text}");
+}

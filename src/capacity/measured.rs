@@ -16,6 +16,7 @@ use crate::trial::{self, Session};
 use crate::units::Nanos;
 use crate::workload::{RequestRate, WorkloadSpec, generate_run};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Bootstrap samples behind every interval.
@@ -61,7 +62,10 @@ pub struct Step {
     pub point: LoadPoint,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<Expected>,
+    /// Of the whole run, the opening burst of a closed loop included.
     pub result: Metrics,
+    /// Latencies of the steady part, ms, by their result keys: what breakpoints, zones and the SLO stand on.
+    pub steady: BTreeMap<String, f64>,
     pub engine: EngineView,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
@@ -225,6 +229,9 @@ impl RampPlan<'_> {
         expected: Option<Expected>,
     ) -> Step {
         let sample = Sample::new(load, self.axis, &self.slo, seen(&result.rows, &engine));
+        let shown = [Key::MeanTtftMs, Key::P99TtftMs, Key::MeanTpotMs].into_iter();
+        let keys = shown.chain(self.slo.iter().map(|b| b.0));
+        let steady = keys.filter_map(|k| Some((k.name().to_owned(), sample.figure(k)?))).collect();
         let mut draws = vec![sample.point()];
         draws.extend(sample.draws(DRAWS));
         let doubts = result
@@ -236,7 +243,7 @@ impl RampPlan<'_> {
             .collect();
         let invalid = result.distortion.untrusted.iter().any(|k| self.stands_on(*k));
         let (point, result) = (draws[0], result.metrics);
-        Step { order, point, expected, result, engine, doubts, invalid, spoilt: None, draws }
+        Step { order, point, expected, result, steady, engine, doubts, invalid, spoilt: None, draws }
     }
 
     /// Whether breakpoints are drawn by this figure.

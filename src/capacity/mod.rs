@@ -18,4 +18,4 @@ pub use ladder::{ClimbEnd, Ladder};
 pub use measured::{Expected, MeasuredRamp, RampPlan, Saved, Step, measure};
 pub use point::{Axis, LoadPoint};
 pub use watch::EngineView;
-pub use zones::{Breakpoint, Interval, Ramp, Zone, ZoneSpan};
+pub use zones::{Breakpoint, Interval, Ramp, SLO_CROSSING, Zone, ZoneSpan};

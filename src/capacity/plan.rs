@@ -7,24 +7,6 @@ use crate::scenario::Key;
 use serde::Serialize;
 
 impl Study {
-    /// How much more a second the steady part carries than the whole run, at a load; interpolated on ln(load).
-    fn steady_share(&self, load: f64) -> f64 {
-        let key = Key::RequestThroughput.name();
-        let shares: Vec<(f64, f64)> = self
-            .rungs
-            .iter()
-            .filter_map(|r| Some((r.load, r.steady_request_throughput / r.predicted.get(key)?.value)))
-            .filter(|(_, share)| share.is_finite() && *share > 0.0)
-            .collect();
-        let (Some(first), Some(last)) = (shares.first(), shares.last()) else { return 1.0 };
-        let i = shares.partition_point(|s| s.0 < load);
-        if i == 0 || i == shares.len() {
-            return if i == 0 { first.1 } else { last.1 };
-        }
-        let (a, b) = (shares[i - 1], shares[i]);
-        a.1 + (load / a.0).ln() / (b.0 / a.0).ln() * (b.1 - a.1)
-    }
-
     /// The load to plan one replica with: the largest that keeps the SLO by its pessimistic end, else the
     /// lower end of where the safe zone stops.
     pub fn planning_load(&self) -> Option<f64> {
@@ -60,10 +42,8 @@ pub struct Plan {
 pub fn plan(study: &Study, target_rate: f64, price: Option<f64>) -> Option<Plan> {
     let load = study.planning_load()?;
     // Of the steady part, as the SLO and the zones are: a replica in service has neither opening nor end.
-    let share = study.steady_share(load);
-    let steady = |v: Interval| Interval { value: v.value * share, p05: v.p05 * share, p95: v.p95 * share };
-    let replica_rate = steady(study.value_at(load, Key::RequestThroughput)?);
-    let tokens = steady(study.value_at(load, Key::TotalTokenThroughput)?);
+    let replica_rate = study.value_at(load, Key::RequestThroughput)?;
+    let tokens = study.value_at(load, Key::TotalTokenThroughput)?;
     let count = |rate: f64| (target_rate / rate.max(1e-9)).ceil().max(1.0) as u32;
     Some(Plan {
         load,

@@ -72,6 +72,11 @@ impl<'a> Sample<'a> {
         self.of(&self.steady.iter().collect::<Vec<_>>(), self.span, loss)
     }
 
+    /// A latency figure of the steady part, ms; `None` for keys that are no latency of a request.
+    pub(super) fn figure(&self, key: Key) -> Option<f64> {
+        figure(key, &self.steady.iter().collect::<Vec<_>>())
+    }
+
     /// Bootstrap draws of it: slices of time drawn with replacement.
     pub(super) fn draws(&self, n: usize) -> Vec<LoadPoint> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.load.to_bits());

@@ -44,8 +44,11 @@ impl Default for Options {
 pub struct Rung {
     pub load: f64,
     pub zone: Zone,
-    /// Result keys with intervals. Latencies are left out where they would depend on how long the run lasts.
+    /// Result keys of a whole run with intervals, the opening burst of a closed loop included. Latencies are left out where
+    /// they would depend on how long the run lasts.
     pub predicted: BTreeMap<String, Interval>,
+    /// The same of the steady part, which zones, SLO, replicas and cost stand on: what a server in service shows.
+    pub steady: BTreeMap<String, Interval>,
     /// Why latencies are left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_refused: Option<String>,
@@ -211,13 +214,15 @@ fn rung(record: &Record, load: f64, predictor: &Predictor<'_>, o: &Options) -> R
     let setup = Setup::new(record, predictor.catalogs)?;
     let p = predictor.predict_setup(&setup, true)?;
     let (center, coefficients) = predictor.coefficients(&setup);
-    let mut draws = vec![point(load, &p.simulated, o)];
-    draws.extend(coefficients.iter().map(|c| point(load, &setup.simulate(c, true), o)));
-    // What the profile's observations say of the model's error holds for the zones too.
+    // What the profile's observations say of the model's error holds for the zones and the SLO too.
     let mended = |k: Key| match (p.get(k), p.simulated.metrics.get(k)) {
         (Some(v), Some(simulated)) if simulated > 0.0 => v.value / simulated,
         _ => 1.0,
     };
+    let slo: Vec<(Key, f64)> = o.slo.iter().map(|&(k, ms)| (k, ms / mended(k))).collect();
+    let central = sample(load, &p.simulated, o, &slo);
+    let mut draws = vec![central.point()];
+    draws.extend(coefficients.iter().map(|c| sample(load, &setup.simulate(c, true), o, &slo).point()));
     let (throughput, time) = (mended(Key::RequestThroughput), mended(Key::MeanE2elMs));
     for d in &mut draws {
         d.throughput *= throughput;
@@ -226,17 +231,20 @@ fn rung(record: &Record, load: f64, predictor: &Predictor<'_>, o: &Options) -> R
         d.step_s *= time;
     }
     let unstable = o.axis == Axis::Rate && overloaded(&draws);
-    let predicted = p
-        .values
+    let kept: Vec<(Key, Interval)> =
+        p.values.iter().filter(|(k, _)| !(unstable && is_latency(**k))).map(|(k, v)| (*k, *v)).collect();
+    let share = p.get(Key::RequestThroughput).map_or(1.0, |v| draws[0].throughput / v.value);
+    let steady = kept
         .iter()
-        .filter(|(k, _)| !(unstable && is_latency(**k)))
-        .map(|(k, v)| (k.name().to_owned(), *v))
-        .collect();
+        .filter_map(|&(k, v)| Some((k.name().to_owned(), of_steady(&central, k, v, share, mended(k))?)));
+    let steady = steady.collect();
+    let predicted = kept.into_iter().map(|(k, v)| (k.name().to_owned(), v)).collect();
     let a = &p.simulated.breakdown;
     let rung = Rung {
         load,
         zone: Zone::Safe,
         predicted,
+        steady,
         latency_refused: unstable.then(|| {
             "arrivals outrun service in more than one draw of twenty: latency grows for as long as the run lasts".into()
         }),
@@ -266,8 +274,24 @@ fn is_latency(k: Key) -> bool {
     n.contains("ttft") || n.contains("e2el")
 }
 
+/// A figure of the steady part: as simulated there, with the correction and the relative interval of the whole run's
+/// `whole`. `share` is the throughput of the steady part against that of the whole run.
+fn of_steady(sample: &Sample<'_>, key: Key, whole: Interval, share: f64, mended: f64) -> Option<Interval> {
+    let times = match key {
+        Key::RequestThroughput | Key::OutputThroughput | Key::TotalTokenThroughput => share,
+        latency => sample.figure(latency)? * mended / whole.value,
+    };
+    let scaled = Interval { value: whole.value * times, p05: whole.p05 * times, p95: whole.p95 * times };
+    times.is_finite().then_some(scaled)
+}
+
 /// A rung of the ladder from one simulated run.
 fn point(load: f64, run: &SimResult, o: &Options) -> LoadPoint {
+    sample(load, run, o, &o.slo).point()
+}
+
+/// The requests of a simulated run, held against the bounds `slo`.
+fn sample<'a>(load: f64, run: &SimResult, o: &Options, slo: &'a [(Key, f64)]) -> Sample<'a> {
     let seen = run.requests.iter().map(|r| {
         let sent = r.arrival.secs();
         Seen {
@@ -280,7 +304,7 @@ fn point(load: f64, run: &SimResult, o: &Options) -> LoadPoint {
             lost: r.failed || r.e2e().secs() > o.timeout_s,
         }
     });
-    Sample::new(load, o.axis, &o.slo, seen.collect()).point()
+    Sample::new(load, o.axis, slo, seen.collect())
 }
 
 /// Largest load that keeps the bounds in the steady part of a rung, as the breakpoint "SLO crossing" has it: the opening
@@ -349,10 +373,10 @@ impl Study {
         }
     }
 
-    /// A predicted value at any load between the ladder's ends, interpolated on ln(load).
+    /// A value of the steady part at any load between the ladder's ends, interpolated on ln(load).
     pub fn value_at(&self, load: f64, key: Key) -> Option<Interval> {
         let rows: Vec<(f64, Interval)> =
-            self.rungs.iter().filter_map(|r| Some((r.load, *r.predicted.get(key.name())?))).collect();
+            self.rungs.iter().filter_map(|r| Some((r.load, *r.steady.get(key.name())?))).collect();
         let (first, last) = (rows.first()?, rows.last()?);
         if load <= first.0 || load >= last.0 {
             return Some(if load <= first.0 { first.1 } else { last.1 });

@@ -26,6 +26,9 @@ use std::fmt;
 
 pub use super::breakpoints::{HALF_RETURN, LOSS, PLATEAU_SHARE, QUEUE_SHARE};
 
+/// Name of the breakpoint that says something only where a service level is asked for.
+pub const SLO_CROSSING: &str = "SLO crossing";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Zone {
@@ -132,7 +135,7 @@ impl Ramp {
                 |f| f.queue,
             ),
             one("diminishing return", format!("elasticity of throughput below {HALF_RETURN}"), |f| f.half),
-            one("SLO crossing", "a bound of the service level is broken".into(), |f| f.slo),
+            one(SLO_CROSSING, "a bound of the service level is broken".into(), |f| f.slo),
             one("knee", format!("throughput at {:.0} % of its plateau", PLATEAU_SHARE * 100.0), |f| f.knee),
             one("first loss", format!("more than {:.1} % of the requests lost", LOSS * 100.0), |f| f.loss),
         ]

@@ -86,14 +86,14 @@ fn options(s: &Subject<'_>) -> Options {
     Options { loads: LOADS.to_vec(), slo, ..Options::default() }
 }
 
-fn ramp_of(side: Side, study: &Study) -> Ramp {
+/// A simulated ramp as a report keeps it.
+pub(super) fn ramp_of(side: Side, study: &Study) -> Ramp {
     let rungs = study
         .rungs
         .iter()
         .map(|r| {
-            let band = |key: Key| {
-                r.predicted.get(key.name()).map(|v| Band { value: v.value, low: v.p05, high: v.p95 })
-            };
+            let band =
+                |key: Key| r.steady.get(key.name()).map(|v| Band { value: v.value, low: v.p05, high: v.p95 });
             Rung {
                 load: r.load,
                 request_rate: band(Key::RequestThroughput),

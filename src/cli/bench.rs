@@ -29,83 +29,86 @@ pub(super) struct BenchArgs {
     /// long, very-long, random:IN/OUT, trace:FILE, custom:FILE or chat, each with
     /// `,n=500,seed=42,rate=inf,concurrency=256,...`; a weighted mixture of them:
     /// `mix:0.7*sharegpt+0.3*random:2000/100;prefix=512,n=200` (settings of one part after `;`)
-    #[arg(long)]
+    #[arg(long, help_heading = "Load")]
     workload: WorkloadSpec,
     /// Most requests in flight
-    #[arg(long)]
+    #[arg(long, help_heading = "Load")]
     max_concurrency: Option<u32>,
     /// Requests per second, or inf
-    #[arg(long)]
+    #[arg(long, help_heading = "Load")]
     request_rate: Option<RequestRate>,
     /// Gamma shape of the gaps between arrivals: 1 is Poisson, below 1 burstier
-    #[arg(long)]
+    #[arg(long, help_heading = "Load")]
     burstiness: Option<f64>,
-    #[arg(long)]
+    /// Number of requests, in place of the workload's own
+    #[arg(long, help_heading = "Load")]
     num_prompts: Option<u32>,
-    #[arg(long)]
+    /// Seed of lengths, prompts and arrivals, in place of the workload's own
+    #[arg(long, help_heading = "Load")]
     seed: Option<u64>,
-    #[arg(long, value_enum, default_value_t = Route::Completions)]
+    /// The route that is measured
+    #[arg(long, value_enum, default_value_t = Route::Completions, help_heading = "Requests")]
     endpoint: Route,
     /// How tokens are counted
-    #[arg(long, value_enum, default_value_t = Count::Usage)]
+    #[arg(long, value_enum, default_value_t = Count::Usage, help_heading = "Requests")]
     counting: Count,
     /// Let answers end at their own end-of-sequence token instead of the planned length
-    #[arg(long)]
+    #[arg(long, help_heading = "Requests")]
     honor_eos: bool,
     /// JSON object added to every request
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, value_name = "JSON", help_heading = "Requests")]
     extra_body: Option<String>,
     /// Bounds of a good request, in milliseconds or with a unit: ttft:500 tpot:50ms e2el:10s
-    #[arg(long, num_args = 1.., value_name = "NAME:TIME")]
+    #[arg(long, num_args = 1.., value_name = "NAME:TIME", help_heading = "Results")]
     goodput: Vec<String>,
     /// Requests sent before the clock starts, with prompts of their own
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, help_heading = "Load")]
     warmups: u32,
     /// Measure the same requests once more, warm, and print what the prefix cache makes of them
-    #[arg(long)]
+    #[arg(long, help_heading = "Load")]
     cache_control: bool,
     /// First measure the client itself at this load, on a server whose times are known; takes some seconds
-    #[arg(long)]
+    #[arg(long, help_heading = "Client")]
     calibrate: bool,
     /// Leave the server's prefix cache as it is before the run
-    #[arg(long)]
+    #[arg(long, help_heading = "Load")]
     keep_cache: bool,
     /// Time from the send of a request to the end of its answer, in seconds or as 10m
-    #[arg(long, default_value = "6h", value_parser = super::duration::seconds)]
+    #[arg(long, default_value = "6h", value_parser = super::duration::seconds, help_heading = "Requests")]
     request_timeout: f64,
     /// Time allowed for the whole run, in seconds or as 10m
-    #[arg(long, value_parser = super::duration::seconds)]
+    #[arg(long, value_parser = super::duration::seconds, help_heading = "Requests")]
     run_timeout: Option<f64>,
     /// Client threads; chosen by the number in flight when absent
-    #[arg(long, value_parser = threads)]
+    #[arg(long, value_parser = threads, help_heading = "Client")]
     threads: Option<usize>,
     /// Run the client at the lowest real-time priority where the system permits: for a server that computes on this
     /// machine's CPU and keeps its cores busy while it waits. `dyno trial`, `dyno tune` and `dyno ramp` do so on
     /// the hardware `cpu`; the result says it under client.real_time
-    #[arg(long)]
+    #[arg(long, help_heading = "Client")]
     real_time: bool,
     /// Write the requests, one a line, in the form that custom:FILE reads
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
     save_requests: Option<PathBuf>,
     /// Also write the result as `vllm bench serve --save-result --save-detailed` would
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
     save_result: Option<PathBuf>,
     /// Label of the result, in --save-result
-    #[arg(long)]
+    #[arg(long, help_heading = "Results")]
     label: Option<String>,
     /// Name of the tokenizer, in --save-result; the model's when absent
-    #[arg(long)]
+    #[arg(long, help_heading = "Results")]
     tokenizer: Option<String>,
     /// Further keys of --save-result
-    #[arg(long, num_args = 1.., value_name = "KEY=VALUE", value_parser = pair)]
+    #[arg(long, num_args = 1.., value_name = "KEY=VALUE", value_parser = pair, help_heading = "Results")]
     metadata: Vec<(String, String)>,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Results")]
     metrics: super::metrics::MetricsArgs,
     /// Print the observation as JSON instead of the block
-    #[arg(long)]
+    #[arg(long, help_heading = "Results")]
     json: bool,
     /// Write the observation with every request's timing here
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
     out: Option<PathBuf>,
 }
 

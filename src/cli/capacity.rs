@@ -5,7 +5,7 @@ pub(super) mod published;
 use super::predict::{Launch, read_profile};
 use crate::capacity::plan::{Plan, plan};
 use crate::capacity::simulated::{Options, Study, ramp};
-use crate::capacity::{Axis, Breakpoint, ZoneSpan};
+use crate::capacity::{Axis, Breakpoint, SLO_CROSSING, ZoneSpan};
 use crate::cost::setup::Setup;
 use crate::cost::{Catalogs, KvRoom, Predictor};
 use crate::error::{Error, Result};
@@ -13,6 +13,7 @@ use crate::scenario::{Key, Record};
 use crate::search::Slo;
 use comfy_table::{Cell, CellAlignment, Table};
 use serde_json::{Value, json};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 /// Predict where capacity ends: a ramp of concurrency or rate, its zones, the largest load that keeps an SLO,
@@ -34,30 +35,31 @@ pub(super) struct CapacityArgs {
     #[command(flatten)]
     one: Launch,
     /// Ramp requests a second (an open loop) instead of requests in flight (a closed loop)
-    #[arg(long)]
+    #[arg(long, help_heading = "Ramp")]
     rate: bool,
     /// Loads to visit, such as 1,8,64,512; found by themselves when absent
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', help_heading = "Ramp")]
     loads: Vec<f64>,
     /// Most requests in flight that the ramp goes to
-    #[arg(long, default_value_t = 4096)]
+    #[arg(long, default_value_t = 4096, help_heading = "Ramp")]
     max_concurrency: u32,
     /// Promises to keep, such as ttft.p99=500ms,tpot.p99=50ms
-    #[arg(long)]
+    #[arg(long, help_heading = "Goal and cost")]
     slo: Option<Slo>,
     /// Load to carry in all, requests a second: prints replicas and cost
-    #[arg(long, value_name = "REQUESTS_PER_S")]
+    #[arg(long, value_name = "REQUESTS_PER_S", help_heading = "Goal and cost")]
     target_rate: Option<f64>,
     /// Price of one GPU and hour, US dollars; that of the hardware file when absent
-    #[arg(long)]
+    #[arg(long, help_heading = "Goal and cost")]
     usd_per_gpu_hour: Option<f64>,
     /// Seconds after which the client gives a request up
-    #[arg(long, default_value_t = 600.0)]
+    #[arg(long, default_value_t = 600.0, help_heading = "Ramp")]
     timeout: f64,
     /// Simulated draws of the coefficients behind each interval
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(..=10_000))]
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(..=10_000), help_heading = "Ramp")]
     draws: u32,
-    #[arg(long, default_value_t = 0)]
+    /// Seed of lengths, arrivals and draws
+    #[arg(long, default_value_t = 0, help_heading = "Ramp")]
     seed: u64,
     /// Print JSON only
     #[arg(long)]
@@ -65,6 +67,10 @@ pub(super) struct CapacityArgs {
     /// Also write the JSON to this file
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Draw throughput and time per token over load, with the zones, as SVG here
+    #[arg(long, value_name = "FILE", conflicts_with = "rate")]
+    svg: Option<PathBuf>,
+    /// Directory with hardware/ and models/ that are laid over the embedded ones
     #[arg(long)]
     data_dir: Option<PathBuf>,
 }
@@ -100,6 +106,10 @@ pub(super) fn run(args: CapacityArgs) -> Result<()> {
     value["max_concurrency_at_max_model_len"] = json!(kv_room.max_concurrency);
     if let Some(path) = &args.out {
         crate::scenario::write_whole(path, &serde_json::to_string_pretty(&value).unwrap_or_default())?;
+    }
+    if let Some(path) = &args.svg {
+        let drawn = super::analysis::ramp_of(crate::report::analysis::Side::Defaults, &study);
+        crate::scenario::write_whole(path, &crate::report::load_picture(&drawn))?;
     }
     if args.json {
         super::out::line(serde_json::to_string_pretty(&value).unwrap_or_default());
@@ -171,13 +181,17 @@ fn to_json(record: &Record, study: &Study, target: Option<&Option<Plan>>, cost: 
     })
 }
 
-const SHOWN: &[(Key, &str)] = &[
-    (Key::RequestThroughput, "req/s"),
-    (Key::OutputThroughput, "output tok/s"),
-    (Key::MeanTtftMs, "TTFT ms"),
-    (Key::P99TtftMs, "p99 TTFT ms"),
-    (Key::MeanTpotMs, "TPOT ms"),
+/// Columns of the steady part, and whether with their intervals.
+const SHOWN: &[(Key, &str, bool)] = &[
+    (Key::RequestThroughput, "req/s", true),
+    (Key::OutputThroughput, "output tok/s", false),
+    (Key::MeanTtftMs, "TTFT ms", false),
+    (Key::P99TtftMs, "p99 TTFT ms", true),
+    (Key::MeanTpotMs, "TPOT ms", true),
 ];
+
+/// Columns of a table that goes into a file or a pipe; a terminal says its own.
+const WIDTH: u16 = 140;
 
 fn text(
     study: &Study,
@@ -189,36 +203,46 @@ fn text(
     let mut t = Table::new();
     t.load_style(comfy_table::presets::NOTHING);
     t.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
-    let axis = if study.axis == Axis::Rate { "req/s offered" } else { "in flight" };
-    t.set_header([axis, "zone"].into_iter().chain(SHOWN.iter().map(|s| s.1)).chain([
-        "queue ms",
-        "KV",
-        "of limit",
-        "limited by",
-    ]));
+    if !std::io::stdout().is_terminal() {
+        t.set_width(WIDTH);
+    }
+    let closed = study.axis == Axis::Concurrency;
+    let axis = if closed { "in flight" } else { "req/s offered" };
+    let burst = closed.then_some("with burst");
+    let head = [axis, "zone"].into_iter().chain(SHOWN.iter().map(|s| s.1)).chain(burst);
+    t.set_header(head.chain(["KV", "limited by"]));
     for r in &study.rungs {
         let right = |s: String| Cell::new(s).set_alignment(CellAlignment::Right);
         let mut row = vec![right(short(r.load)), Cell::new(r.zone)];
-        row.extend(SHOWN.iter().map(|(k, _)| {
-            right(r.predicted.get(k.name()).map_or("unstable".into(), |v| {
-                format!("{} [{}, {}]", short(v.value), short(v.p05), short(v.p95))
+        row.extend(SHOWN.iter().map(|(k, _, interval)| {
+            right(r.steady.get(k.name()).map_or("unstable".into(), |v| match interval {
+                true => format!("{} [{}, {}]", short(v.value), short(v.p05), short(v.p95)),
+                false => short(v.value),
             }))
         }));
-        row.push(right(short(r.queue_ms)));
+        if closed {
+            let whole = r.predicted.get(Key::P99TtftMs.name());
+            row.push(right(whole.map_or("unstable".into(), |v| short(v.value))));
+        }
         row.push(right(format!("{:.0} %", r.kv_use * 100.0)));
-        row.push(right(format!("{:.0} %", r.of_physical_limit * 100.0)));
-        row.push(Cell::new(&r.binding));
+        row.push(Cell::new(brief(&r.binding)));
         t.add_row(row);
     }
     let mut out = format!(
-        "{t}\n(value, and the interval that holds it nine times in ten; of the whole run, its opening burst included.\n \
-         Zones, SLO, replicas and cost below: of the steady part)\n\nZones\n"
+        "{t}\n(of the steady part: value, and the interval that holds it nine times in ten{})\n\nZones\n",
+        if closed {
+            ". With burst: p99 TTFT of a whole run,\n which begins with all its requests at once"
+        } else {
+            ""
+        }
     );
     for z in &study.zones {
         out.push_str(&zone_line(z));
     }
     out.push_str("\nBreakpoints\n");
-    for b in &study.breakpoints {
+    // Without an SLO its crossing says nothing.
+    let asked = |b: &&Breakpoint| study.slo_load.is_some() || b.name != SLO_CROSSING;
+    for b in study.breakpoints.iter().filter(asked) {
         out.push_str(&breakpoint_line(b));
     }
     if let Some(s) = study.slo_load {
@@ -238,6 +262,16 @@ fn text(
         None => {}
     }
     out
+}
+
+/// What binds, without its shares of the time.
+fn brief(binding: &str) -> String {
+    let parts = binding.split("; ").map(|p| {
+        let p = p.split(" (").next().unwrap_or(p);
+        let p = p.split(" in ").next().unwrap_or(p);
+        p.strip_prefix("requests wait for ").map_or(p.to_owned(), |what| format!("wait for {what}"))
+    });
+    parts.collect::<Vec<_>>().join("; ")
 }
 
 /// The load to plan with, and what tokens cost at it: US dollars for a million, and for a replica and hour.

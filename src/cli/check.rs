@@ -32,12 +32,16 @@ pub(super) struct Args {
 /// The same completion as `dyno fit` takes.
 #[derive(Debug, clap::Args)]
 struct Options {
+    /// Hub name or directory of the model
     #[arg(long)]
     model: Option<String>,
+    /// Hardware id (`dyno list hardware`)
     #[arg(long)]
     hardware: Option<String>,
+    /// vllm, sglang, trtllm or emulated
     #[arg(long)]
     engine: Option<EngineKind>,
+    /// The whole serving command
     #[arg(long)]
     serve_command: Option<String>,
 }

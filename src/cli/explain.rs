@@ -26,6 +26,7 @@ pub(super) struct ExplainArgs {
     /// Print JSON only
     #[arg(long)]
     json: bool,
+    /// Directory with hardware/, models/, search-spaces/ that add to or replace the embedded ones
     #[arg(long)]
     data_dir: Option<PathBuf>,
 }

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 pub(super) struct Args {
     /// Directory that `dyno tune --out` named
     dir: PathBuf,
+    /// Form that is written
     #[arg(long, value_enum)]
     format: FormatArg,
     /// Container image [default: the engine's own, of the measured version]
@@ -48,6 +49,8 @@ enum FormatArg {
     Systemd,
     /// Parameters for `vllm bench sweep serve --serve-params`
     Sweep,
+    /// llm-d's benchmark report (0.2.1) of the last run of the recommended command on the first workload
+    LlmD,
     /// Every measured run as a row
     Csv,
 }
@@ -74,6 +77,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         FormatArg::Recipe => Format::Recipe,
         FormatArg::Systemd => Format::Systemd,
         FormatArg::Sweep => Format::Sweep,
+        FormatArg::LlmD => Format::LlmD,
         FormatArg::Csv => Format::Csv,
     };
     let place = Place { image: args.image.clone() };

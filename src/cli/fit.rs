@@ -45,6 +45,7 @@ pub(super) struct FitArgs {
     /// The command that the runs' server was started with, where the files do not say it
     #[arg(long)]
     serve_command: Option<String>,
+    /// GPUs of the launch
     #[arg(long)]
     num_gpus: Option<u32>,
     /// What was sent, where the files do not say it, such as random:2000/200
@@ -55,6 +56,7 @@ pub(super) struct FitArgs {
     /// Profile to write (TOML)
     #[arg(short = 'o', long = "out")]
     out: PathBuf,
+    /// Directory with hardware/, models/, search-spaces/ that add to or replace the embedded ones
     #[arg(long)]
     data_dir: Option<PathBuf>,
 }

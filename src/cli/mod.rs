@@ -47,7 +47,13 @@ use std::process::ExitCode;
 /// Engine dynamometer for LLM serving: which command to serve a model with, how much load it carries, and
 /// why to believe it.
 #[derive(Debug, Parser)]
-#[command(name = "dyno", version, about, propagate_version = true)]
+#[command(
+    name = "dyno",
+    version = env!("DYNO_VERSION"),
+    about,
+    propagate_version = true,
+    after_help = "Where to begin:\n  dyno doctor --model openai/gpt-oss-20b            what will work on this machine\n  dyno predict --model openai/gpt-oss-20b --hardware h100-sxm-80gb --workload random:2000/200,n=300,concurrency=64\n  dyno tune --model openai/gpt-oss-20b --workload sharegpt-lengths --out run\n\n`dyno COMMAND -h` has one line an option, `dyno COMMAND --help` all of it."
+)]
 struct Cli {
     /// Say nothing but results and errors
     #[arg(long, short, global = true, conflicts_with = "verbose")]
@@ -61,27 +67,27 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Tune(Box<tune::TuneArgs>),
+    Bench(Box<bench::BenchArgs>),
+    Ramp(Box<ramp::RampArgs>),
+    Predict(Box<predict::PredictArgs>),
+    Capacity(Box<capacity::CapacityArgs>),
+    Explain(explain::ExplainArgs),
+    Fit(Box<fit::FitArgs>),
+    Report(report::ReportArgs),
+    Compare(Box<compare::Args>),
+    Export(export::Args),
+    Doctor(Box<doctor::Args>),
+    /// Say what an engine's log of a failed or odd start means, and what to do next
+    Diagnose(diagnose::Args),
     /// Check data files and files of scenarios or observations; every problem is named
     Check(Box<check::Args>),
     /// Show what is known: hardware, models, engines, search spaces
     List(list::Args),
     Model(model::ModelArgs),
-    Tune(Box<tune::TuneArgs>),
-    Report(report::ReportArgs),
-    Compare(Box<compare::Args>),
-    Export(export::Args),
-    /// Say what an engine's log of a failed or odd start means, and what to do next
-    Diagnose(diagnose::Args),
-    Doctor(Box<doctor::Args>),
+    Emulate(emulate::EmulateArgs),
     /// Run one candidate in its own process and print the trial result
     Trial(trial::Args),
-    Emulate(emulate::EmulateArgs),
-    Capacity(Box<capacity::CapacityArgs>),
-    Explain(explain::ExplainArgs),
-    Predict(Box<predict::PredictArgs>),
-    Fit(Box<fit::FitArgs>),
-    Bench(Box<bench::BenchArgs>),
-    Ramp(Box<ramp::RampArgs>),
     /// Print a script that completes this command line in a shell
     Completions(complete::CompletionsArgs),
     /// Write the manual pages
@@ -160,4 +166,25 @@ fn fail(e: &Error) -> ExitCode {
         }
     }
     ExitCode::from(e.kind.exit_code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    /// `dyno COMMAND -h` shows one line an option; an option without a word says nothing there.
+    #[test]
+    fn every_option_says_what_it_is() {
+        let mut cli = Cli::command();
+        cli.build();
+        let commands = cli.get_subcommands().filter(|c| !c.is_hide_set());
+        let mut bare: Vec<String> = Vec::new();
+        for c in commands.flat_map(|c| std::iter::once(c).chain(c.get_subcommands())) {
+            assert!(c.get_about().is_some(), "`dyno {}` says nothing of itself", c.get_name());
+            let silent = c.get_arguments().filter(|a| a.get_help().is_none() && !a.is_hide_set());
+            bare.extend(silent.map(|a| format!("{} {}", c.get_name(), a.get_id())));
+        }
+        assert!(bare.is_empty(), "{bare:?}");
+    }
 }

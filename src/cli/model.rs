@@ -20,6 +20,7 @@ pub(super) struct ModelArgs {
     /// Print JSON: an array, one item a model, with `error` where it cannot be read
     #[arg(long)]
     json: bool,
+    /// Directory with hardware/, models/, search-spaces/ that add to or replace the embedded ones
     #[arg(long)]
     data_dir: Option<PathBuf>,
 }

@@ -39,6 +39,7 @@ pub(super) struct PredictArgs {
     /// Simulated draws of the coefficients behind each interval
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(..=10_000))]
     draws: u32,
+    /// Seed of lengths, arrivals and draws
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Directory with hardware/ and models/ that are laid over the embedded ones
@@ -50,27 +51,29 @@ pub(super) struct PredictArgs {
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Launch {
     /// Hub name or directory of the model
-    #[arg(long)]
+    #[arg(long, help_heading = "Launch")]
     pub(super) model: Option<String>,
     /// Hardware id, such as a100-sxm-80gb (`dyno list hardware`)
-    #[arg(long)]
+    #[arg(long, help_heading = "Launch")]
     pub(super) hardware: Option<String>,
     /// vllm (the default), sglang, trtllm or emulated
-    #[arg(long)]
+    #[arg(long, help_heading = "Launch")]
     pub(super) engine: Option<EngineKind>,
     /// The whole serving command, in place of --engine and flags after `--`
-    #[arg(long, conflicts_with = "flags")]
+    #[arg(long, conflicts_with = "flags", help_heading = "Launch")]
     pub(super) serve_command: Option<String>,
-    #[arg(long)]
+    /// Release of the engine [default: one that `dyno list engines` names]
+    #[arg(long, help_heading = "Launch")]
     pub(super) engine_version: Option<String>,
-    #[arg(long)]
+    /// GPUs of the launch [default: as its flags ask for]
+    #[arg(long, help_heading = "Launch")]
     pub(super) num_gpus: Option<u32>,
     /// Workload such as sharegpt-lengths or random:2000/100,n=500,concurrency=64; without rate or concurrency all requests are
     /// sent at once; repeatable
-    #[arg(long)]
+    #[arg(long, help_heading = "Launch")]
     pub(super) workload: Vec<WorkloadSpec>,
     /// How many speculated tokens hold, where the launch speculates: a rate a token (0.7), or by position (0.8,0.6,0.4)
-    #[arg(long)]
+    #[arg(long, help_heading = "Launch")]
     pub(super) acceptance: Option<AcceptanceInput>,
     /// The engine's own flags
     #[arg(last = true)]

@@ -27,50 +27,51 @@ use std::path::PathBuf;
 pub(super) struct RampArgs {
     #[command(flatten)]
     server: ServerArgs,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Forecast")]
     expect: expect::ExpectArgs,
     /// The requests of every step, as for `dyno bench`; their number follows from --step-seconds
-    #[arg(long, default_value = "random:256/100")]
+    #[arg(long, default_value = "random:256/100", help_heading = "Load")]
     workload: WorkloadSpec,
     /// What is raised
-    #[arg(long, value_enum, default_value_t = By::Concurrency)]
+    #[arg(long, value_enum, default_value_t = By::Concurrency, help_heading = "Load")]
     by: By,
     /// Promises whose breaking is a breakpoint, such as ttft.p99=500ms,tpot.p99=50ms
-    #[arg(long)]
+    #[arg(long, help_heading = "Results")]
     slo: Option<Slo>,
     /// Lightest load
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, help_heading = "Load")]
     from: f64,
     /// Heaviest load; the climb ends earlier once it brings nothing more
-    #[arg(long, default_value_t = 1024.0)]
+    #[arg(long, default_value_t = 1024.0, help_heading = "Load")]
     to: f64,
     /// Each step of the climb is this times the one before, where no forecast says better
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 2.0, help_heading = "Load")]
     factor: f64,
     /// Most steps after the climb, put where they tell most about the breakpoints
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, help_heading = "Steps")]
     refine: u32,
     /// Two loads within this ratio are near enough: nothing is measured between them
-    #[arg(long, default_value_t = 1.2)]
+    #[arg(long, default_value_t = 1.2, help_heading = "Steps")]
     resolution: f64,
     /// About how long a step lasts
-    #[arg(long, default_value_t = 20.0)]
+    #[arg(long, default_value_t = 20.0, help_heading = "Steps")]
     step_seconds: f64,
     /// Fewest requests of a step
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, help_heading = "Steps")]
     least_requests: u32,
-    #[arg(long, value_enum, default_value_t = super::server::Route::Completions)]
+    /// The route that is measured
+    #[arg(long, value_enum, default_value_t = super::server::Route::Completions, help_heading = "Load")]
     endpoint: super::server::Route,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Results")]
     metrics: super::metrics::MetricsArgs,
     /// Print JSON instead of the table
-    #[arg(long)]
+    #[arg(long, help_heading = "Results")]
     json: bool,
     /// Write the ramp as JSON here: the forecast before the first step, then every step as it ends
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
     out: Option<PathBuf>,
     /// Draw throughput over load, forecast beside measurement, as SVG here
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
     svg: Option<PathBuf>,
 }
 

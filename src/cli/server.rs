@@ -14,30 +14,30 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
     /// Address of a running OpenAI-compatible server, such as http://127.0.0.1:8000 (`/v1` at its end is understood)
-    #[arg(long, required_unless_present = "command", conflicts_with = "command")]
+    #[arg(long, required_unless_present = "command", conflicts_with = "command", help_heading = "Server")]
     pub(super) base_url: Option<String>,
     /// Served model name; the server's first model when absent
-    #[arg(long)]
+    #[arg(long, help_heading = "Server")]
     pub(super) model: Option<String>,
     /// Sent as a bearer token; never recorded
-    #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true)]
+    #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true, help_heading = "Server")]
     pub(super) api_key: Option<String>,
     /// The engine, for the names of its metrics; recorded
-    #[arg(long)]
+    #[arg(long, help_heading = "Server")]
     pub(super) engine: Option<EngineKind>,
     /// Recorded as the hardware
-    #[arg(long)]
+    #[arg(long, help_heading = "Server")]
     pub(super) hardware: Option<String>,
     /// Token ids of the model; taken from its description when it is known
-    #[arg(long)]
+    #[arg(long, help_heading = "Server")]
     vocab: Option<u32>,
     /// Time allowed for a launched server to be ready, in seconds or as 30m
-    #[arg(long, default_value = "30m", value_parser = super::duration::seconds)]
+    #[arg(long, default_value = "30m", value_parser = super::duration::seconds, help_heading = "Server")]
     ready_timeout: f64,
     /// Directory laid over the embedded data files
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Server")]
     pub(super) data_dir: Option<PathBuf>,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Engine in a container")]
     container: super::container::ContainerArgs,
     /// The serving command to launch, after `--`
     #[arg(last = true)]

@@ -26,3 +26,8 @@ pub use page::{Report, report};
 pub use recommendation::{Recommendation, recommendation};
 pub use subject::Subject;
 pub use terminal::{closing, opening};
+
+/// A forecast ramp of requests in flight as a picture: the text of an SVG file.
+pub fn load_picture(ramp: &analysis::Ramp) -> String {
+    section::load::load_picture(ramp)
+}

@@ -225,7 +225,7 @@ fn workloads(s: &Subject<'_>) -> Vec<Workload> {
     .collect()
 }
 
-fn rfc3339(unix_s: f64) -> String {
+pub(super) fn rfc3339(unix_s: f64) -> String {
     let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs_f64(unix_s.max(0.0));
     humantime::format_rfc3339_seconds(at).to_string()
 }

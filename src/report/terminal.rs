@@ -1,6 +1,7 @@
 //! The opening and the closing words of a campaign, as plain text for a terminal.
 
-use super::section::answer::{cards, sentence, title};
+use super::section::answer::{sentence, title};
+use super::section::cards::cards;
 use super::subject::Subject;
 use super::words::{duration, key_name, workload_words};
 use crate::launch::EngineKind;

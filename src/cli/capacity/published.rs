@@ -19,6 +19,9 @@ pub(in super::super) struct Published {
     stable_to: Option<(f64, f64)>,
     degradation: Option<(f64, f64)>,
     saturation: Option<(f64, f64)>,
+    /// What the page says without a figure on an axis.
+    #[serde(default)]
+    words: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,6 +86,9 @@ impl Published {
                 );
             }
         }
+        for words in &self.words {
+            let _ = writeln!(out, "  in words: {words}");
+        }
         out
     }
 }
@@ -104,8 +110,8 @@ mod tests {
     fn every_published_scenario_of_the_repository_is_read() {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
         let mut seen = 0;
-        for entry in std::fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
+        let files = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+        for path in files.filter(|p| p.is_file()) {
             let (record, published) = read(&path).unwrap_or_else(|e| panic!("{}: {e:?}", path.display()));
             assert!(record.model.is_some() && record.hardware.is_some() && record.workload.is_some());
             assert!(published.is_some_and(|p| p.source.len() > 20), "{}", path.display());

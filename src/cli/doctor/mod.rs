@@ -26,6 +26,7 @@ pub(super) struct Args {
     /// Hardware id, where none is detected or another is meant (see `dyno list hardware`)
     #[arg(long)]
     hardware: Option<String>,
+    /// GPUs of the launch
     #[arg(long, default_value_t = 1)]
     num_gpus: u32,
     /// Longest prompt plus output that will be served

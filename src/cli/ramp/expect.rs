@@ -28,6 +28,7 @@ pub(super) struct ExpectArgs {
     /// Release of the engine; what the server says when absent
     #[arg(long)]
     engine_version: Option<String>,
+    /// GPUs of the launch, where its flags do not say
     #[arg(long)]
     num_gpus: Option<u32>,
     /// Simulated draws of the coefficients behind each interval of the forecast

@@ -1,7 +1,7 @@
 //! The ramp in words, tables and a picture for the terminal.
 
 use crate::capacity::picture::Picture;
-use crate::capacity::{Breakpoint, Forecast, Ladder, MeasuredRamp, Step};
+use crate::capacity::{Breakpoint, Forecast, Ladder, MeasuredRamp, SLO_CROSSING, Step};
 use crate::cost::Interval;
 use crate::scenario::Key;
 use std::fmt::Write as _;
@@ -73,12 +73,14 @@ pub(super) fn report(
 
 fn steps(ramp: &MeasuredRamp) -> String {
     let mut out = format!(
-        "{:>8} {:>9} {:>10} {:>10} {:>10} {:>9} {:>9} {:>9} {:>8} {:>6} {:>7}\n",
+        "Of the steady part; with burst: p99 TTFT of the whole step, its opening burst included\n\
+         {:>8} {:>9} {:>10} {:>10} {:>10} {:>10} {:>9} {:>9} {:>9} {:>8} {:>6} {:>7}\n",
         "load",
         "req/s",
         "out tok/s",
         "TTFT ms",
         "p99",
+        "with burst",
         "TPOT ms",
         "E2E s",
         "wait s",
@@ -89,16 +91,18 @@ fn steps(ramp: &MeasuredRamp) -> String {
     for step in &ramp.steps {
         let p = &step.point;
         let metric = |key| step.result.get(key).map_or("-".to_owned(), |v| format!("{v:.1}"));
+        let steady = |key: Key| step.steady.get(key.name()).map_or("-".to_owned(), |v| format!("{v:.1}"));
         let seen = |v: Option<f64>, digits| v.map_or("-".to_owned(), |v| format!("{v:.digits$}"));
         let _ = writeln!(
             out,
-            "{:>8.1} {:>9.2} {:>10} {:>10} {:>10} {:>9} {:>9.3} {:>9.3} {:>8} {:>6} {:>7.2}",
+            "{:>8.1} {:>9.2} {:>10} {:>10} {:>10} {:>10} {:>9} {:>9.3} {:>9.3} {:>8} {:>6} {:>7.2}",
             p.load,
             p.throughput,
             metric(Key::OutputThroughput),
-            metric(Key::MeanTtftMs),
+            steady(Key::MeanTtftMs),
+            steady(Key::P99TtftMs),
             metric(Key::P99TtftMs),
-            metric(Key::MeanTpotMs),
+            steady(Key::MeanTpotMs),
             p.e2e_s,
             p.queue_s,
             seen(step.engine.max_waiting, 0),
@@ -135,7 +139,7 @@ fn beside(ramp: &MeasuredRamp, f: &Forecast) -> String {
             v.map_or("-".to_owned(), |v| format!("{:.2} [{:.2}, {:.2}]", v.value, v.p05, v.p95))
         };
         let value = |v: Option<Interval>| v.map_or("-".to_owned(), |v| format!("{:.1}", v.value));
-        let metric = |key| s.result.get(key).map_or("-".to_owned(), |v| format!("{v:.1}"));
+        let metric = |key: Key| s.steady.get(key.name()).map_or("-".to_owned(), |v| format!("{v:.1}"));
         let error = |expected: f64| format!("{:+.1} %", (expected / s.point.throughput - 1.0) * 100.0);
         let _ = writeln!(
             out,
@@ -152,14 +156,17 @@ fn beside(ramp: &MeasuredRamp, f: &Forecast) -> String {
             value(e.mean_tpot_ms),
         );
     }
-    out.push_str("(corrected: by the steps measured before this one)\n");
+    out.push_str("(corrected: by the steps measured before this one; TTFT and TPOT of the steady part, on both sides)\n");
     out
 }
 
 fn found(ramp: &MeasuredRamp, forecast: Option<&Forecast>) -> String {
     let found = ramp.ramp();
     let mut out = "\nBreakpoints (90 % interval)\n".to_owned();
-    for (i, b) in found.breakpoints().iter().enumerate() {
+    let asked = ramp.steps.iter().any(|s| s.point.slo > 0.0);
+    // Without an SLO its crossing says nothing.
+    let shown = |b: &Breakpoint| asked || b.name != SLO_CROSSING;
+    for (i, b) in found.breakpoints().iter().enumerate().filter(|(_, b)| shown(b)) {
         let foretold = forecast
             .and_then(|f| f.study.breakpoints.get(i))
             .map_or(String::new(), |b| format!(" forecast {:<26}", at(b)));

@@ -6,6 +6,7 @@
 
 mod container;
 mod kubernetes;
+mod llmd;
 mod table;
 
 use super::subject::Subject;
@@ -32,6 +33,8 @@ pub enum Format {
     Systemd,
     /// Parameters of `vllm bench sweep serve --serve-params`.
     Sweep,
+    /// llm-d's benchmark report of one run of the recommended command.
+    LlmD,
     /// Every measured run as a row.
     Csv,
 }
@@ -80,6 +83,9 @@ pub fn export(s: &Subject<'_>, format: Format, place: &Place) -> Result<String, 
     if format == Format::Sweep {
         return table::sweep(s);
     }
+    if format == Format::LlmD {
+        return llmd::report(s);
+    }
     let d = deployment(s, place)?;
     Ok(match format {
         Format::Shell => shell(&d),
@@ -91,7 +97,7 @@ pub fn export(s: &Subject<'_>, format: Format, place: &Place) -> Result<String, 
         Format::Kserve => kubernetes::kserve(&d),
         Format::Helm => kubernetes::helm(&d)?,
         Format::Recipe => recipe(&d)?,
-        Format::Sweep | Format::Csv => String::new(),
+        Format::Sweep | Format::LlmD | Format::Csv => String::new(),
     })
 }
 

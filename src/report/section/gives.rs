@@ -8,7 +8,7 @@ use crate::scenario::Key;
 use crate::stats::Interval;
 use crate::store::{MetricRow, WorkloadRow};
 
-/// Shown for every workload besides the objective; the others are folded.
+/// Drawn for every workload besides the objective; the table of all others is folded.
 const FIRST: [Key; 5] =
     [Key::TotalTokenThroughput, Key::OutputThroughput, Key::P99TtftMs, Key::MeanTpotMs, Key::P99ItlMs];
 
@@ -49,9 +49,10 @@ fn compared(s: &Subject<'_>, rows: &[WorkloadRow]) -> Vec<Block> {
         ]));
     }
     blocks.push(Block::Figure { name: "before-after", svg: Box::new(picture(s, rows, after)) });
-    let first = |m: &MetricRow| is_first(s, m);
-    let short = table(s, rows, after, &first);
-    let rest = table(s, rows, after, &|m| !first(m));
+    let objective = |m: &MetricRow| m.key == s.run.plan.objective.key().name();
+    let mut short = table(s, rows, after, &objective);
+    notes(&mut short, rows);
+    let rest = table(s, rows, after, &|m| !objective(m));
     blocks.push(Block::Table(short));
     if !rest.rows.is_empty() {
         blocks.push(Block::Fold { summary: text!["Every other metric"], blocks: vec![Block::Table(rest)] });
@@ -128,21 +129,21 @@ fn table(
                 engine: None,
             });
         }
-        if named {
-            let blank = || Cell::from("");
-            let note = |text: String| {
-                vec![blank(), Cell::toned(text, Tone::Muted), blank(), blank(), blank(), blank(), blank()]
-            };
-            for n in &w.notes {
-                t.row(note(n.clone()));
-            }
-            if let Some(keeps) = w.keeps_slo {
-                let words = if keeps { "SLO met in every run" } else { "SLO missed in a run" };
-                t.row(note(words.to_owned()));
-            }
-        }
     }
     t
+}
+
+/// What is to be said of a workload as a whole, below the rows of the objective.
+fn notes(t: &mut Table, rows: &[WorkloadRow]) {
+    for w in rows {
+        let slo =
+            w.keeps_slo.map(|k| if k { "SLO met in every run" } else { "SLO missed in a run" }.to_owned());
+        for words in w.notes.iter().cloned().chain(slo) {
+            let mut cells: Vec<Cell> = vec![text![code(&w.name)].into(), Cell::toned(words, Tone::Muted)];
+            cells.resize(t.head.len(), Cell::from(""));
+            t.row(cells);
+        }
+    }
 }
 
 fn picture(s: &Subject<'_>, rows: &[WorkloadRow], after: &str) -> super::super::chart::Svg {

@@ -14,7 +14,7 @@ pub(in super::super) fn section(s: &Subject<'_>) -> Option<Section> {
          many requests in flight.",
         workload_words(&s.run.plan.primary().spec)
     )])];
-    blocks.push(Block::Figure { name: "load", svg: Box::new(picture(ramps, best)) });
+    blocks.push(Block::Figure { name: "load", svg: Box::new(picture(&named(ramps), best)) });
     if let Some(plan) = best.planning_load {
         blocks.push(Block::Para(planned(s, best, plan)));
     }
@@ -65,15 +65,24 @@ fn curve(name: &'static str, r: &Ramp, pick: fn(&Rung) -> Option<Band>, faint: b
     Curve { name, points, faint }
 }
 
-fn picture(ramps: &[Ramp], best: &Ramp) -> Svg {
+/// A forecast ramp as a picture of its own, as the text of an SVG file.
+pub(in super::super) fn load_picture(ramp: &Ramp) -> String {
+    picture(&[("predicted", ramp, false)], ramp).file()
+}
+
+/// The ramps by their sides; that of the defaults stands back where there are two.
+fn named(ramps: &[Ramp]) -> Vec<(&'static str, &Ramp, bool)> {
+    let of = |r: &Ramp| match r.side {
+        Side::Defaults => "defaults",
+        Side::Recommended => "recommended",
+    };
+    ramps.iter().map(|r| (of(r), r, r.side == Side::Defaults && ramps.len() > 1)).collect()
+}
+
+fn picture(ramps: &[(&'static str, &Ramp, bool)], best: &Ramp) -> Svg {
     let mut throughput = Vec::new();
     let mut latency = Vec::new();
-    for r in ramps {
-        let faint = r.side == Side::Defaults && ramps.len() > 1;
-        let name = match r.side {
-            Side::Defaults => "defaults",
-            Side::Recommended => "recommended",
-        };
+    for &(name, r, faint) in ramps {
         throughput.push(curve(name, r, |x| x.total_token_throughput, faint));
         latency.push(curve(name, r, |x| x.mean_tpot_ms, faint));
     }

@@ -9,6 +9,7 @@ use super::super::words::{confidence, count, key_name, number, percent, percent_
 use super::answer::step_words;
 use crate::launch::{Candidate, EngineKind};
 use crate::search::Objective;
+use crate::stats::Interval;
 use crate::store::FlagEffect;
 
 pub(in super::super) fn section(s: &Subject<'_>) -> Option<Section> {
@@ -23,9 +24,15 @@ pub(in super::super) fn section(s: &Subject<'_>) -> Option<Section> {
             blocks.push(Block::Para(text![format!(
             "Effects are on the objective against the defaults, positive is better, with {} % intervals, as the search's \
              launches tell them{}. A flag's own effect may be smaller than the noise and still be part of a command that the \
-             confirmation proves as a whole.",
+             confirmation proves as a whole.{}",
             confidence(1.0 - s.run.plan.settings.alpha),
-            if lone(s) { "; of the one recommended flag it is the confirmation's own figure" } else { "" }
+            if lone(s) { "; of the one recommended flag it is the confirmation's own figure" } else { "" },
+            if flags.iter().any(|f| !told(s, f) && evidence(s, f).0.is_some_and(|e| e.excludes(0.0))) {
+                " Where many flags are tried, some interval lies off zero by chance: such a flag is told from noise only where it \
+                 holds against all of them (Holm's correction)."
+            } else {
+                ""
+            }
         )]));
         }
     }
@@ -69,8 +76,14 @@ fn broken(s: &Subject<'_>, f: &FlagEffect) -> Option<String> {
     })
 }
 
+/// Whether a flag's effect is told from noise. Of many flags some interval lies off zero by chance, so the interval alone does
+/// not say it.
+fn told(s: &Subject<'_>, f: &FlagEffect) -> bool {
+    f.significant || f.kept && lone(s) && s.has_win()
+}
+
 /// Effect, its level, and where it is from.
-fn evidence(s: &Subject<'_>, f: &FlagEffect) -> (Option<crate::stats::Interval>, &'static str) {
+fn evidence(s: &Subject<'_>, f: &FlagEffect) -> (Option<Interval>, &'static str) {
     if !f.kept && broken(s, f).is_some() {
         return (None, "measured");
     }
@@ -82,6 +95,7 @@ fn evidence(s: &Subject<'_>, f: &FlagEffect) -> (Option<crate::stats::Interval>,
             (e, true, true) => (e, "with the others set, beyond the noise"),
             (e, true, false) => (e, "with the others set, not told from noise"),
             (e, _, true) => (e, "beyond the noise"),
+            (Some(e), _, false) if e.excludes(0.0) => (Some(e), "off zero alone, not among so many"),
             (e, _, false) => (e, "not told from noise"),
         },
     }
@@ -107,7 +121,7 @@ fn mechanisms(s: &Subject<'_>, flags: &[&FlagEffect]) -> Table {
         // The same sentence once for all values of a flag.
         let again = explained.contains(&f.flag.as_str());
         explained.push(&f.flag);
-        let tone = match effect {
+        let tone = match effect.filter(|_| told(s, f)) {
             Some(e) if e.low > 0.0 => Tone::Better,
             Some(e) if e.high < 0.0 => Tone::Worse,
             _ => Tone::Plain,
@@ -128,7 +142,7 @@ fn effects(s: &Subject<'_>, flags: &[&FlagEffect]) -> Svg {
     let mut rows: Vec<ForestRow> = Vec::new();
     for f in flags {
         let (Some(e), words) = evidence(s, f) else { continue };
-        let tone = match (e.excludes(0.0), e.value > 0.0) {
+        let tone = match (e.excludes(0.0) && told(s, f), e.value > 0.0) {
             (false, _) => Mark::Flat,
             (true, true) => Mark::Good,
             (true, false) => Mark::Bad,
