@@ -218,7 +218,8 @@ fn a_report_for_llmd_is_read_back() {
         [Key::MeanTtftMs, Key::P99TtftMs, Key::MeanTpotMs, Key::TotalTokenThroughput, Key::RequestThroughput]
     {
         let (was, is) = (was.get(key).unwrap(), is.get(key).unwrap());
-        assert!((was - is).abs() < 1e-6 * was, "{}: {was} {is}", key.name());
+        // The form tells the duration to the millisecond.
+        assert!((was - is).abs() < 1e-3 * was, "{}: {was} {is}", key.name());
     }
     assert_eq!(records[0].model.as_deref(), Some("openai/gpt-oss-20b"));
     assert!(text.contains("Emulated: not measured"), "{text}");
