@@ -193,13 +193,7 @@ const SHOWN: &[(Key, &str, bool)] = &[
 /// Columns of a table that goes into a file or a pipe; a terminal says its own.
 const WIDTH: u16 = 140;
 
-fn text(
-    study: &Study,
-    target: Option<&Option<Plan>>,
-    cost: Option<f64>,
-    price: Option<f64>,
-    gpus: u32,
-) -> String {
+fn table(study: &Study, axis: &str) -> Table {
     let mut t = Table::new();
     t.load_style(comfy_table::presets::NOTHING);
     t.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
@@ -207,7 +201,6 @@ fn text(
         t.set_width(WIDTH);
     }
     let closed = study.axis == Axis::Concurrency;
-    let axis = if closed { "in flight" } else { "req/s offered" };
     let burst = closed.then_some("with burst");
     let head = [axis, "zone"].into_iter().chain(SHOWN.iter().map(|s| s.1)).chain(burst);
     t.set_header(head.chain(["KV", "limited by"]));
@@ -228,6 +221,19 @@ fn text(
         row.push(Cell::new(brief(&r.binding)));
         t.add_row(row);
     }
+    t
+}
+
+fn text(
+    study: &Study,
+    target: Option<&Option<Plan>>,
+    cost: Option<f64>,
+    price: Option<f64>,
+    gpus: u32,
+) -> String {
+    let closed = study.axis == Axis::Concurrency;
+    let axis = if closed { "in flight" } else { "req/s offered" };
+    let t = table(study, axis);
     let mut out = format!(
         "{t}\n(of the steady part: value, and the interval that holds it nine times in ten{})\n\nZones\n",
         if closed {

@@ -33,9 +33,9 @@ pub(super) fn report(s: &Subject<'_>) -> Result<String, String> {
 
 fn last<'a>(s: &Subject<'a>, candidate: &Candidate) -> Option<(u32, &'a Measured)> {
     let mine = s.trials.iter().rev().filter(|t| t.result.spec.candidate == *candidate);
-    let runs = mine.flat_map(|t| Subject::runs(t).iter().rev().map(|m| (t.seq, m)));
+    let mut runs = mine.flat_map(|t| Subject::runs(t).iter().rev().map(|m| (t.seq, m)));
     let primary = &s.run.plan.primary().spec;
-    runs.filter(|(_, m)| m.invalid.is_empty() && m.workload.same_kind(primary)).next()
+    runs.find(|(_, m)| m.invalid.is_empty() && m.workload.same_kind(primary))
 }
 
 /// What served: model, GPUs and how they share the work, and the engine's own arguments.
@@ -107,34 +107,35 @@ fn figures(m: &Metrics) -> Value {
     let failed = m.get(Key::Failed).unwrap_or(0.0);
     let mean = |total: Key| m.get(total).map(|t| json!({"units": "count", "mean": t / completed.max(1.0)}));
     let rate = |key: Key, units: &str| m.get(key).map(|v| json!({"units": units, "mean": v}));
-    let latency = |keys: [Key; 6], units: &str| {
-        let mean = m.get(keys[0])?;
-        let mut out = json!({"units": units, "mean": mean});
-        for (name, key) in ["p50", "stddev", "p90", "p95", "p99"].iter().zip(&keys[1..]) {
-            if let Some(v) = m.get(*key) {
-                out[*name] = json!(v);
+    let latency = |stem: &str, units: &str| {
+        let of = |name: &str| Key::from_name(&format!("{name}_{stem}_ms")).and_then(|k| m.get(k));
+        let mut out = json!({"units": units, "mean": of("mean")?});
+        for (theirs, ours) in
+            [("p50", "median"), ("stddev", "std"), ("p90", "p90"), ("p95", "p95"), ("p99", "p99")]
+        {
+            if let Some(v) = of(ours) {
+                out[theirs] = json!(v);
             }
         }
         Some(out)
     };
-    use Key::*;
     json!({
         "requests": {
             "total": (completed + failed) as u64,
             "failures": failed as u64,
-            "input_length": mean(TotalInputTokens),
-            "output_length": mean(TotalOutputTokens),
+            "input_length": mean(Key::TotalInputTokens),
+            "output_length": mean(Key::TotalOutputTokens),
         },
         "latency": {
-            "time_to_first_token": latency([MeanTtftMs, MedianTtftMs, StdTtftMs, P90TtftMs, P95TtftMs, P99TtftMs], "ms"),
-            "time_per_output_token": latency([MeanTpotMs, MedianTpotMs, StdTpotMs, P90TpotMs, P95TpotMs, P99TpotMs], "ms/token"),
-            "inter_token_latency": latency([MeanItlMs, MedianItlMs, StdItlMs, P90ItlMs, P95ItlMs, P99ItlMs], "ms/token"),
-            "request_latency": latency([MeanE2elMs, MedianE2elMs, StdE2elMs, P90E2elMs, P95E2elMs, P99E2elMs], "ms"),
+            "time_to_first_token": latency("ttft", "ms"),
+            "time_per_output_token": latency("tpot", "ms/token"),
+            "inter_token_latency": latency("itl", "ms/token"),
+            "request_latency": latency("e2el", "ms"),
         },
         "throughput": {
-            "request_rate": rate(RequestThroughput, "queries/s"),
-            "output_token_rate": rate(OutputThroughput, "tokens/s"),
-            "total_token_rate": rate(TotalTokenThroughput, "tokens/s"),
+            "request_rate": rate(Key::RequestThroughput, "queries/s"),
+            "output_token_rate": rate(Key::OutputThroughput, "tokens/s"),
+            "total_token_rate": rate(Key::TotalTokenThroughput, "tokens/s"),
         },
     })
 }
