@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
 
+use llm_dyno::scenario::Key;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -213,7 +214,6 @@ fn a_report_for_llmd_is_read_back() {
     let winner = &verdict.compared.as_ref().unwrap().winner;
     let was = subject.observed(winner).unwrap().result.as_ref().unwrap();
     let is = records[0].result.as_ref().unwrap();
-    use llm_dyno::scenario::Key;
     for key in
         [Key::MeanTtftMs, Key::P99TtftMs, Key::MeanTpotMs, Key::TotalTokenThroughput, Key::RequestThroughput]
     {
