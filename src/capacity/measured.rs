@@ -315,6 +315,7 @@ mod tests {
             point: LoadPoint::default(),
             expected: None,
             result: Metrics::default(),
+            steady: BTreeMap::new(),
             engine: EngineView::default(),
             doubts: vec![doubt.into()],
             invalid,
