@@ -9,10 +9,7 @@ use super::ledger::{Launch, Ledger};
 use super::space::{Knob, Space};
 use crate::launch::Candidate;
 use crate::stats::Interval;
-use std::collections::{BTreeMap, BTreeSet};
-
-/// Combinations that forecasts offer as starts.
-const STARTS: usize = 30;
+use std::collections::BTreeSet;
 
 /// A value of a modelled knob whose forecast effect is below this is one that physics says nothing of.
 const NEUTRAL: f64 = 0.004;
@@ -67,6 +64,8 @@ pub(super) struct EncodedSpace<'a> {
     pub(super) base: Candidate,
     /// By knob: values from whose forecast nothing follows.
     pub(super) neutral: Vec<Vec<u8>>,
+    /// The values of each forecast combination; filled when they are first asked for.
+    pub(super) encoded: Vec<Vec<Value>>,
 }
 
 /// What is known before a launch.
@@ -315,50 +314,6 @@ impl EncodedSpace<'_> {
         let all = all.flat_map(|(k, knob)| (1..=knob.values.len() as u8).map(move |v| (k, v)));
         let fails = all.map(alone).filter(|p| step.worlds().failure(p) > FAILS);
         fails.map(|p| self.candidate(&p)).collect()
-    }
-
-    /// Combinations of modelled values with the largest corrected forecasts, the base among them.
-    pub(super) fn starts(&mut self, step: &Beliefs) -> Vec<(Point, f64)> {
-        let (base, knobs) = (self.base.clone(), self.knobs.clone());
-        let neutral = self.neutral.clone();
-        let draws = &step.posterior.draws;
-        let n = draws.len().max(1) as f64;
-        let scale = draws.iter().map(|d| d.scale).sum::<f64>() / n;
-        let zero = vec![0u8; knobs.len()];
-        let mut effects: BTreeMap<Value, f64> = BTreeMap::new();
-        for (k, knob) in knobs.iter().enumerate() {
-            for v in 1..=knob.values.len() as u8 {
-                let mean =
-                    draws.iter().map(|d| step.posterior.contribution(d, &zero, (k, v))).sum::<f64>() / n;
-                effects.insert((k, v), mean);
-            }
-        }
-        let encode = |c: &Candidate| -> Vec<Value> {
-            let set = c.flags.iter().filter(|(f, v)| base.flags.get(*f) != Some(v));
-            set.filter_map(|(f, v)| {
-                let k = knobs.iter().position(|k| k.flag == *f)?;
-                Some((k, knobs[k].values.iter().position(|x| x == v)? as u8 + 1))
-            })
-            .collect()
-        };
-        let correction = |c: &Candidate, forecast: f64| {
-            let values = encode(c);
-            // Values that change no forecast are turned apart from it; here they would only crowd out the others.
-            let crowd = values.iter().filter(|(k, v)| neutral[*k].contains(v)).count() as f64;
-            let own: f64 = values.iter().map(|v| effects.get(v).copied().unwrap_or(0.0)).sum();
-            (1.0 + scale) * forecast + own - FLAG_PRICE * values.len() as f64 - 0.01 * crowd
-        };
-        let mut all = self.forecasts.best(STARTS, &correction);
-        all.push(base);
-        let mut out: Vec<(Point, f64)> = Vec::new();
-        for c in all {
-            let Some(point) = self.point(&c) else { continue };
-            let Some(f) = self.forecasts.gain(&c) else { continue };
-            if !out.iter().any(|(p, _)| *p == point) {
-                out.push((point, f));
-            }
-        }
-        out
     }
 
     /// The point, with as few values taken out as make it admitted; `None` when that does not help.

@@ -42,7 +42,8 @@ impl Search<'_> {
         let base = self.base.clone();
         let knobs = usable_knobs(self.space, self.base);
         let forecasts = Forecasts::new(&base, forecaster, singles_of(&knobs, &base));
-        let mut g = EncodedSpace { knobs, forecasts, base: base.clone(), neutral: Vec::new() };
+        let mut g =
+            EncodedSpace { knobs, forecasts, base: base.clone(), neutral: Vec::new(), encoded: Vec::new() };
         g.find_neutral();
         let step = Beliefs::read(&mut g, self.ledger, &[], self.settings.seed, DRAWS);
         let df = self.ledger.noise().launch.map_or(0.0, |n| n.1) + additive::NOISE_BEFORE.1;

@@ -259,14 +259,18 @@ impl<'a> Forecasts<'a> {
         *outside.entry(id).or_insert_with(|| forecaster.score(c).map(|s| s - level))
     }
 
-    /// Combinations with the largest forecast after `correction`, simulating as far as it takes to know which those are.
-    pub fn best(&mut self, number: usize, correction: &dyn Fn(&Candidate, f64) -> f64) -> Vec<Candidate> {
+    /// The combinations, in the order by which [`Forecasts::best`] numbers them.
+    pub fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+        self.entries.iter().map(|e| &e.candidate)
+    }
+
+    /// Combinations with the largest forecast after `correction` (of the combination's number and forecast), simulating as far
+    /// as it takes to know which those are.
+    pub fn best(&mut self, number: usize, correction: &dyn Fn(usize, f64) -> f64) -> Vec<Candidate> {
         loop {
-            let of = |e: &Entry| correction(&e.candidate, self.optimistic(e));
-            let mut all: Vec<(usize, f64)> = (0..self.entries.len())
-                .filter(|&i| !self.entries[i].out)
-                .map(|i| (i, of(&self.entries[i])))
-                .collect();
+            let of = |i: usize| correction(i, self.optimistic(&self.entries[i]));
+            let mut all: Vec<(usize, f64)> =
+                (0..self.entries.len()).filter(|&i| !self.entries[i].out).map(|i| (i, of(i))).collect();
             let number = number.min(all.len());
             if number == 0 {
                 return Vec::new();

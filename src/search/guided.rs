@@ -21,13 +21,19 @@ const MOST_FORECAST: usize = 20_000;
 
 /// Contenders drawn, and random designs looked at, for each launch.
 const CONTENDERS: usize = 80;
-const DESIGNS: usize = 60;
+const DESIGNS: usize = 200;
 
 /// A launch must be expected to bring this part of the least gain that is worth a flag.
 const WORTH: f64 = 0.2;
 
 /// Launches after which the defaults are measured again, so that a drift of the machine is seen and not taken for an effect.
 const REMEASURE: usize = 8;
+
+/// With no more launches left than this the defaults are not measured again: the confirmation does that, in turns with the winner.
+const LATE: usize = 4;
+
+/// A winner that is less likely than this to fail needs no launch of its own before the confirmation.
+const SURE_TO_RUN: f64 = 0.03;
 
 /// Most launches without a budget.
 const MOST_LAUNCHES: usize = 40;
@@ -87,7 +93,8 @@ impl Search<'_> {
         let (pool, cut) = cross_product(&modelled, self.base, MOST_FORECAST);
         let base = self.base.clone();
         let forecasts = Forecasts::new(&base, forecaster, pool);
-        let mut g = EncodedSpace { knobs, forecasts, base: base.clone(), neutral: Vec::new() };
+        let mut g =
+            EncodedSpace { knobs, forecasts, base: base.clone(), neutral: Vec::new(), encoded: Vec::new() };
         g.find_neutral();
         let considered = considered(&g.knobs);
         let neighbours_checked = self.evaluator.neighbours_known();
@@ -146,12 +153,12 @@ impl Search<'_> {
         let base: Point = vec![0; g.knobs.len()];
         let since = self.ledger.launches_since(self.base);
         let goes = |p: &Point| step.under_way.contains(p);
-        if since >= REMEASURE && !goes(&base) && left.is_none_or(|l| l > 1) {
+        if since >= REMEASURE && !goes(&base) && left.is_none_or(|l| l > LATE) {
             return Some((Stage::Recheck, base));
         }
         let launched = step.posterior.launched(&best.point);
-        // The last launch before the confirmation shows that the winner starts at all.
-        if left == Some(1) && !launched {
+        // The last launch before the confirmation shows that the winner starts, where that is not as good as known.
+        if left == Some(1) && !launched && step.worlds().failure(&best.point) > SURE_TO_RUN {
             return Some((Stage::Search, best.point.clone()));
         }
         // Leave-one-out on the winner: what a flag brings in company, seen by itself.

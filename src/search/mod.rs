@@ -21,6 +21,7 @@ pub mod objective;
 pub mod one_factor;
 pub mod settings;
 pub mod space;
+mod starts;
 pub mod task;
 
 #[cfg(test)]
