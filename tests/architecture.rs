@@ -266,3 +266,25 @@ fn what_is_known_of_a_flag_stands_in_the_search_spaces_alone() {
     }
     assert!(wrong.is_empty(), "say it in search-spaces/*.toml instead:\n{}", wrong.join("\n"));
 }
+
+#[test]
+fn every_kind_of_fault_names_a_test_that_exists() {
+    let text = fs::read_to_string(root().join("reports/faults.md")).unwrap();
+    let table = text.split("\n## ").find(|part| part.starts_with("Every kind and the test")).unwrap();
+    let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let mut kinds = 0;
+    for row in table.lines().filter(|l| l.starts_with("| ") && !l.starts_with("| kind")) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').collect();
+        let code: String = quoted(cells[1])
+            .iter()
+            .map(|file| fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}")))
+            .collect();
+        let tests = quoted(cells[2]);
+        assert!(!tests.is_empty(), "no test for {row}");
+        for test in tests {
+            assert!(code.contains(&format!("fn {test}(")), "{test} is in none of {}", cells[1]);
+        }
+        kinds += 1;
+    }
+    assert!(kinds >= 30, "{kinds} kinds");
+}

@@ -79,3 +79,52 @@ fn an_engine_that_somebody_kills_is_launched_again_and_its_plan_is_written_again
         }
     }
 }
+
+/// A limit on memory for dyno and its engine, a log that is flooded while requests run, and words that a shell would have to quote:
+/// none of it stops a campaign or its resume.
+#[test]
+fn a_campaign_under_a_memory_limit_with_a_flooded_log_goes_on_whatever_its_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("an engine's place");
+    std::fs::create_dir(&place).unwrap();
+    let engine = place.join("engine.sh");
+    let dyno = assert_cmd::cargo::cargo_bin!("dyno");
+    let flood = "(sleep 1; yes 'INFO 01-01 00:00:00 [x.py:1] a line of a flood, and of no failure' | head -c 20000000) &";
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = --note ] && [ \"$2\" = \"it's 'one' word\" ] || {{ echo \"wrong words: $*\"; exit 9; }}\nshift 2\n{flood}\nexec {} emulate \"$@\"\n",
+        dyno.display()
+    );
+    std::fs::write(&engine, script).unwrap();
+    std::fs::set_permissions(&engine, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let engine = format!("\"{}\" --note \"it's 'one' word\"", engine.display());
+    let limited = |args: &[&str]| {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "ulimit -v 3000000; exec \"$@\"", "sh"])
+            .arg(dyno)
+            .args(args)
+            .current_dir(dir.path());
+        let output = command.env("HOME", dir.path()).stdin(Stdio::null()).output().unwrap();
+        let told = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned();
+        // On a busy machine a run may be invalid; nothing else may go wrong.
+        let fine = output.status.success() || output.status.code() == Some(3) && told.contains("starved");
+        assert!(fine && !told.contains("panicked"), "{:?}: {told}", output.status);
+        read_journal(&dir.path().join("run")).unwrap().trials.len()
+    };
+    let plan = "tune --model Qwen/Qwen3-8B --engine emulated --hardware h100-sxm-80gb --workload random:32/64,n=16 --repeats 2 --search one-factor \
+                --flags block-size --max-trials 6 --slo ttft.p99=900000us --objective ttft.p99 --out run --engine-command";
+    let mut args: Vec<&str> = plan.split_whitespace().collect();
+    args.push(&engine);
+    let all = limited(&args);
+    assert!(all >= 3, "{all} trials");
+    // The second half of the record is lost: it is measured again, and nothing besides.
+    let record = dir.path().join("run/trials.jsonl");
+    let text = std::fs::read_to_string(&record).unwrap();
+    let kept: Vec<&str> = text.lines().take(text.lines().count() / 2).collect();
+    std::fs::write(&record, kept.join("\n") + "\n").unwrap();
+    let left = read_journal(&dir.path().join("run")).unwrap().trials.len();
+    assert!(left < all, "{left} of {all} trials are left");
+    let again = limited(&["tune", "--resume", "run"]);
+    assert!(again > left && again <= 6, "{again} trials after {left} of {all}");
+    assert_eq!(limited(&["tune", "--resume", "run"]), again, "a campaign at its end launches nothing more");
+}

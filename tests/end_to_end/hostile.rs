@@ -7,7 +7,9 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 fn bench(url: &str, workload: &str, out: &Path) -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("dyno"));
@@ -241,4 +243,59 @@ fn impossible_figures_are_marked() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success() && said.contains(told), "{told}: {said}");
     }
+}
+
+/// What a server in trouble answers to every other request; the rest is answered whole.
+#[test]
+fn a_wrong_answer_is_counted_and_costs_neither_time_nor_another_request() {
+    let whole_answer = "data: {\"choices\":[{\"text\":\"a\",\"finish_reason\":\"length\"}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":16,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n";
+    let elsewhere = Arc::new(AtomicU32::new(0));
+    let seen = elsewhere.clone();
+    let other = served(move |_, stream| {
+        seen.fetch_add(1, Ordering::Relaxed);
+        whole(stream, whole_answer)
+    });
+    let refusal = |status: &str, head: &str| {
+        format!("HTTP/1.1 {status}\r\n{head}content-length: 2\r\nconnection: close\r\n\r\n{{}}")
+    };
+    let wrong = [
+        refusal("429 Too Many Requests", "retry-after: 86400\r\n"),
+        refusal("503 Service Unavailable", "retry-after: Fri, 31 Dec 2099 23:59:59 GMT\r\n"),
+        "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\nconnection: close\r\n\r\n\u{1f}\u{8b}xxxx".to_owned(),
+        refusal("307 Temporary Redirect", &format!("location: {other}/v1/completions\r\n")),
+        // One byte of a header now and then, without end.
+        "slow".to_owned(),
+    ];
+    for answer in wrong {
+        let (asked, told) = (Arc::new(AtomicU32::new(0)), answer.clone());
+        let url = served(move |path, stream| match path {
+            "/v1/models" => whole(stream, r#"{"data":[{"id":"m"}]}"#),
+            "/v1/completions" if asked.fetch_add(1, Ordering::Relaxed) % 2 == 1 => {
+                if answer != "slow" {
+                    return stream.write_all(answer.as_bytes());
+                }
+                stream.write_all(b"HTTP/1.1 200 OK\r\nx-")?;
+                loop {
+                    stream.write_all(b"a")?;
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+            }
+            "/v1/completions" => whole(stream, whole_answer),
+            _ => whole(stream, ""),
+        });
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("o.json");
+        let mut command = bench(&url, "random:16/1,n=8,concurrency=4", &out);
+        let began = Instant::now();
+        let output = command.args(["--request-timeout", "2"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{told}: {said}");
+        assert!(began.elapsed() < Duration::from_secs(30), "{told}: {:?}", began.elapsed());
+        let record: Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
+        let result = &record["result"];
+        let done = result["completed"].as_u64().unwrap();
+        let lost = result["failed"].as_u64().unwrap();
+        assert!(done >= 4 && lost >= 1 && done + lost == 8, "{told}: {done} complete, {lost} lost");
+    }
+    assert_eq!(elsewhere.load(Ordering::Relaxed), 0, "a redirect was followed to another server");
 }

@@ -172,7 +172,7 @@ fn named_flags(text: &str) -> Vec<String> {
 fn own_words(text: &str, after: &[String]) -> Option<String> {
     static ADVISES: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(
-            r"(?xi)^(?:\d+[.)]\ |[-*]\ )?(?:please|try|consider|set|use|using|increase|decrease|lower|reduc\w+|make\ sure|install|reinstall|upgrade|you\ can|you\ may|to\ (?:fix|avoid|increase|allow|enable|use|resolve)|either|disable|enable|pass|check|run|export|add|this\ (?:can\ be|is\ often)|supported|valid|available|allowed|options|possible\ solutions|choose|see\ `)\b
+            r"(?xi)^(?:\d+[.)]\ |[-*]\ )?(?:please|try|consider|set|use|using|increase|decrease|lower|reduc\w+|adjust|raise|ensure|make\ sure|install|reinstall|upgrade|you\ can|you\ may|to\ (?:fix|avoid|increase|allow|enable|use|resolve)|either|disable|enable|pass|check|run|export|add|this\ (?:can\ be|is\ often)|supported|valid|available|allowed|options|possible\ solutions|choose|see\ `)\b
             | \binstead\b | \bmust\ be\ one\ of | \bchoose\ from | \buse\ '\w+' | \b(?:supported|valid|available|allowed)\b[^.]*\b(?:are|is|:) | \bat\ most\ \d | \benvironment\ variable\b",
         )
         .expect("constant")

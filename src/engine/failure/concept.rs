@@ -81,6 +81,14 @@ const PLACES: &[Text] = &[
         "draft-mismatch",
         Always,
     ),
+    // A name that a module or class should have: its package is of another version.
+    (r"", r"^AttributeError: (?:type object|module) '[\w.]+' has no attribute", "package-mismatch", Always),
+    (
+        r"(?i)disaggregation/|kv_transfer|kv_connector",
+        r"(?i)does not support|not supported|must be the same|different \w+ sizes?",
+        "kv-connector",
+        Always,
+    ),
     (
         r"tokenization_|/tokenizers?/|get_tokenizer",
         r"^(?:Key|Type|Attribute|Value|Index|UnicodeDecode)Error|^Exception: ",
@@ -96,6 +104,13 @@ const PLACES: &[Text] = &[
     (r"(?i)attention|attn", r"^NotImplementedError", "backend", Always),
     (r"(?i)quantiz", r"^(?:NotImplemented|Value)Error", "quantisation", Always),
     (r"/models/\w+\.py", r"^NotImplementedError", "architecture", Always),
+    // The engine's own code of this model does not go together.
+    (
+        r"/models/\w+\.py",
+        r"^TypeError: .*(?:__init__\(\)|<lambda>\(\)) (?:got an unexpected|missing)",
+        "architecture",
+        Always,
+    ),
     (
         r"weight_loader|load_weights|weight_utils|model_loader/",
         r"^(?:Key|Attribute|Assertion|Value|Type)Error",
@@ -227,7 +242,8 @@ const WORDS: &[Text] = &[
     ),
     (
         r"(?i)nccl|gloo|nvshmem|\bibv_|rdma|\bucx\b|rendezvous|\bGCS\b|process group|broadcast|all_?(?:reduce|gather)|collective|barrier|\branks?\b|\bpeers?\b|socket|connect",
-        r"(?i)fail|time|refus|clos|unreach|lost|error|not (?:respond|reach|initial)|before|dead|gone",
+        // The name of the exception's type is no word of its message.
+        r"(?i)fail|time|refus|clos|unreach|lost|\berrors?\b|not (?:respond|reach|initial)|before|dead|gone",
         "ranks",
         Always,
     ),
@@ -342,6 +358,16 @@ mod tests {
             ("", "RuntimeError: the state pool of mamba layers is exhausted", "mamba-blocks"),
             ("", "RuntimeError: could not allocate 12 pages for the zork", "kv-pool-exhausted"),
             ("", "RuntimeError: rank 3 lost its peer", "ranks"),
+            (
+                "File \"x/y.py\", line 3, in f",
+                "AttributeError: type object 'Zork' has no attribute 'of'",
+                "package-mismatch",
+            ),
+            (
+                "File \"x/srt/disaggregation/nixl/conn.py\", line 3, in f",
+                "RuntimeError: this model does NOT support different TP sizes",
+                "kv-connector",
+            ),
             ("", "ValueError: zork_size must be at least 4", "setting"),
             ("", "ValueError: enable_zork cannot be set when zork_mode is off", "settings-together"),
             ("File \"x/vllm/lora/layers.py\", line 3, in f", "AssertionError", "lora"),
@@ -364,6 +390,7 @@ mod tests {
     #[test]
     fn a_server_that_answers_is_read_by_few_words_alone() {
         assert_eq!(by_words("ValueError: zork_size must be at least 4", true), None);
+        assert_eq!(by_words("AssertionError: assert zork_socket is not None", false), None);
         assert_eq!(by_words("RuntimeError: no free blocks left", true), Some("kv-pool-exhausted"));
     }
 }

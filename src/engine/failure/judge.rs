@@ -66,7 +66,7 @@ fn deadly(line: &Line, speaker: Speaker) -> bool {
             || matches!(c.class, Class::KilledByKernel | Class::Crash | Class::Watchdog)
                 // A late health check kills nobody.
                 && c.id != "detokenizer"
-            || matches!(c.id, "nccl-heartbeat" | "hardware-fault" | "iteration-timeout")
+            || matches!(c.id, "nccl-heartbeat" | "hardware-fault" | "gpu-access-fault" | "iteration-timeout")
     })
 }
 

@@ -64,6 +64,8 @@ impl Stage {
 const OPENS: &[(&str, Stage)] = &[
     ("is using nccl==", Stage::Connect),
     ("Init torch distributed begin", Stage::Connect),
+    // Before SGLang 0.3.
+    ("Init nccl begin", Stage::Connect),
     ("MpiPoolSession", Stage::Connect),
     ("run mgmn leader node", Stage::Connect),
     ("run mgmn worker node", Stage::Connect),
@@ -127,7 +129,7 @@ static WAITS: LazyLock<Vec<(Regex, Class, &'static str)>> = LazyLock::new(|| {
             "the MPI workers were spawned and do not go on: the GPUs probably hang in their first collective; try NCCL_P2P_DISABLE=1, check P2P (nvidia-smi topo -p2p r; none on many L40S machines), the IOMMU and /dev/shm (--ipc=host), and NCCL_DEBUG=INFO for where it stands",
         ),
         (
-            r"ncclCommInitRank|Init START|NCCL INFO (?:Bootstrap|Channel|Connected|NET/|Using )|is using nccl==|Init torch distributed begin|custom_all_reduce.*(?:P2P|disabled)",
+            r"ncclCommInitRank|Init START|NCCL INFO (?:Bootstrap|Channel|Connected|NET/|Using )|is using nccl==|Init torch distributed begin|Init nccl begin|custom_all_reduce.*(?:P2P|disabled)",
             Class::HangAtStart,
             "the start stops while NCCL connects the GPUs: try NCCL_P2P_DISABLE=1 or NCCL_IB_DISABLE=1 (and --disable-custom-all-reduce), check P2P (nvidia-smi topo -p2p r), the IOMMU and the network, and NCCL_DEBUG=INFO for where it stands",
         ),

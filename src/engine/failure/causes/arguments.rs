@@ -193,13 +193,21 @@ pub(super) const COMBINATIONS: &[Cause] = &[
     .vllm("the adapter does not go with this model or release: check its rank and target modules (adapter_config.json) against --max-lora-rank and the base model, merge it into the weights, or leave --enable-lora out")
     .sglang("the adapter does not go with this model or release: check --max-lora-rank and --lora-target-modules against adapter_config.json, merge it into the weights, or leave --enable-lora out"),
     cause(
+        "reasoning-parser",
+        Class::BadValue,
+        &[r"think_(?:start|end)_token|could not locate think start/end tokens|(?i:reasoning[ _]parser) .*(?:not found|unknown|invalid)"],
+    )
+    .next("the reasoning parser does not go with this model's tokenizer: choose the parser made for the model, or leave the flag out")
+    .vllm("the reasoning parser does not go with this model's tokenizer: choose the --reasoning-parser made for the model, or leave the flag out")
+    .sglang("the reasoning parser does not go with this model's tokenizer: choose the --reasoning-parser made for the model, or leave the flag out"),
+    cause(
         "kv-connector",
         Class::BadCombination,
         &[],
     )
     .next("the KV connector or offloading does not go with this model, layout or release: use the release that its package was made for, or serve without it")
     .vllm("the KV connector or offloading does not go with this model, KV layout or release: use the connector's package of this vLLM's time (LMCache, NIXL: see its version table), or leave --kv-transfer-config / --kv-offloading-size out; hybrid models need a connector that knows them")
-    .sglang("the KV transfer or hierarchical cache does not go with this model or layout: both sides need one --page-size and release; or leave --enable-hierarchical-cache / --disaggregation-mode out"),
+    .sglang("the KV transfer or hierarchical cache does not go with this model or layout: both sides (prefill and decode) need the same --tp-size, --page-size and release; or leave --enable-hierarchical-cache / --disaggregation-mode out"),
     cause(
         "kv-layout",
         Class::BadCombination,

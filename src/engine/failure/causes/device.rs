@@ -62,6 +62,7 @@ pub(super) const CAUSES: &[Cause] = &[
         "too-few-gpus",
         Class::NoDevice,
         &[
+            r"(?i)local[ _]rank \d+ (?:is )?(?:out of bounds|exceeds)",
             r"World size \(\d+\) is larger than the number of available GPUs|invalid device ordinal|not enough GPUs|No GPU devices found on the node",
             r"(?i)(?:tensor|pipeline|data)[ _-]parallel[ _-]size.*(?:larger|greater|more) than.*(?:gpus?|devices?)",
         ],
@@ -104,6 +105,14 @@ pub(super) const CAUSES: &[Cause] = &[
         &[r"cudaDeviceGetDefaultMemPool.*operation not supported|cudaMallocAsync.*not supported"],
     )
     .next("this (virtual) GPU has no memory pools: enable unified memory for the vGPU, or use a GPU passed through whole"),
+    cause(
+        "gpu-access-fault",
+        Class::CudaError,
+        &[r"Memory access fault by GPU node|HSA_STATUS_ERROR_\w+|Device-side assertion .*\bhip|rocdevice.*(?:aborting|fault)"],
+    )
+    .next("a kernel read or wrote where it may not (ROCm): run with AMD_SERIALIZE_KERNEL=3 to locate it; another attention or MoE backend, no captured graphs, or another version may avoid it")
+    .vllm("a kernel read or wrote where it may not (ROCm): run with AMD_SERIALIZE_KERNEL=3 to locate it; another attention backend, VLLM_ROCM_USE_AITER=0, --enforce-eager, or another version may avoid it")
+    .sglang("a kernel read or wrote where it may not (ROCm): run with AMD_SERIALIZE_KERNEL=3 to locate it; another --attention-backend, SGLANG_USE_AITER=0, --disable-cuda-graph, or another version may avoid it"),
     cause(
         "illegal-access",
         Class::CudaError,

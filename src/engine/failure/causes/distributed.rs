@@ -53,6 +53,14 @@ pub(super) const CAUSES: &[Cause] = &[
     .common()
     .next("another rank went away or does not answer: its own log (or its lines above) holds the cause; check that all ranks run, and GLOO_SOCKET_IFNAME where there are several networks; this is no lack of memory"),
     cause(
+        "prefill-bootstrap",
+        Class::Communication,
+        &[r"bootstrap_addr|in KVPoll\.Bootstrapping"],
+    )
+    .rank(Echo)
+    .next("the prefill and the decode server do not find each other: check that both are up, the bootstrap address and port that the decode side is given, and the network between them")
+    .sglang("the prefill and the decode server do not find each other: check that both are up, --disaggregation-bootstrap-port and the prefill server's address as the decode side sees it, the network between them, and SGLANG_DISAGGREGATION_BOOTSTRAP_TIMEOUT for slow ones"),
+    cause(
         "rendezvous",
         Class::Communication,
         &[

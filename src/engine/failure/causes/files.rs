@@ -40,7 +40,7 @@ pub(super) const CAUSES: &[Cause] = &[
         Class::ModelNotFound,
         &[
             r"SafetensorError|Error while deserializing header|safetensors_rust|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader\w*|incomplete metadata, file not fully covered",
-            r"invalid load key, |PytorchStreamReader failed|failed finding central directory|unexpected EOF, expected \d+ more bytes|UnpicklingError|Consistency check failed",
+            r"invalid load key, |PytorchStreamReader failed|failed finding central directory|unexpected EOF, expected \d+ more bytes|UnpicklingError|Consistency check failed|Unable to load weights from (?:\w+ )?checkpoint file",
             r"(?i)(?:checksum|sha256|size) mismatch.*(?:weights?|file|shard|download)|corrupt(?:ed)? (?:file|weights|checkpoint|safetensors)|git-lfs pointer",
         ],
     )
@@ -50,7 +50,7 @@ pub(super) const CAUSES: &[Cause] = &[
         Class::ModelNotFound,
         &[
             r"No such file or directory: '?[^']*\.(?:safetensors|bin|pt|gguf)|(?:shard|weight|checkpoint)s? (?:files? )?(?:are |is )?(?:missing|not found|incomplete)|missing (?:shard|weight file)",
-            r"[Ff]ollowing weights were not initialized from checkpoint|[Mm]issing (?:key|weight|tensor)s?\b.*(?:checkpoint|state_dict|safetensors|index)|not found in (?:the )?(?:checkpoint|index|weight map)|weights? .* (?:is|are) missing",
+            r"[Ff]ollowing weights were not initialized from checkpoint|[Mm]issing (?:key|weight|tensor)s?\b.*(?:checkpoint|state_dict|safetensors|index)|not found in (?:the )?(?:checkpoint|index|weight map)|weights? .* (?:is|are) missing|Required but not provided tensors",
         ],
     )
     .next("weights are missing from the checkpoint (an interrupted download, or files of another model): download it again (hf download MODEL), and check that every file of model.safetensors.index.json is there"),
@@ -117,7 +117,7 @@ pub(super) const CAUSES: &[Cause] = &[
         Class::HubAccess,
         &[
             r"GatedRepoError|gated repo|40[13] Client Error|Access to model .* is restricted|Invalid (?:user )?token|Token is required|429 Client Error|Too Many Requests for url",
-            r"ConnectionError.*huggingface|Max retries exceeded with url|couldn't connect to|LocalEntryNotFoundError|Cannot find an appropriate cached snapshot|offline mode is enabled|OfflineModeIsEnabled",
+            r"ConnectionError.*huggingface|(?:host='[\w.-]*[a-z][\w.-]*'.*)Max retries exceeded with url|couldn't connect to|LocalEntryNotFoundError|Cannot find an appropriate cached snapshot|offline mode is enabled|OfflineModeIsEnabled",
             r"(?:ProxyError|SSLError|CERTIFICATE_VERIFY_FAILED|ReadTimeout\w*|ConnectTimeout|NameResolutionError|Temporary failure in name resolution).*|HfHubHTTPError",
         ],
     )

@@ -98,7 +98,7 @@ pub(super) const CAUSES: &[Cause] = &[
     cause(
         "crash",
         Class::Crash,
-        &[r"Segmentation fault|SIGSEGV|SIGABRT|core dumped|!!!!!!! Segfault|^Aborted\b|\(exit code: -(?:11|6)\)|double free or corruption|free\(\): invalid|munmap_chunk|stack smashing"],
+        &[r"Segmentation fault|SIGSEGV|SIGABRT|core dumped|!!!!!!! Segfault|^Aborted\b|\(exit code: -(?:11|6)\)|double free or corruption|free\(\): invalid|munmap_chunk|stack smashing|^Fatal Python error: (?:Aborted|Segmentation fault|Bus error)|unexpectedly failed with an exit code -(?:6|7|11)\b"],
     )
     .rank(Symptom)
     .common()

@@ -72,15 +72,16 @@ static PREFIXES: LazyLock<Vec<(Regex, Tells)>> = LazyLock::new(|| {
 });
 
 /// Prefixes that only a whole log can tell from a message: the name of a container before a bar
-/// (docker compose), the number of a task before a colon (srun --label).
+/// (docker compose) or in brackets before a colon (Akash), the number of a task before a colon (srun --label).
 #[derive(Debug, Default)]
 pub(super) struct Common {
     container: bool,
     task: bool,
 }
 
-static CONTAINER: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"^\[?([A-Za-z][\w.-]{0,80})\]? *\| ?").expect("constant"));
+static CONTAINER: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^(?:\[?([A-Za-z][\w.-]{0,80})\]? *\||\[([A-Za-z][\w.-]{0,80})\]:) ?").expect("constant")
+});
 static TASK: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^\s*(\d{1,4}): ").expect("constant"));
 
 impl Common {
@@ -100,7 +101,9 @@ impl Common {
         let common = [(self.container, &*CONTAINER), (self.task, &*TASK)];
         for (_, prefix) in common.into_iter().filter(|(on, _)| *on) {
             if let Some(found) = prefix.captures(split.body) {
-                note_who(&mut split.who, &found[1]);
+                if let Some(name) = found.get(1).or_else(|| found.get(2)) {
+                    note_who(&mut split.who, name.as_str());
+                }
                 split.body = &split.body[found[0].len()..];
             }
         }
