@@ -83,8 +83,9 @@ fn every_failure_has_the_right_class_line_and_a_useful_next_step() {
 /// The figures of `cargo test --test failure_open -- --nocapture figures`, set by set; a next step counts where the case says what
 /// has to be in it.
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are what one reads: `-- --nocapture`")]
 fn figures() {
-    let mut sets: std::collections::BTreeMap<String, Vec<[bool; 3]>> = Default::default();
+    let mut sets: std::collections::BTreeMap<String, Vec<[bool; 3]>> = std::collections::BTreeMap::new();
     for case in cases().into_iter().filter(|c| !c.healthy) {
         let dir = case.dir.file_name().unwrap().to_string_lossy().into_owned();
         let set = if dir == "public" { format!("{dir} {}", &case.file[..1]) } else { dir };

@@ -113,7 +113,8 @@ fn a_slow_node_is_found_and_changes_no_verdict() {
 
 #[test]
 fn unlike_nodes_are_kept_out_with_both_named() {
-    let unlike: [(fn(&mut Node), &str); 2] = [
+    type Change = fn(&mut Node);
+    let unlike: [(Change, &str); 2] = [
         (|n| n.gpu = "2 x NVIDIA A100", "the GPU of n1 is NVIDIA A100, that of n2 NVIDIA H100"),
         (|n| n.version = "0.12.0", "emulated is 0.12.0 now, and the record's trials are of 0.11.0"),
     ];
