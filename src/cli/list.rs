@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// What is shown
     what: What,
     /// Directory with hardware/, models/ or search-spaces/ laid over the built-in data
     #[arg(long, value_name = "DIR")]
