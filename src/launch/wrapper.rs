@@ -211,8 +211,8 @@ fn program(words: &[String]) -> Option<usize> {
             "dyno" => next(i, 1) == "emulate",
             w if w.starts_with("python") => {
                 // Options of Python itself: `python3 -u -X faulthandler -m module`.
-                let rest = words[i + 1..].iter().take_while(|w| !is_module(w)).take(4);
-                rest.clone().last().is_some_and(|w| w == "-m") && rest.count() < 4
+                let rest = words[i + 1..].iter().take_while(|w| !is_module(w)).take(5);
+                rest.clone().last().is_some_and(|w| w == "-m") && rest.count() < 5
             }
             "-m" => is_module(next(i, 1)),
             w if by_variable(w).is_some() => next(i, 1) == "serve",

@@ -107,7 +107,7 @@ mod tests {
             "chat-template cpu-offload-gb disaggregation-bootstrap-port disaggregation-ib-device disaggregation-mode \
              disaggregation-transfer-backend dist-init-addr dist-timeout enable-hierarchical-cache enable-lora enable-multimodal \
              engine-command grammar-backend hicache-ratio hicache-size lora-target-modules max-lora-rank max-mamba-cache-size \
-             model-impl moe-dense-tp-size nccl-port nnodes node-rank sampling-backend skip-server-warmup",
+             model-impl moe-dense-tp-size nccl-port nnodes node-rank reasoning-parser sampling-backend skip-server-warmup",
         ),
         (Some(EngineKind::Trtllm), "chat-template engine-command max-input-len"),
         (
