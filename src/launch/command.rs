@@ -71,7 +71,10 @@ impl Launch {
         let words: Vec<String> = words.iter().map(|w| w.as_ref().to_owned()).collect();
         let Bare { mut env, argv, version, problems } = wrapper::strip(&words);
         let set = words.iter().map_while(|w| env_assignment(w));
-        env.extend(set.map(|(n, v)| (n.to_owned(), v.to_owned())));
+        // What the wrapper read is whole already: a value may end in the `;` behind it here.
+        for (name, value) in set {
+            env.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        }
         let mut launch = Launch::new(env, argv, Vec::new());
         launch.version = launch.version.or(version);
         launch.problems.splice(0..0, problems);
