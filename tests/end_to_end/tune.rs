@@ -131,7 +131,7 @@ fn a_campaign_ends_in_a_report_that_the_record_gives_again() {
 
     // The page and the pictures are there without being asked for, and the record alone gives the same bytes.
     let page = read(&dir.join("report.html"));
-    assert!(page.contains("(emulated, not measured") && page.contains("<svg"));
+    assert!(page.contains("emulated: not measured on this hardware") && page.contains("<svg"));
     let pictures: Vec<&str> =
         report.split("](").skip(1).filter_map(|p| p.split_once(')')).map(|p| p.0).collect();
     assert!(pictures.contains(&"launches.svg") && pictures.contains(&"load.svg"), "{pictures:?}");
