@@ -1,6 +1,6 @@
 //! The work of a guard, in its own process.
 
-use super::lease::Lease;
+use super::lease::{Lease, remove_unfinished};
 use super::stop::wait_until;
 use std::io::BufRead;
 use std::path::PathBuf;
@@ -8,6 +8,9 @@ use std::time::Duration;
 
 /// An engine whose `dyno` died gets this long to end in its own order.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// So long it looks for what its `dyno` was writing when it was killed.
+const UNFINISHED: Duration = Duration::from_secs(8);
 
 /// The guard's work: reads leases from `input` until it ends, then ends the tree of the last one.
 pub fn guard(input: impl BufRead) {
@@ -24,5 +27,7 @@ pub fn guard(input: impl BufRead) {
         leader.signal(rustix::process::Signal::TERM);
         wait_until(GRACE, || tree.members().is_empty());
     }
-    lease.at(file).end(true);
+    let owner = lease.owner;
+    lease.at(file.clone()).end(true);
+    wait_until(UNFINISHED, || !remove_unfinished(&file, owner));
 }

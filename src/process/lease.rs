@@ -241,6 +241,28 @@ impl Lease {
     }
 }
 
+/// A file that is being written is whole after so long, or never.
+const UNFINISHED: Duration = Duration::from_secs(5);
+
+/// Removes what the dead `owner` was about to write beside `file` when it was killed: files of a random name that were to
+/// become leases. One without a readable owner goes when nobody can be writing it any more. Returns whether any is left.
+pub(super) fn remove_unfinished(file: &Path, owner: i32) -> bool {
+    let entries = file.parent().and_then(|dir| std::fs::read_dir(dir).ok()).into_iter().flatten();
+    let parts = entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| {
+        p.file_name().is_some_and(|n| {
+            let n = n.to_string_lossy();
+            n.starts_with(".dyno-") && n.ends_with(".part")
+        })
+    });
+    let mut left = false;
+    for part in parts {
+        let age = part.metadata().ok().and_then(|m| m.modified().ok()?.elapsed().ok());
+        let dead = read(&part).map_or(age.is_some_and(|a| a > UNFINISHED), |lease| lease.owner == owner);
+        left |= !dead || std::fs::remove_file(&part).is_err();
+    }
+    left
+}
+
 fn lease_files(dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
     let mut files = Vec::new();
@@ -289,6 +311,34 @@ mod tests {
         assert!(wait_until(Duration::from_secs(20), || {
             std::fs::read_to_string(&log).unwrap_or_default().contains("started")
         }));
+    }
+
+    #[test]
+    fn what_a_killed_owner_was_writing_goes_and_what_others_write_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let lease = Lease::reserve(dir.path(), "x", &unique("part"), None).unwrap();
+        let mine = dir.path().join(".dyno-one.part");
+        let of_others = dir.path().join(".dyno-two.part");
+        std::fs::copy(&lease.file, &mine).unwrap();
+        let other = Lease {
+            owner: lease.owner + 1,
+            ..serde_json::from_slice(&std::fs::read(&mine).unwrap()).unwrap()
+        };
+        std::fs::write(&of_others, serde_json::to_vec(&other).unwrap()).unwrap();
+        std::fs::write(dir.path().join(".dyno-three.part"), "").unwrap();
+        assert!(remove_unfinished(&lease.file, lease.owner));
+        let there = |name: &str| dir.path().join(name).exists();
+        assert!(!mine.exists() && of_others.exists() && there(".dyno-three.part"));
+        let long_ago = std::time::SystemTime::now() - Duration::from_secs(60);
+        std::fs::File::options()
+            .write(true)
+            .open(dir.path().join(".dyno-three.part"))
+            .unwrap()
+            .set_modified(long_ago)
+            .unwrap();
+        remove_unfinished(&lease.file, lease.owner);
+        assert!(of_others.exists() && !there(".dyno-three.part") && lease.file.exists());
+        lease.release();
     }
 
     #[test]
