@@ -131,7 +131,11 @@ impl Evaluator for Fleet<'_> {
         self.weather.nodes - self.known.refused().count()
     }
     fn evaluate_all(&mut self, asks: &[Ask]) -> Result<Vec<Answer>, Stop> {
-        let mut answers = self.together(asks)?;
+        let mut answers = Vec::new();
+        // Pessimistic: a node that is free waits for the others.
+        for round in asks.chunks(self.in_flight().max(1)) {
+            answers.extend(self.together(round)?);
+        }
         while let Some(at) = answers.iter().position(Option::is_none) {
             self.again += 1;
             answers[at] = self.together(std::slice::from_ref(&asks[at]))?.remove(0);

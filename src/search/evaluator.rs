@@ -148,7 +148,7 @@ pub trait Evaluator {
         1
     }
 
-    /// Runs launches, as many of them side by side as may be; the answers are in the order of the asks.
+    /// Runs launches, as many of them at a time as may be in flight; the answers are in the order of the asks.
     fn evaluate_all(&mut self, asks: &[Ask]) -> Result<Vec<Answer>, Stop> {
         asks.iter().map(|ask| self.evaluate(ask)).collect()
     }

@@ -27,21 +27,24 @@ impl Search<'_> {
         if places <= 1 {
             return candidates.iter().try_for_each(|c| self.launch_once(stage, c).map(drop));
         }
-        let untried: Vec<&Candidate> = candidates.iter().filter(|c| !self.ledger.tried(c)).collect();
-        for together in untried.chunks(places) {
-            if !self.evaluator.affordable() {
-                return Ok(());
-            }
-            let left = self.evaluator.launches_left().unwrap_or(usize::MAX).max(1);
-            let runs = Runs::primary(0, 1);
-            let ask = |c: &&Candidate| Ask { stage, candidate: (*c).clone(), launch: 0, runs };
-            let asks: Vec<Ask> = together.iter().take(left).map(ask).collect();
-            for (ask, answer) in asks.iter().zip(self.evaluator.evaluate_all(&asks)?) {
-                self.ledger.book(stage, &ask.candidate, &answer);
-            }
-            if let Some((best, gain)) = self.ledger.best(self.base, self.settings) {
-                self.evaluator.incumbent(&best, gain);
-            }
+        let untried = candidates.iter().filter(|c| !self.ledger.tried(c));
+        let runs = Runs::primary(0, 1);
+        let asks: Vec<Ask> = untried.map(|c| Ask { stage, candidate: c.clone(), launch: 0, runs }).collect();
+        self.launch_afforded(&asks)
+    }
+
+    /// Makes as many of the launches as the budget allows, and books what they gave.
+    fn launch_afforded(&mut self, asks: &[Ask]) -> Result<(), Stop> {
+        if asks.is_empty() || !self.evaluator.affordable() {
+            return Ok(());
+        }
+        let left = self.evaluator.launches_left().unwrap_or(usize::MAX).max(1);
+        let asks = &asks[..left.min(asks.len())];
+        for (ask, answer) in asks.iter().zip(self.evaluator.evaluate_all(asks)?) {
+            self.ledger.book(ask.stage, &ask.candidate, &answer);
+        }
+        if let Some((best, gain)) = self.ledger.best(self.base, self.settings) {
+            self.evaluator.incumbent(&best, gain);
         }
         Ok(())
     }
@@ -73,15 +76,12 @@ impl Search<'_> {
                 })
                 .collect();
             self.evaluator.expect(Stage::Recheck, open.len());
-            for c in open {
-                if !self.evaluator.affordable() {
-                    return Ok(());
-                }
-                let runs = Runs::primary(0, self.settings.repeats);
-                self.ledger.run(
-                    self.evaluator,
-                    &Ask { stage: Stage::Recheck, candidate: c.clone(), launch: n, runs },
-                )?;
+            let runs = Runs::primary(0, self.settings.repeats);
+            let ask = |c: &Candidate| Ask { stage: Stage::Recheck, candidate: c.clone(), launch: n, runs };
+            let asks: Vec<Ask> = open.into_iter().map(ask).collect();
+            let places = if self.evaluator.neighbours_known() { self.evaluator.in_flight() } else { 1 };
+            for together in asks.chunks(if places > 1 { asks.len() } else { 1 }.max(1)) {
+                self.launch_afforded(together)?;
             }
         }
         Ok(())

@@ -215,9 +215,7 @@ impl Campaign<'_> {
             let more = 2..self.runner.first_launches();
             asks.extend(more.map(|launch| Ask { launch, ..first(base) }));
         }
-        for together in asks.chunks(self.runner.in_flight().max(1)) {
-            self.runner.evaluate_all(together)?;
-        }
+        self.runner.evaluate_all(&asks)?;
         if self.runner.nodes_doubtful()
             && let [base] = bases
         {

@@ -1,6 +1,7 @@
 //! The launcher that starts real engines.
 
 use super::cancel::Cancel;
+use super::queue::{Queue, side_by_side};
 use super::remedies::{Second, second};
 use super::runner::Launcher;
 use crate::engine::Class;
@@ -8,7 +9,6 @@ use crate::engine::failure::{Excerpt, Stage, assess};
 use crate::error::{Error, Result};
 use crate::trial::{Failure, Observer, Outcome, TrialResult, TrialSpec, run_trial};
 use std::path::Path;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// Runs trials in this process.
@@ -23,9 +23,9 @@ impl Launcher for TrialLauncher<'_> {
         self.trial(spec)
     }
 
-    fn launch_all(&mut self, specs: &[TrialSpec], ended: &mut dyn FnMut(usize, Result<TrialResult>)) {
+    fn launch_all(&mut self, in_flight: usize, queue: &mut dyn Queue) {
         let this = &*self;
-        together(specs, &|spec| this.trial(spec), ended);
+        side_by_side(in_flight, queue, &|spec| this.trial(spec));
     }
 }
 
@@ -33,28 +33,6 @@ impl TrialLauncher<'_> {
     fn trial(&self, spec: &TrialSpec) -> Result<TrialResult> {
         twice_where_due(spec, &self.cancel, &|s| Ok(run_trial(s, &self.cancel.load, self.observer)))
     }
-}
-
-/// Runs trials at the same time, each on a thread of its own.
-pub(super) fn together(
-    specs: &[TrialSpec],
-    trial: &(dyn Fn(&TrialSpec) -> Result<TrialResult> + Sync),
-    ended: &mut dyn FnMut(usize, Result<TrialResult>),
-) {
-    std::thread::scope(|scope| {
-        let (sender, results) = mpsc::channel();
-        for (n, spec) in specs.iter().enumerate() {
-            let sender = sender.clone();
-            // The receiver lives as long as this scope.
-            scope.spawn(move || {
-                let _ = sender.send((n, trial(spec)));
-            });
-        }
-        drop(sender);
-        for (n, result) in results {
-            ended(n, result);
-        }
-    });
 }
 
 /// A trial, by `run`; once more where a failure may lie outside of the candidate: one more launch tells.

@@ -1,7 +1,8 @@
 //! The launcher that gives trials to an executor: each is a job on some node, and comes back as a result.
 
 use super::cancel::Cancel;
-use super::launcher::{together, twice_where_due};
+use super::launcher::twice_where_due;
+use super::queue::{Queue, side_by_side};
 use super::runner::Launcher;
 use crate::error::{Error, Kind, Result};
 use crate::executor::{Executor, Job, JobState, Order, Report, job};
@@ -48,9 +49,9 @@ impl Launcher for RemoteLauncher<'_> {
         self.executor.avoid(nodes)
     }
 
-    fn launch_all(&mut self, specs: &[TrialSpec], ended: &mut dyn FnMut(usize, Result<TrialResult>)) {
+    fn launch_all(&mut self, in_flight: usize, queue: &mut dyn Queue) {
         let this = &*self;
-        together(specs, &|spec| this.trial(spec), ended);
+        side_by_side(in_flight, queue, &|spec| this.trial(spec));
     }
 }
 

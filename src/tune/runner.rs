@@ -8,6 +8,7 @@ use super::gate::{Gate, gated};
 use super::observed::{Observed, probes};
 use super::outcomes::{all_runs, answer, mean_value, unusable, version_of};
 use super::places::{Level, SideBySide};
+use super::queue::{Asked, Queue};
 use crate::cost::steps::StepLog;
 use crate::engine::steps;
 use crate::error::{Error, Result};
@@ -29,10 +30,10 @@ pub trait Launcher {
         false
     }
 
-    /// Runs trials side by side, and hands over each as soon as it has ended, with its place among the specifications.
-    fn launch_all(&mut self, specs: &[TrialSpec], ended: &mut dyn FnMut(usize, Result<TrialResult>)) {
-        for (n, spec) in specs.iter().enumerate() {
-            ended(n, self.launch(spec));
+    /// Runs the trials of a queue, so many at a time: the next begins as soon as one has ended.
+    fn launch_all(&mut self, _in_flight: usize, queue: &mut dyn Queue) {
+        while let Some((n, spec)) = queue.next(0) {
+            queue.ended(n, self.launch(&spec));
         }
     }
 }
@@ -233,29 +234,18 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    /// One launch, or several side by side; the answers are in the order of the asks.
+    /// One launch, or several side by side, as many at a time as there are places; the answers are in the order of the asks.
     pub(super) fn launch(&mut self, asks: &[Ask]) -> Result<Vec<Answer>, Stop> {
         if self.cancel.requested() {
             return Err(Stop::Interrupted);
         }
-        let first = self.journal.next_seq();
-        let mut specs = Vec::new();
-        for (n, ask) in asks.iter().enumerate() {
-            let seq = first + n as u32;
-            specs.push(TrialSpec { devices: self.side_by_side.devices(n), ..self.spec(ask, seq) });
-            let label = ask.candidate.label();
-            let progress = self.progress(asks.len());
-            self.watcher.event(&Event::Started { seq, stage: ask.stage, label: &label, progress });
-        }
-        let mut answers = vec![Answer::default(); asks.len()];
-        let mut stop = None;
         let Some(launcher) = self.launcher.take() else {
             return Err(Error::failed("a launch in a launch").into());
         };
-        launcher.launch_all(&specs, &mut |n, result| match self.ended(first + n as u32, &asks[n], result) {
-            Ok(answer) => answers[n] = answer,
-            Err(e) => stop = stop.take().or(Some(e)),
-        });
+        let in_flight = self.in_flight();
+        let mut asked = Asked::new(self, asks);
+        launcher.launch_all(in_flight, &mut asked);
+        let (answers, stop) = (asked.answers, asked.stop);
         self.launcher = Some(launcher);
         if let Some(stop) = stop {
             return Err(stop);
@@ -264,8 +254,21 @@ impl<'a> Runner<'a> {
         Ok(answers)
     }
 
+    /// The specification of a launch that begins now.
+    pub(super) fn begun(&mut self, ask: &Ask, seq: u32, place: usize, current: usize) -> TrialSpec {
+        let spec = TrialSpec { devices: self.side_by_side.devices(place), ..self.spec(ask, seq) };
+        let label = ask.candidate.label();
+        let progress = self.progress(current);
+        self.watcher.event(&Event::Started { seq, stage: ask.stage, label: &label, progress });
+        spec
+    }
+
+    pub(super) fn next_seq(&self) -> u32 {
+        self.journal.next_seq()
+    }
+
     /// Books a launch that has ended.
-    fn ended(&mut self, seq: u32, ask: &Ask, result: Result<TrialResult>) -> Result<Answer, Stop> {
+    pub(super) fn ended(&mut self, seq: u32, ask: &Ask, result: Result<TrialResult>) -> Result<Answer, Stop> {
         // A trial that was cut short says nothing of its candidate: it is not recorded.
         if self.cancel.requested() {
             return Err(Stop::Interrupted);

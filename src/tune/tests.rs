@@ -88,11 +88,17 @@ impl Launcher for Fake {
         self.keeps_away
     }
 
-    fn launch_all(&mut self, specs: &[TrialSpec], ended: &mut dyn FnMut(usize, Result<TrialResult>)) {
-        self.together.push(specs.len());
-        // The last begun ends first.
-        for (n, spec) in specs.iter().enumerate().rev() {
-            ended(n, self.launch(spec));
+    fn launch_all(&mut self, in_flight: usize, queue: &mut dyn Queue) {
+        loop {
+            let begun: Vec<_> = (0..in_flight).map_while(|place| queue.next(place)).collect();
+            if begun.is_empty() {
+                return;
+            }
+            self.together.push(begun.len());
+            // The last begun ends first.
+            for (n, spec) in begun.into_iter().rev() {
+                queue.ended(n, self.launch(&spec));
+            }
         }
     }
 
