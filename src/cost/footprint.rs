@@ -171,12 +171,19 @@ pub(super) fn division(model: &Model, config: &EngineConfig) -> Division {
     }
 }
 
-/// The model at the precision that the launch asks for.
+/// The model at the precision that the launch asks for, and without its towers where it serves text alone.
 fn with_precision(model: &Model, config: &EngineConfig) -> Model {
-    match config.weights {
+    let mut out = match config.weights {
         Some(p) if p != model.precision => model.clone().at_precision(Some(p)),
         _ => model.clone(),
+    };
+    if config.text_only && out.rest.towers > 0 {
+        let whole = out.weight_parts().with_towers().max(1) as f64;
+        out.rest.towers = 0;
+        let left = out.weight_parts().with_towers() as f64;
+        out.weights_gb = out.weights_gb.map(|gb| gb * left / whole);
     }
+    out
 }
 
 #[cfg(test)]

@@ -33,9 +33,10 @@ pub(super) fn vllm(config: &EngineConfig, hw: &Hardware, model: &Model, f: &Foot
     // Gate and up projections, their product, the hidden states and the residual.
     let forward = 2.0 * hidden + tokens * 2.0 * 3.0 * f64::from(model.ffn) / tensor + 0.14 * GIB;
     // The largest pictures that a step may hold are seen first; what becomes of them stays while the model itself runs.
-    let seen = model.rest.vision.map_or(0.0, |v| v.activation_bytes(tokens, tensor));
-    let kept = model.rest.vision.map_or(0.0, |v| tokens.max(f64::from(v.largest)) * f.hidden * 2.0);
-    let vision = if model.rest.towers > 0 { kept.max(0.2 * GIB) } else { 0.0 };
+    let tower = model.rest.vision.filter(|_| !config.text_only);
+    let seen = tower.map_or(0.0, |v| v.activation_bytes(tokens, tensor));
+    let kept = tower.map_or(0.0, |v| tokens.max(f64::from(v.largest)) * f.hidden * 2.0);
+    let vision = if model.rest.towers > 0 && !config.text_only { kept.max(0.2 * GIB) } else { 0.0 };
     let rocm = if hw.vendor == Vendor::Amd { 0.9 * GIB } else { 0.0 };
     Reserve {
         activations: sampler.max(forward).max(seen) + expert_workspace(config, model, f) + vision,

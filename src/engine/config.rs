@@ -75,6 +75,9 @@ pub struct EngineConfig {
     /// Precision of the weights when a flag or the record overrides the model's own.
     #[serde(default)]
     pub weights: Option<Precision>,
+    /// Text alone: the towers of a multimodal model are neither loaded nor tried out (`--language-model-only`).
+    #[serde(default)]
+    pub text_only: bool,
     /// Tokens of `stream_interval`: how many are sent in one chunk.
     #[serde(default = "one")]
     pub stream_interval: u32,
@@ -152,6 +155,7 @@ impl Default for EngineConfig {
             conservativeness: 1.0,
             reserve_output: false,
             weights: None,
+            text_only: false,
             stream_interval: 1,
             recv_interval: 1,
             shared_frontend: false,

@@ -12,7 +12,7 @@ mod vllm;
 use super::EngineConfig;
 use crate::error::{Error, Result};
 use crate::hardware::{Hardware, Vendor};
-use crate::launch::{EngineKind, GpuLayout, Launch, assumed_version};
+use crate::launch::{EngineKind, GpuLayout, Launch, Version, assumed_version};
 use crate::model::{Model, Precision};
 use crate::scenario::Record;
 use crate::space::{Role, Space};
@@ -87,6 +87,7 @@ pub fn resolve_launch(
         .text(&["quantization", "q", "quant-config.quant-algo"])
         .and_then(precision_named)
         .filter(|p| *p != model.precision && model.precision <= Precision::Fp16);
+    c.text_only = text_only(command, engine, version);
     // Weights and cache in four bytes, where the checkpoint is not quantised.
     let single = matches!(command.text(&["dtype"]), Some("float32" | "float"));
     if single && c.weights.is_none() && model.precision <= Precision::Fp16 {
@@ -118,6 +119,21 @@ pub fn resolve_launch(
         .chain(unread)
         .collect();
     Ok(c)
+}
+
+/// Whether vLLM leaves the towers out: asked for as such, or since 0.10.1 by a limit of zero for every kind of input.
+fn text_only(command: &Launch, engine: EngineKind, version: Version) -> bool {
+    if !matches!(engine, EngineKind::Vllm | EngineKind::Emulated) || version < Version(0, 10, 1) {
+        return false;
+    }
+    // `{"image": 0, "video": 0}`, `image=0,video=0`, or `--limit-mm-per-prompt.image 0`.
+    let dotted = command.flags.iter().filter(|(n, _)| n.starts_with("limit-mm-per-prompt."));
+    let mut limits: Vec<&str> = dotted.filter_map(|(_, v)| v.as_deref()).collect();
+    let listed = command.text(&["limit-mm-per-prompt"]).unwrap_or_default();
+    limits
+        .extend(listed.trim_matches(['{', '}']).split(',').filter_map(|p| Some(p.split_once([':', '='])?.1)));
+    command.switch(&["language-model-only"]) == Some(true)
+        || !limits.is_empty() && limits.iter().all(|n| n.trim() == "0")
 }
 
 /// What the embedded tables say of every flag, by engine.

@@ -1,7 +1,7 @@
 //! A launch: engine, release, model, GPUs, flags, files and environment.
 
 use super::wrapper::{self, Bare};
-use super::{EngineKind, LaunchFile, Version, heredoc, manifest, switches, words, yaml};
+use super::{EngineKind, LaunchFile, Version, heredoc, manifest, nim, switches, words, yaml};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -77,6 +77,10 @@ impl Launch {
         }
         let mut launch = Launch::new(env, argv, Vec::new());
         launch.version = launch.version.or(version);
+        if launch.engine.is_none() && problems.iter().any(|p| p.contains(nim::UNTOLD)) {
+            // What is left are words of the container's runtime.
+            launch.model = None;
+        }
         launch.problems.splice(0..0, problems);
         launch
     }

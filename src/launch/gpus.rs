@@ -93,7 +93,7 @@ impl GpuLayout {
 /// A file of options that was not at hand may say more, where the command itself is silent.
 fn unread(launch: &Launch, all: &[&[&str]]) -> bool {
     let silent = launch.text(all[0]).is_none();
-    silent && launch.problems.iter().any(|p| p.contains("was not read"))
+    silent && launch.problems.iter().any(|p| p.contains("was not read") || p.contains(super::nim::UNTOLD))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Serving commands as they stand in documents: compose files, Kubernetes manifests, helm values, Dockerfiles and systemd
 //! units. A document becomes the words of the container that it starts, which are then read as any other command.
 
-use super::words;
+use super::{ray, words};
 use serde_json::{Map, Value};
 
 /// The words of a document's command, and what is to be told of the document.
@@ -16,6 +16,11 @@ type Starts = fn(&[String]) -> bool;
 
 /// The command of a document; None where the text is none, or starts no engine.
 pub(super) fn command(text: &str, starts: Starts) -> Option<Found> {
+    if text.contains("LLMConfig(")
+        && let Some(found) = ray::program(text)
+    {
+        return Some(found);
+    }
     let mut lines =
         text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#') && *l != "---");
     let first = lines.next()?;
@@ -82,9 +87,12 @@ fn containers<'v>(value: &'v Value, replicas: u64, out: &mut Vec<Container<'v>>)
         Value::Object(map) => {
             let own = ["replicas", "replicaCount", "minReplicas"].iter().find_map(|k| map.get(*k)?.as_u64());
             let under = |key: &str| map.get(key)?.get("replicas")?.as_u64();
-            let own =
-                own.or_else(|| under("deploy")).or_else(|| under("deploymentConfig")).unwrap_or(replicas);
-            if ["command", "args", "entrypoint", "commands", "vllmConfig"]
+            let own = own
+                .or_else(|| under("deploy"))
+                .or_else(|| under("deploymentConfig"))
+                .or_else(|| ray::replicas(map));
+            let own = own.unwrap_or(replicas);
+            if ["command", "args", "entrypoint", "commands", "vllmConfig", "model_loading_config"]
                 .iter()
                 .any(|k| map.contains_key(*k))
             {
@@ -148,6 +156,9 @@ fn image_of(map: &Map<String, Value>) -> Option<String> {
 
 /// `docker run -e K=V IMAGE words`; None where no engine is started.
 fn words_of(map: &Map<String, Value>, image: &str, starts: Starts) -> Option<Vec<String>> {
+    if let Some(words) = ray::command(map) {
+        return starts(&words).then_some(words);
+    }
     let env = environment(map);
     let mut own = match map.get("commands") {
         // Lines of a shell.

@@ -1,5 +1,6 @@
 //! What a shell makes of a script's variables: expansion, arithmetic, arrays, and settings that stand under a condition.
 
+use super::loops::Loop;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The variables of a script as far as they are known where the engine's command stands.
@@ -13,6 +14,7 @@ pub(super) struct Variables {
     used: BTreeSet<String>,
     /// Open `if`, `for`, `while` and `case`.
     depth: usize,
+    loops: Vec<Loop>,
 }
 
 impl Variables {
@@ -81,7 +83,17 @@ impl Variables {
             {
                 break;
             }
-            words.remove(0);
+            let word = words.remove(0);
+            self.loops.retain(|l| l.depth < self.depth);
+            if word == "for"
+                && let Some(open) = Loop::of(words, before, &self.values)
+            {
+                if let Some(first) = open.items.as_ref().and_then(|i| i.first()) {
+                    self.values.insert(open.name.clone(), first.clone());
+                }
+                self.loops.push(open);
+                words.clear();
+            }
         }
     }
 
@@ -106,12 +118,12 @@ impl Variables {
             self.used.contains(*n) || words.iter().any(|w| forms.iter().any(|f| w.contains(f.as_str())))
         };
         let named = self.conditional.iter().filter(used);
-        named
-            .map(|n| match self.values.get(n) {
-                Some(value) => format!("${n} is set under a condition of the script too; {value:?} is taken"),
-                None => format!("${n} is added to under a condition of the script, which is left out"),
-            })
-            .collect()
+        let turns = self.loops.iter().filter_map(Loop::told);
+        let told = named.map(|n| match self.values.get(n) {
+            Some(value) => format!("${n} is set under a condition of the script too; {value:?} is taken"),
+            None => format!("${n} is added to under a condition of the script, which is left out"),
+        });
+        turns.chain(told).collect()
     }
 }
 

@@ -83,7 +83,7 @@ fn substitution(text: &str, quoted: bool, out: &mut String) -> usize {
 /// A newline ends none before a line that begins with a dash or is indented deeper: a command in YAML or a document has no
 /// backslashes. The bodies of `then`, `do` and `{` are indented too, and are commands.
 pub(super) fn commands(text: &str) -> (Vec<String>, bool) {
-    let text = joined(&text.replace('\0', ""));
+    let text = joined(&super::loops::plain(text).replace('\0', ""));
     let mut out = String::with_capacity(text.len());
     let mut open: Option<char> = None;
     let mut indent = 0;

@@ -2,7 +2,7 @@
 //! left; what is told by it (environment, the image's release) is kept.
 
 use super::shell::{Variables, defaulted, expanded};
-use super::{Version, words};
+use super::{Version, nim, words};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -24,8 +24,12 @@ pub(super) fn strip(given: &[String]) -> Bare {
     let mut chosen: Option<Vec<String>> = None;
     let mut script = Variables::default();
     let plain = script.without_arrays(given);
-    for mut words in segments(&plain) {
+    let mut commands = segments(&plain).into_iter();
+    for mut words in commands.by_ref() {
         script.keywords(&mut words);
+        if words.is_empty() {
+            continue;
+        }
         // `export A=b` and `A=b` alone set what later commands see.
         let exported =
             words.first().is_some_and(|w| matches!(w.as_str(), "export" | "local" | "declare" | "readonly"));
@@ -50,6 +54,12 @@ pub(super) fn strip(given: &[String]) -> Bare {
             break;
         }
         script.values.append(&mut env);
+    }
+    // What stands behind it is looked at for its number alone.
+    let others = commands.filter(|words| program(words).is_some_and(|at| served(&words[at..]))).count();
+    if others > 0 && chosen.as_deref().is_some_and(served) {
+        bare.problems
+            .push(format!("{} commands of the script start an engine; the first is read", others + 1));
     }
     if let Some(words) = chosen {
         bare.problems.extend(script.conditions(&words));
@@ -83,6 +93,11 @@ fn expand(bare: &mut Bare) {
             bare.argv.push(out);
         }
     }
+}
+
+/// Whether the words start a server, and are not its benchmark or its help.
+fn served(words: &[String]) -> bool {
+    !words.iter().any(|w| w == "bench" || w == "--help" || w == "--version" || w.contains("bench_"))
 }
 
 fn without_settings(given: &[String]) -> Vec<String> {
@@ -285,10 +300,23 @@ fn container(words: &[String], env: &mut BTreeMap<String, String>, bare: &mut Ba
     let file = base(image).strip_suffix(".sif").and_then(|f| f.rsplit_once('_'));
     let tag = file.or_else(|| base(image).rsplit_once(':')).map_or("", |t| t.1);
     let release: String = tag.trim_start_matches('v').split(['-', '_']).next().unwrap_or_default().to_owned();
-    bare.version = bare.version.or_else(|| Version::from_str(&release).ok());
+    // The tag of another image (`nvidia/cuda:12.4.1-devel`) is the release of something else.
+    let engines = ["vllm", "sglang", "tensorrt", "trtllm", "trt-llm", "nim/"];
+    let names = engines.iter().any(|e| image.to_lowercase().contains(e));
+    bare.version = bare.version.or_else(|| Version::from_str(&release).ok().filter(|_| names));
     let own: Vec<String> = entry.into_iter().chain(rest.iter().cloned()).collect();
     if let Some(found) = engine_words(&own, env, bare) {
         return Some(found);
+    }
+    if nim::is_nim(image) {
+        // The tag is the release of the container, not that of the engine in it.
+        return match nim::words(image, bare.version.take().as_ref(), rest, env) {
+            Ok(words) => Some(words),
+            Err(told) => {
+                bare.problems.push(told);
+                None
+            }
+        };
     }
     let started: &[&str] = if image.contains("vllm") { &["vllm", "serve"] } else { return None };
     Some(started.iter().map(|w| (*w).to_owned()).chain(rest.iter().cloned()).collect())
