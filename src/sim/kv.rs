@@ -1,8 +1,8 @@
 //! KV-cache blocks: how many a request holds, and the pool they come from.
 
+use super::names::Names;
 use super::scheduler::Slot;
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::VecDeque;
 
 /// How a launch's KV room is cut up.
 ///
@@ -75,37 +75,6 @@ struct Segment {
     blocks: u64,
 }
 
-/// A prompt block in the cache.
-#[derive(Debug, Clone, Copy)]
-struct Cached {
-    /// Running requests that use it.
-    users: u32,
-    /// Number of its segment while nobody uses it.
-    segment: u64,
-}
-
-/// Block hashes are scattered already, and the numbers of requests follow each other: they need no costly hash in a
-/// table.
-#[derive(Debug, Clone, Copy, Default)]
-pub(in crate::sim) struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 = self.0.rotate_left(29) ^ u64::from_le_bytes(word);
-        }
-    }
-    fn write_u64(&mut self, hash: u64) {
-        // Tests and other callers may number their blocks: the high bits must tell them apart too.
-        self.0 = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
 /// Where segment numbers start, so that there is room before it.
 const FIRST_SEGMENT: u64 = 1 << 48;
 
@@ -120,7 +89,7 @@ pub(super) struct BlockPool {
     /// Number of the front segment; segment numbers never change while it lives.
     base: u64,
     free: u64,
-    cached: HashMap<u64, Cached, BuildHasherDefault<AsItIs>>,
+    cached: Names,
     /// Blocks that a named prompt block stands for: one in every full group.
     unit: u64,
 }
@@ -131,7 +100,7 @@ impl BlockPool {
         let mut segments = VecDeque::new();
         segments.push_back(Segment { owner: Owner::Nobody, blocks });
         let unit = u64::from(layout.full_groups);
-        BlockPool { segments, base: FIRST_SEGMENT, free: blocks, cached: HashMap::default(), unit }
+        BlockPool { segments, base: FIRST_SEGMENT, free: blocks, cached: Names::default(), unit }
     }
 
     pub(super) fn free(&self) -> u64 {
@@ -148,7 +117,7 @@ impl BlockPool {
             blocks -= taken;
             if let (Owner::Prefix(hash), true) = (front.owner, taken > 0) {
                 front.owner = Owner::Nobody;
-                self.cached.remove(&hash);
+                self.cached.remove(hash);
             }
             if front.blocks == 0 {
                 self.segments.pop_front();
@@ -222,32 +191,24 @@ impl BlockPool {
     /// A prompt block was computed by a running request. False when another one has put the same into the
     /// cache before: then this block stays without a name.
     pub(super) fn publish(&mut self, hash: u64) -> bool {
-        let vacant = !self.cached.contains_key(&hash);
-        if vacant {
-            self.cached.insert(hash, Cached { users: 1, segment: 0 });
-        }
-        vacant
+        self.cached.insert(hash)
     }
 
     /// How many of these blocks, from the first, are in the cache, and how many of those are free.
     pub(super) fn lookup(&self, hashes: &[u64]) -> (u32, u64) {
-        let (mut hit, mut idle) = (0, 0);
-        for c in hashes.iter().map_while(|h| self.cached.get(h)) {
-            hit += 1;
-            idle += u64::from(c.users == 0) * self.unit;
-        }
-        (hit, idle)
+        let (hit, idle) = self.cached.lookup(hashes);
+        (hit, u64::from(idle) * self.unit)
     }
 
     /// As the first figure of [`BlockPool::lookup`], by halving: a prefix is reused from its tail, so the blocks before
     /// a cached one are cached too, but for a prompt whose middle another one has kept.
     pub(super) fn cached_blocks(&self, hashes: &[u64]) -> u32 {
-        hashes.partition_point(|hash| self.cached.contains_key(hash)) as u32
+        hashes.partition_point(|hash| self.cached.contains(*hash)) as u32
     }
 
     /// The number of a cached block's segment while nobody uses it.
     pub(super) fn idle(&self, hash: u64) -> Option<u64> {
-        self.cached.get(&hash).filter(|c| c.users == 0).map(|c| c.segment)
+        self.cached.get(hash).filter(|c| c.users == 0).map(|c| c.segment)
     }
 
     /// Blocks that are reused before this segment, counted no further than `enough`.
@@ -265,10 +226,9 @@ impl BlockPool {
 
     /// A request uses this cached block.
     pub(super) fn hold(&mut self, hash: u64) {
-        let Some(c) = self.cached.get_mut(&hash) else { return };
-        c.users += 1;
-        let (first, number) = (c.users == 1, c.segment);
-        if first && let Some(at) = self.position(Owner::Prefix(hash), number) {
+        if let Some(number) = self.cached.hold(hash)
+            && let Some(at) = self.position(Owner::Prefix(hash), number)
+        {
             self.free -= self.segments[at].blocks;
             self.segments[at] = Segment { owner: Owner::Nobody, blocks: 0 };
         }
@@ -276,14 +236,9 @@ impl BlockPool {
 
     /// A request has done with this cached block; it stays in the cache until its room is needed.
     pub(super) fn release(&mut self, hash: u64) {
-        let unit = self.unit;
-        let Some(c) = self.cached.get_mut(&hash) else { return };
-        c.users -= 1;
-        if c.users == 0 {
-            let number = self.push(Owner::Prefix(hash), unit);
-            if let Some(c) = self.cached.get_mut(&hash) {
-                c.segment = number;
-            }
+        let next = self.base + self.segments.len() as u64;
+        if self.cached.release(hash, next) {
+            self.push(Owner::Prefix(hash), self.unit);
         }
     }
 
@@ -292,7 +247,7 @@ impl BlockPool {
         for s in &mut self.segments {
             s.owner = Owner::Nobody;
         }
-        self.cached.retain(|_, c| c.users > 0);
+        self.cached.retain_used();
     }
 }
 

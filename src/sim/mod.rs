@@ -11,6 +11,7 @@ pub(crate) mod engine_loop;
 mod fast_forward;
 mod front_end;
 pub mod kv;
+mod names;
 mod pipeline;
 pub mod policy;
 mod prefix;

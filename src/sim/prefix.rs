@@ -5,15 +5,21 @@ use crate::workload::Span;
 /// Chained hashes of the full blocks of a prompt of `tokens` tokens, as far as its spans go.
 ///
 /// The hash of a block is that of the block before and of the pieces of content in it; so two prompts have a hash
-/// in common exactly where they are equal from their beginning to the end of that block.
+/// in common exactly where they are equal from their beginning to the end of that block. Of the blocks that lie wholly in
+/// one piece of content the first is scattered to the beginning of a page of [`super::names`], and the others count on from it.
 pub fn block_hashes(spans: &[Span], tokens: u32, block_size: u32) -> Vec<u64> {
     let block_size = block_size.max(1);
     let known: u32 = spans.iter().map(|s| s.tokens).fold(0, u32::saturating_add).min(tokens);
     let mut hashes = Vec::with_capacity((known / block_size) as usize);
     let mut chain = 0x51_7c_c1_b7;
     let (mut span, mut offset) = (0, 0);
+    let mut whole_of = None;
     for _ in 0..known / block_size {
         let mut missing = block_size;
+        let whole = spans.get(span).is_some_and(|s| s.tokens - offset >= block_size);
+        let counts_on = whole && whole_of == Some(span);
+        whole_of = whole.then_some(span);
+        let before = chain;
         while missing > 0 {
             let Some(s) = spans.get(span) else { return hashes };
             let piece = missing.min(s.tokens - offset);
@@ -24,10 +30,18 @@ pub fn block_hashes(spans: &[Span], tokens: u32, block_size: u32) -> Vec<u64> {
                 (span, offset) = (span + 1, 0);
             }
         }
+        if counts_on {
+            chain = before.wrapping_add(1);
+        } else if whole {
+            chain &= !PAGE_BITS;
+        }
         hashes.push(chain);
     }
     hashes
 }
+
+/// The bits of a hash within its page; a run of blocks longer than a page counts on into the next.
+const PAGE_BITS: u64 = 0x1f;
 
 /// A bijection of 64 bits that scatters (the finalizer of splitmix64).
 fn mix(mut x: u64) -> u64 {

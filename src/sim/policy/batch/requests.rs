@@ -1,6 +1,6 @@
 //! The requests of one scheduler: slots, the running order, and where each request stands.
 
-use crate::sim::kv::AsItIs;
+use crate::sim::names::AsItIs;
 use crate::sim::scheduler::{SimRequest, Slot};
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
