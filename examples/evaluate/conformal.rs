@@ -1,12 +1,13 @@
 //! Spreads and conformal factors from scored rows, and intervals of each group with those of the others.
 
 use crate::score::{Basis, Row};
-use llm_dyno::cost::calibration::{Calibration, Factor, Spread, learn, learnt_as};
+use llm_dyno::cost::calibration::{Calibration, Factor, OWN_ENGINE, Scores, Spread, learn, learnt_as};
 use llm_dyno::cost::conditions::{CalibratedFamily, Load};
 use llm_dyno::cost::discrepancy::Family;
 use llm_dyno::cost::law::Sides;
 use llm_dyno::cost::seen::SeenKind;
 use llm_dyno::cost::{ModelKind, Standing};
+use llm_dyno::launch::EngineKind;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) fn family(key: &str) -> CalibratedFamily {
@@ -30,6 +31,10 @@ fn standing(r: &Row) -> Standing {
     if r.basis == Basis::Prior { Standing::PriorUnseen } else { learnt_as(r.conditions.standing) }
 }
 
+/// Engines with factors of their own, and any other.
+const ENGINES: [Option<EngineKind>; 4] =
+    [Some(EngineKind::Vllm), Some(EngineKind::Sglang), Some(EngineKind::Trtllm), None];
+
 /// What all rows but those of `without` teach; those of `Basis::Unseen` repeat the prior's and are left out.
 pub(crate) fn calibration(rows: &[Row], without: Option<&str>) -> Calibration {
     let kept = |r: &&Row| Some(r.group.as_str()) != without && r.basis != Basis::Unseen;
@@ -46,13 +51,17 @@ pub(crate) fn calibration(rows: &[Row], without: Option<&str>) -> Calibration {
             for r in rows.iter().filter(|r| r.conditions.load == load) {
                 groups.entry(&r.group).or_default().push(score(r, &spread));
             }
-            let runs = groups.values().map(Vec::len).sum();
-            let groups: Vec<Vec<f64>> = groups.into_values().collect();
-            if let Some(factor) = learn(&groups) {
-                let factor = rounded(factor);
-                let groups = groups.len();
-                c.factor.push(Factor { standing, family, load: Some(load), factor, groups, runs });
-            }
+            let all = |engine| Factor {
+                standing,
+                family,
+                load: Some(load),
+                engine,
+                below: 1.0,
+                above: 1.0,
+                groups: groups.len(),
+                runs: groups.values().map(Vec::len).sum(),
+            };
+            c.factor.extend(ENGINES.iter().filter_map(|e| factor(all(*e), &groups)));
         }
     }
     // The prior of a kind that was seen is the same physics, and beside fits of other models a launch keeps the prior.
@@ -70,6 +79,17 @@ pub(crate) fn calibration(rows: &[Row], without: Option<&str>) -> Calibration {
     c
 }
 
+/// The factor with what the scores by group teach; those of its own engine weigh most.
+fn factor(of: Factor, groups: &BTreeMap<&str, Vec<f64>>) -> Option<Factor> {
+    let own = |name: &str| of.engine.is_some_and(|e| name.ends_with(&format!("|{}", e.id())));
+    let scores = |(name, signed): (&&str, &Vec<f64>)| Scores {
+        weight: if own(name) { OWN_ENGINE } else { 1.0 },
+        signed: signed.clone(),
+    };
+    let (below, above) = learn(&groups.iter().map(scores).collect::<Vec<_>>())?;
+    Some(Factor { below: rounded(below), above: rounded(above), ..of })
+}
+
 fn rounded(v: f64) -> f64 {
     (v * 1e3).round() / 1e3
 }
@@ -80,7 +100,7 @@ fn sd(r: &Row, spread: &Spread) -> Sides {
 }
 
 fn score(r: &Row, spread: &Spread) -> f64 {
-    r.law.with_sd(sd(r, spread)).score(r.measured)
+    r.law.with_sd(sd(r, spread)).signed_score(r.measured)
 }
 
 /// Degrees of freedom of the law of the errors: tails as heavy as those of runs that nobody can explain.
@@ -186,7 +206,7 @@ pub(crate) fn left_out(rows: &[Row]) -> Vec<Row> {
     }
     let widened = |r: &Row| {
         let c = &by_group[r.group.as_str()];
-        let sd = r.law.sd.map(|raw| c.sd(&r.conditions, of_key(r.key), raw, r.law.apart));
+        let sd = c.sd(&r.conditions, of_key(r.key), r.law.sd, r.law.apart);
         let (p05, p95) = r.law.with_sd(sd).interval();
         Row { p05, p95, ..r.clone() }
     };

@@ -85,7 +85,7 @@ fn section(out: &mut String, title: &str, rows: &[&Row], name: impl Fn(&Row) -> 
     }
 }
 
-/// By set, and by model kind, GPU and engine, for every basis; the blind groups apart.
+/// By set, by engine, and by model kind, GPU and engine, for every basis; the blind groups apart.
 pub(crate) fn markdown(rows: &[Row]) -> String {
     let mut out = String::new();
     for basis in Basis::ALL {
@@ -102,6 +102,9 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
             };
             section(&mut out, &format!("{}{which}: by set", basis.id()), &of, |r| {
                 format!("{}{}", r.set, mark(r))
+            });
+            section(&mut out, &format!("{}{which}: by engine", basis.id()), &of, |r| {
+                r.group.rsplit('|').next().unwrap_or("").to_owned()
             });
             section(&mut out, &format!("{}{which}: by kind", basis.id()), &of, |r| {
                 let mut parts = r.group.split('|').skip(1);

@@ -3,6 +3,7 @@
 use super::discrepancy::{self, DesignPoint, Family, Residual};
 use super::setup::Setup;
 use super::standing::Standing;
+use crate::launch::EngineKind;
 use crate::scenario::Key;
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +50,7 @@ impl CalibratedFamily {
 pub struct Conditions {
     pub standing: Standing,
     pub load: Load,
+    pub engine: EngineKind,
     /// To the nearest observation of this launch, in units of correlation length, at most [`FARTHEST`]; 0 without any.
     pub distance: f64,
     /// Root mean square of ln(measured / fitted) over the observations of this launch, by family in the order of
@@ -69,6 +71,7 @@ impl Conditions {
         Conditions {
             standing,
             load: Load::of(setup.concurrency),
+            engine: setup.config.engine,
             distance: discrepancy::distance(point, residuals).unwrap_or(0.0).min(FARTHEST),
             misfit: CalibratedFamily::ALL.map(|f| misfit(f, residuals)),
         }

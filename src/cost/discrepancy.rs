@@ -42,6 +42,8 @@ impl DesignPoint {
             f64::from(c.max_num_seqs).ln() / 4.0,
             f64::from(u8::from(c.max_graph_size > 0)) / 0.7,
             f64::from(c.data_parallel.max(1)).ln() / 0.7,
+            // Attention by data over ranks that share the rest is another engine in all but the name.
+            (f64::from(c.tensor_parallel.max(1)) / f64::from(c.attention_tensor().max(1))).ln() / 0.7,
         ])
     }
 

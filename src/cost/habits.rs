@@ -41,8 +41,9 @@ pub struct Likely {
     pub weight: f64,
 }
 
-/// Least weight that a posterior leaves to a reading: the fit's own model is not exact.
-const LEAST: f64 = 0.01;
+/// Least weight that a posterior leaves to a reading: the fit's own model is not exact. A hundredth moved values that the
+/// readings tell apart by a factor of five by some 6 %.
+const LEAST: f64 = 0.001;
 
 /// The posterior of the readings from the cost (sum of squares) of each one's fit; likeliest first.
 pub fn posterior(costs: &[(Habits, f64)]) -> Vec<Likely> {

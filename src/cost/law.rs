@@ -95,6 +95,11 @@ impl Law {
         (self.quantile(0.05).exp(), self.quantile(0.95).exp())
     }
 
+    /// As [`Law::score`], negative for a value below the median.
+    pub fn signed_score(&self, measured: f64) -> f64 {
+        self.score(measured).copysign(measured.ln() - self.quantile(0.5))
+    }
+
     /// The least factor of the spread with which the central 90 % interval holds a measured value; a score of its distance.
     pub fn score(&self, measured: f64) -> f64 {
         let held = |factor: f64| {

@@ -137,14 +137,16 @@ impl<'a> Predictor<'a> {
             let of = |m: &Metrics| m.get(key).filter(|v| *v > 0.0);
             mixture.extend(others.iter().filter_map(|(w, m)| of(m).map(|v| (*w, v.ln() + shift))));
             let apart = apart(&mixture);
+            // None for one reading, so that its value stays that of the simulation to the last digit.
+            let moved = middle(&mixture) - mixture[0].1;
             let components = match &bounds {
                 Some(both) => over_acceptance(&mixture, both.each_ref().map(of), value),
                 None => mixture,
             };
             let law = Law { components, sd: raw, apart };
-            let sd = raw.map(|r| self.calibrated(setup, &conditions, family, r, apart));
+            let sd = self.calibrated(setup, &conditions, family, raw, apart);
             let (p05, p95) = law.with_sd(sd).interval();
-            values.insert(key, Interval { value: value * shift.exp(), p05, p95 });
+            values.insert(key, Interval { value: value * (shift + moved).exp(), p05, p95 });
             laws.insert(key, law);
         }
         let cut = bounded(&mut values, setup, &belief.coefficients);
@@ -177,9 +179,9 @@ impl<'a> Predictor<'a> {
         setup: &Setup,
         conditions: &Conditions,
         family: Family,
-        raw: f64,
+        raw: Sides,
         apart: f64,
-    ) -> f64 {
+    ) -> Sides {
         match self.calibration {
             Some(c) if pooling::public_speaks_for(setup) => c.sd(conditions, family, raw, apart),
             _ => raw,
@@ -261,6 +263,13 @@ fn bounded(values: &mut BTreeMap<Key, Interval>, setup: &Setup, c: &Coefficients
     let [mean_ms, shortest_ms] = setup.least_first_token_ms(c);
     no_sooner_than(values, mean_ms, shortest_ms);
     within_the_run(values)
+}
+
+/// The mean of a mixture's logarithm: where readings disagree, runs lie between them (a lock that is partly lost), and the likelier
+/// one alone is far off when it is wrong.
+fn middle(mixture: &[(f64, f64)]) -> f64 {
+    let all: f64 = mixture.iter().map(|m| m.0).sum();
+    mixture.iter().map(|(weight, mean)| weight * mean).sum::<f64>() / all.max(f64::MIN_POSITIVE)
 }
 
 /// How far apart the means of a mixture's components lie.
