@@ -179,3 +179,26 @@ fn steps_are_fitted_alone_and_beside_observations() {
     let whose = dyno(&["fit", "--steps", &steps, "--engine", "vllm", "-o", &path("c.toml")]);
     assert_eq!(whose.status.code(), Some(2));
 }
+
+#[test]
+fn a_launch_over_two_nodes_pays_for_the_link_between_them_and_says_so_where_nobody_knows_it() {
+    let of = |layout: &str, more: &[&str]| {
+        let args = "--model meta-llama/Llama-3.1-70B-Instruct --hardware h100-sxm-80gb --num-gpus 16 --workload random:500/50,n=32";
+        let args: Vec<&str> =
+            args.split(' ').chain(more.iter().copied()).chain(["--"]).chain(layout.split(' ')).collect();
+        predict(&args).remove(0)
+    };
+    let speed = |v: &Value| value(v, "total_token_throughput", "value");
+    let wide = "--tensor-parallel-size 16";
+    let (one, two) = (of(wide, &[]), of(wide, &["--gpus-per-node", "8", "--node-link-gbps", "50"]));
+    let slow = of(wide, &["--gpus-per-node", "8", "--node-link-gbps", "5"]);
+    assert!(speed(&one) > 1.1 * speed(&two) && speed(&two) > 1.5 * speed(&slow), "{one} {two} {slow}");
+    let assumed = of(wide, &["--gpus-per-node", "8"]);
+    assert_eq!(speed(&assumed), speed(&two));
+    let told = |v: &Value| v.to_string().contains("the link between nodes");
+    assert!(told(&assumed) && !told(&two), "{assumed}");
+    // Stages hand over little: one on each node is what a slow link is for.
+    let stages = "--tensor-parallel-size 8 --pipeline-parallel-size 2";
+    let apart = of(stages, &["--gpus-per-node", "8", "--node-link-gbps", "5"]);
+    assert!(speed(&apart) > speed(&slow), "{apart} {slow}");
+}

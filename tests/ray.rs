@@ -2,6 +2,7 @@
 //! out of the ordinary tests, since Ray has to be installed; `cargo test --test ray -- --ignored` runs them.
 
 #![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
+#![expect(clippy::print_stdout, reason = "the measured times are worth a line")]
 
 use llm_dyno::executor::{Executor, ExecutorConfig, ExecutorKind, JobState, Ray};
 use serde_json::Value;
@@ -110,7 +111,58 @@ fn trials_on_a_ray_cluster() {
     let cluster = Cluster::up();
     what_cannot_work_is_said_before_anything_is_measured(&cluster);
     neither_a_stop_nor_kill_9_leaves_a_job(&cluster);
+    three_nodes_take_about_half_of_the_time_of_one(&cluster);
     a_campaign_one_of_whose_nodes_is_lost(&cluster);
+}
+
+/// Launches that mostly wait: what three nodes save is then not lost in the tuner's own processor time.
+fn long_campaign(dir: &Path, out: &str, more: &[&str]) -> Command {
+    let space = dir.join("space.toml");
+    let table = "engine = \"emulated\"\n[[flag]]\nname = \"gpu-memory-utilization\"\ntune = [{ values = [0.95, 0.85] }]\n";
+    std::fs::write(&space, table).unwrap();
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("dyno"));
+    command
+        .args(
+            "tune --model Qwen/Qwen3-8B --engine emulated --hardware a100-sxm-80gb --search one-factor"
+                .split(' '),
+        )
+        .args("--workload random:128/400,n=8,concurrency=4 --repeats 3 --space".split(' '))
+        .arg(space)
+        .arg("--out")
+        .arg(dir.join(out))
+        .args(more)
+        .args(["--", "--emulate-version", "0.11.0"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Seconds of a campaign, which has to end well.
+fn seconds(mut command: Command) -> f64 {
+    let began = Instant::now();
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    began.elapsed().as_secs_f64()
+}
+
+/// Held against launches on this machine, which pay nothing for Ray's start of a job; both at once, so that they find the same
+/// machine.
+fn three_nodes_take_about_half_of_the_time_of_one(cluster: &Cluster) {
+    let dir = tempfile::tempdir().unwrap();
+    let here = long_campaign(dir.path(), "here", &[]);
+    let there = long_campaign(dir.path(), "ray", &["--executor", "ray", "--ray-address", &cluster.address]);
+    let alone = std::thread::spawn(|| seconds(here));
+    let together = seconds(there);
+    let alone = alone.join().unwrap();
+    let (here, out) = (dir.path().join("here"), dir.path().join("ray"));
+    let of = |out: &Path, key: &str| recommendation(out)[key].clone();
+    assert_eq!(of(&out, "command"), of(&here, "command"));
+    assert_eq!(of(&out, "improvement")["significant"], of(&here, "improvement")["significant"]);
+    let (few, many) = (trials(&here).len(), trials(&out).len());
+    let part = together / alone;
+    println!("here {alone:.0} s for {few} trials, three nodes {together:.0} s for {many}: {part:.2}");
+    assert!(few.min(many) >= 12 && part < 0.8, "{part}");
 }
 
 fn a_campaign_one_of_whose_nodes_is_lost(cluster: &Cluster) {
@@ -190,6 +242,9 @@ fn what_cannot_work_is_said_before_anything_is_measured(cluster: &Cluster) {
     let nowhere = said("nowhere", &["--ray-address", "http://127.0.0.1:9"]);
     assert!(nowhere.contains("connection refused") && nowhere.contains("--ray-address"), "{nowhere}");
     let at = ["--ray-address", cluster.address.as_str()];
+    let looks = ["doctor", "--offline", "--executor", "ray"];
+    let doctor = Command::new(assert_cmd::cargo::cargo_bin!("dyno")).args(looks).args(at).output().unwrap();
+    assert!(text(&doctor).contains("room for 3 launches at once"), "{}", text(&doctor));
     let large = said("large", &[&at[..], &["--num-gpus", "2"]].concat());
     assert!(large.contains("no node of this Ray cluster has the 2 GPUs of a launch"), "{large}");
     let missing = said("missing", &[&at[..], &["--executor-program", "/nowhere/dyno"]].concat());

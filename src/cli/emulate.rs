@@ -1,6 +1,6 @@
 //! `dyno emulate`: the embedded engine as a server.
 
-use crate::emulate::{self, Asked, Log};
+use crate::emulate::{self, Asked, Log, Ranks};
 use crate::error::{Error, Result};
 use clap::Args;
 use std::collections::BTreeMap;
@@ -29,6 +29,14 @@ pub(super) fn run(args: EmulateArgs) -> Result<()> {
         }
         Asked::Serve(plan) => *plan,
     };
+    let log = Log::new(|line| {
+        let _ = writeln!(std::io::stdout(), "{line}");
+    });
+    let ranks = Ranks::of(&args.args);
+    if let Some(ranks) = ranks.as_ref().filter(|r| r.rank > 0) {
+        return ranks.follow(&log);
+    }
+    let lost = ranks.map(|r| r.lead(&log)).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -44,10 +52,20 @@ pub(super) fn run(args: EmulateArgs) -> Result<()> {
                 _ = int.recv() => {}
             }
         };
-        let log = Log::new(|line| {
-            let _ = writeln!(std::io::stdout(), "{line}");
-        });
-        emulate::serve(plan, log, |_| {}, shutdown).await
+        let Some(lost) = lost else { return emulate::serve(plan, log, |_| {}, shutdown).await };
+        let gone = tokio::task::spawn_blocking(move || lost.recv());
+        let serving = emulate::serve(plan, log.clone(), |_| {}, shutdown);
+        tokio::select! {
+            outcome = serving => outcome,
+            Ok(Ok(rank)) = gone => {
+                let text = format!(
+                    "torch.distributed.DistBackendError: NCCL error, remote process exited or there was a network error \
+                     (rank {rank})"
+                );
+                log.error(&text);
+                Err(Error::failed(text))
+            }
+        }
     });
     runtime.shutdown_background();
     outcome

@@ -68,6 +68,12 @@ pub(super) struct Launch {
     /// GPUs of the launch [default: as its flags ask for]
     #[arg(long, help_heading = "Launch")]
     pub(super) num_gpus: Option<u32>,
+    /// GPUs of one node, where the launch is larger than one
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Launch")]
+    pub(super) gpus_per_node: Option<u32>,
+    /// Bandwidth between nodes for each GPU in one direction, GB/s (50 is a port of 400 Gbit/s)
+    #[arg(long, value_name = "GBPS", requires = "gpus_per_node", help_heading = "Launch")]
+    pub(super) node_link_gbps: Option<f64>,
     /// Workload such as sharegpt-lengths or random:2000/100,n=500,concurrency=64; without rate or concurrency all requests are
     /// sent at once; repeatable
     #[arg(long, help_heading = "Launch")]
@@ -92,6 +98,8 @@ impl Launch {
         let mut loaded = load(path)?;
         for r in &mut loaded.records {
             r.acceptance = self.acceptance.clone().or(r.acceptance.take());
+            r.gpus_per_node = self.gpus_per_node.or(r.gpus_per_node);
+            r.node_link_gbps = self.node_link_gbps.or(r.node_link_gbps);
         }
         let supplied = Supplied {
             model: self.model.as_deref(),
@@ -171,6 +179,8 @@ impl Launch {
                 model: self.model.clone(),
                 hardware: self.hardware.clone(),
                 num_gpus: self.num_gpus,
+                gpus_per_node: self.gpus_per_node,
+                node_link_gbps: self.node_link_gbps,
                 acceptance: self.acceptance.clone(),
                 workload: Some(w),
                 ..Record::default()

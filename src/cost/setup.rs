@@ -2,6 +2,7 @@
 
 mod catalogs;
 mod load;
+mod nodes;
 mod room;
 mod run;
 mod screened;
@@ -26,6 +27,8 @@ use crate::sim::KvLayout;
 use crate::units::Nanos;
 use crate::workload::{RequestShape, Shared, WorkloadSpec, sharing};
 use std::sync::Arc;
+
+use nodes::lay_over_nodes;
 
 /// A record made ready to simulate.
 #[derive(Debug, Clone)]
@@ -82,10 +85,11 @@ impl Setup {
     /// As [`Setup::new`], of parts that are already resolved.
     pub fn from_parts(
         record: &Record,
-        hardware: Hardware,
+        mut hardware: Hardware,
         model: Model,
-        config: EngineConfig,
+        mut config: EngineConfig,
     ) -> Result<Setup> {
+        lay_over_nodes(record, &mut hardware, &mut config);
         let load = Load::of(record, &config)?;
         let generated = record.workload.as_ref().filter(|_| record.requests.is_none());
         let shared = generated.map(sharing).transpose()?.flatten().map(Arc::new);

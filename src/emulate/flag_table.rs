@@ -96,6 +96,11 @@ const KV_DTYPES: &[&str] =
 /// vLLM's flags. Sources: `vllm/engine/arg_utils.py` and `entrypoints/openai/cli_args.py` of releases
 /// 0.11.0 to 0.33.0.
 pub const VLLM: &[Flag] = &[
+    flag(&["nnodes"], Whole, "Number of nodes of a launch over several."),
+    flag(&["node-rank"], Whole, "Number of this node, from 0."),
+    flag(&["master-addr"], Text, "Address of the node with rank 0."),
+    flag(&["master-port"], Whole, "Port at which the nodes find each other."),
+    flag(&["headless"], Nothing, "Without an API server: a node that is not the head."),
     flag(&["model"], Text, "Name or path of the model. Required (or the first positional argument)."),
     flag(&["host"], Text, "Host name. (default: 127.0.0.1, unlike vLLM's all interfaces)"),
     flag(&["port"], Whole, "Port number. (default: 8000)"),

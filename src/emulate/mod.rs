@@ -20,6 +20,7 @@ pub mod flags;
 pub mod log;
 pub mod noise;
 pub mod plan;
+mod ranks;
 pub mod refuse;
 pub mod reply;
 pub mod request;
@@ -31,4 +32,5 @@ pub mod text;
 
 pub use log::Log;
 pub use plan::{Asked, Plan, plan};
+pub use ranks::Ranks;
 pub use run::serve;

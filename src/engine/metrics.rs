@@ -42,6 +42,13 @@ impl Samples {
         Samples(all)
     }
 
+    /// Adds the series of another engine: sums then are over both, as over the ranks of one.
+    pub fn join(&mut self, other: Samples) {
+        for (name, mut series) in other.0 {
+            self.0.entry(name).or_default().append(&mut series);
+        }
+    }
+
     /// Sum over the series' label sets (engines, workers); `None` when the series is absent.
     pub fn sum(&self, name: &str) -> Option<f64> {
         self.0.get(name).map(|s| s.iter().map(|(_, v)| v).sum())

@@ -55,6 +55,9 @@ pub struct Hardware {
     pub link_gbps: f64,
     #[serde(default)]
     pub link: String,
+    /// How a launch that is larger than one node lies over several; a fact of the scenario, not of the part.
+    #[serde(skip)]
+    pub nodes: Option<Nodes>,
     /// Streaming multiprocessors or compute units.
     #[serde(default)]
     pub sm_count: Option<u32>,
@@ -69,6 +72,14 @@ pub struct Hardware {
     /// Keys whose value has no stored source behind it.
     #[serde(default)]
     pub unverified: Vec<String>,
+}
+
+/// GPUs of one node, and what joins it to the others.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Nodes {
+    pub gpus: u32,
+    /// Bandwidth between nodes for each GPU, in one direction, GB/s.
+    pub link_gbps: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

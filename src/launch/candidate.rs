@@ -31,6 +31,9 @@ impl fmt::Display for FlagValue {
 /// Name under which a candidate holds other weights than the plan's model.
 pub const VARIANT: &str = "model";
 
+/// Name under which a candidate holds how many copies of the engine share the GPUs, each a server of its own.
+pub const REPLICAS: &str = "replicas";
+
 /// Names under which a candidate holds flags that only go together: SGLang's speculation, and how a model is laid over several
 /// GPUs.
 pub const TOGETHER: [&str; 2] = ["speculative", "layout"];
@@ -108,6 +111,14 @@ impl Candidate {
         }
     }
 
+    /// Copies of the engine that one launch starts; 1 where the candidate does not say.
+    pub fn replicas(&self) -> u32 {
+        match self.apart().flags.get(REPLICAS) {
+            Some(FlagValue::Int(n)) => u32::try_from(*n).unwrap_or(1).max(1),
+            _ => 1,
+        }
+    }
+
     /// The candidate with flags that only go together (a JSON object of flags) one by one.
     pub fn apart(&self) -> Candidate {
         let mut out = self.clone();
@@ -124,6 +135,7 @@ impl Candidate {
     pub fn spelled_out(&self) -> Candidate {
         let mut out = self.apart();
         out.flags.remove(VARIANT);
+        out.flags.remove(REPLICAS);
         let variables: Vec<String> = out.flags.keys().filter(|n| is_variable(n)).cloned().collect();
         for name in variables {
             let value = match out.flags.remove(&name) {

@@ -17,6 +17,8 @@ pub struct Launch {
     pub model: Option<String>,
     /// GPUs that are at hand; `None` when nothing said so.
     pub num_gpus: Option<u32>,
+    /// Copies of this very command that share the load and the GPUs, each a server of its own; `None` is one.
+    pub replicas: Option<u32>,
     pub env: BTreeMap<String, String>,
     /// Program and arguments.
     pub argv: Vec<String>,
@@ -101,7 +103,7 @@ impl Launch {
         let words = self.problems.into_iter().filter(|p| !p.contains("was not read"));
         let mut problems: Vec<String> = words.collect();
         problems.extend(read.problems.iter().filter(|p| !problems.contains(p)).cloned().collect::<Vec<_>>());
-        Launch { version: self.version, num_gpus: self.num_gpus, problems, ..read }
+        Launch { version: self.version, num_gpus: self.num_gpus, replicas: self.replicas, problems, ..read }
     }
 
     /// One line for a shell: `NAME=value … program … flags`, every word quoted where it must be.

@@ -52,9 +52,13 @@ impl GpuLayout {
             _ => {}
         }
         let others = l.pipeline * l.data * l.context;
-        if let Some(n) = launch.num_gpus.filter(|n| !readable(TENSOR) && *n >= others) {
-            l.tensor = n / others;
+        // Replicas are whole engines, as ranks of data parallelism are.
+        let replicas = launch.replicas.unwrap_or(1).max(1);
+        if let Some(n) = launch.num_gpus.filter(|n| !readable(TENSOR) && *n >= others * replicas) {
+            l.tensor = n / (others * replicas);
         }
+        l.data *= replicas;
+        l.said |= replicas > 1;
         l
     }
 

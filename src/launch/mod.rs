@@ -18,6 +18,7 @@ mod nim;
 mod ray;
 mod recipe;
 mod request;
+mod router;
 mod shell;
 mod switches;
 mod version;
@@ -26,7 +27,7 @@ mod wrapper;
 mod yaml;
 
 pub use argv::{canonical_flag, conflicts, fixed_candidate, fixed_value, flag_args, sets_any};
-pub use candidate::{Candidate, FlagValue, TOGETHER, VARIANT, is_variable};
+pub use candidate::{Candidate, FlagValue, REPLICAS, TOGETHER, VARIANT, is_variable};
 pub use command::Launch;
 pub use container::{
     CONTAINER_LABEL, Container, ContainerGpus, ContainerNetwork, ContainerRun, ContainerRuntime, Mount,
@@ -36,5 +37,6 @@ pub use file::LaunchFile;
 pub use gpus::GpuLayout;
 pub use recipe::{is_recipe, recipe_commands};
 pub use request::{LaunchPlan, LaunchRequest};
+pub use router::router_words;
 pub use version::Version;
 pub use words::{quote, split};

@@ -41,11 +41,34 @@ const REFUSAL: usize = 1600;
 /// Bytes read of one before the connection is given up.
 const LONGEST_REFUSAL: usize = 4 << 20;
 
+/// The clients of one thread, one for each server of the target.
+#[derive(Debug, Clone)]
+pub(super) struct Senders {
+    first: Sender,
+    others: Vec<Sender>,
+}
+
+impl Senders {
+    pub(super) fn new(target: &Target, options: &RunOptions) -> Result<Senders> {
+        let others = target.others.iter().map(|url| Sender::new(url, target, options));
+        Ok(Senders {
+            first: Sender::new(&target.base_url, target, options)?,
+            others: others.collect::<Result<_>>()?,
+        })
+    }
+
+    /// The client of the server whose turn it is with the n-th request.
+    pub(super) fn nth(&self, n: usize) -> &Sender {
+        let at = n % (1 + self.others.len());
+        at.checked_sub(1).and_then(|k| self.others.get(k)).unwrap_or(&self.first)
+    }
+}
+
 impl Sender {
-    pub(super) fn new(target: &Target, options: &RunOptions) -> Result<Sender> {
-        let base = target.base_url.trim_end_matches('/');
+    fn new(base_url: &str, target: &Target, options: &RunOptions) -> Result<Sender> {
+        let base = base_url.trim_end_matches('/');
         let wrong = |why: String| {
-            Error::usage(format!("`{}` is not the address of a server: {why}", target.base_url))
+            Error::usage(format!("`{base_url}` is not the address of a server: {why}"))
                 .hint("such as http://127.0.0.1:8000")
         };
         let base = super::base_url(base)?;

@@ -62,6 +62,8 @@ pub enum Counting {
 pub struct Target {
     /// Scheme, host and port, such as `http://127.0.0.1:8000`.
     pub base_url: String,
+    /// Addresses of further servers of the same kind: requests go to all of them in turn, in the order of the plan.
+    pub others: Vec<String>,
     /// The name under which the server serves the model.
     pub model: String,
     pub endpoint: Endpoint,
@@ -78,6 +80,7 @@ impl Target {
     pub fn new(base_url: impl Into<String>, model: impl Into<String>) -> Target {
         Target {
             base_url: base_url.into(),
+            others: Vec::new(),
             model: model.into(),
             endpoint: Endpoint::Completions,
             api_key: None,

@@ -1,6 +1,6 @@
 //! Sends all requests of a workload and gathers the result.
 
-use super::client::{Cut, Sender};
+use super::client::{Cut, Senders};
 use super::health::{ThreadUse, ThreadWatch, gather};
 use super::lag::watch_lag;
 use super::live::Live;
@@ -28,19 +28,18 @@ pub fn run(target: &Target, requests: &[PlannedRequest], options: &RunOptions) -
     let connections = connections(requests, options);
     raise_file_limit(connections)?;
     let threads = options.threads.unwrap_or_else(|| threads_for(connections)).max(1);
-    let sender = Sender::new(target, options)?;
+    Senders::new(target, options)?;
     let plan = Arc::new(Plan::new(target, requests, options, threads));
     options.progress.planned.fetch_add(requests.len() as u64, Ordering::Relaxed);
     if let Some(live) = Live::of(options) {
         live.run_begins(&options.progress);
     }
-    drop(sender);
     let shards: Vec<Shard> = (0..threads)
         .map(|index| {
             Ok(Shard {
                 index,
                 connections: connections / threads + usize::from(index < connections % threads),
-                sender: Sender::new(target, options)?,
+                sender: Senders::new(target, options)?,
                 plan: plan.clone(),
             })
         })
@@ -67,7 +66,7 @@ struct Part {
 struct Shard {
     index: usize,
     connections: usize,
-    sender: Sender,
+    sender: Senders,
     plan: Arc<Plan>,
 }
 
@@ -98,7 +97,7 @@ impl Shard {
                 let (mut row, mut stream) = (Row::default(), StreamState::default());
                 let unseen = Progress::default();
                 tokio::select! {
-                    _ = self.sender.send(body.clone(), Instant::now(), &unseen, &mut row, &mut stream) => {}
+                    _ = self.sender.nth(0).send(body.clone(), Instant::now(), &unseen, &mut row, &mut stream) => {}
                     () = cancel.cancelled() => return,
                     () = tokio::time::sleep(self.plan.options.request_timeout) => return,
                 }
@@ -106,8 +105,8 @@ impl Shard {
         }
         if self.plan.options.preconnect {
             let mut opening = JoinSet::new();
-            for _ in 0..self.connections {
-                let sender = self.sender.clone();
+            for n in 0..self.connections {
+                let sender = self.sender.nth(n).clone();
                 opening.spawn(async move { sender.preconnect().await });
             }
             tokio::select! {
@@ -186,7 +185,7 @@ impl Shard {
 /// The requests of one session, one after the other; stops at the first that fails.
 /// In a closed loop the first is due since its slot was free.
 async fn run_session(
-    sender: &Sender,
+    sender: &Senders,
     plan: &Plan,
     k: usize,
     start: Instant,
@@ -215,7 +214,7 @@ async fn run_session(
     rows
 }
 
-async fn send_one(sender: &Sender, plan: &Plan, i: usize, start: Instant, row: &mut Row) {
+async fn send_one(sender: &Senders, plan: &Plan, i: usize, start: Instant, row: &mut Row) {
     let options = &plan.options;
     let limit = Instant::now() + options.request_timeout;
     let limit = plan.deadline(start).map_or(limit, |d| d.min(limit));
@@ -223,7 +222,7 @@ async fn send_one(sender: &Sender, plan: &Plan, i: usize, start: Instant, row: &
     let cut: Option<Cut> = tokio::select! {
         // In this order: nearly every wake is bytes.
         biased;
-        cut = sender.send(plan.bodies[i].clone(), start, &options.progress, row, &mut stream) => cut,
+        cut = sender.nth(i).send(plan.bodies[i].clone(), start, &options.progress, row, &mut stream) => cut,
         () = tokio::time::sleep_until(limit.into()) => {
             Some((ErrorKind::Timeout, "no end of the answer within the time allowed".into()))
         }

@@ -27,6 +27,12 @@ pub struct Recommendation {
     /// Words of the serving command.
     pub command: Vec<String>,
     pub env: BTreeMap<String, String>,
+    /// Copies of the command that share the GPUs and the load, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u32>,
+    /// The lines that start them all, with the router before them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<String>,
     /// Files that the command reads.
     pub files: Vec<LaunchFile>,
     pub objective: Objective,
@@ -152,6 +158,8 @@ pub fn recommendation(s: &Subject<'_>) -> Option<Recommendation> {
         date: rfc3339(s.run.created_unix_s),
         complete: s.verdict.complete,
         engine: c.winner.engine,
+        replicas: launch.replicas,
+        script: launch.replicas.map(|_| launch.to_lines(s.run.plan.router.as_deref())),
         command: launch.argv,
         env: launch.env,
         files: launch.files,

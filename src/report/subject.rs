@@ -60,7 +60,7 @@ impl<'a> Subject<'a> {
 
     /// The command that serves a candidate, as it was launched but without the address it happened to get.
     pub fn command(&self, candidate: &Candidate) -> Option<String> {
-        Some(self.launch(candidate)?.to_text())
+        Some(self.launch(candidate)?.to_lines(self.run.plan.router.as_deref()))
     }
 
     /// The command of one launch, whether or not it gave a figure.

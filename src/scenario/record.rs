@@ -53,6 +53,15 @@ pub struct Record {
     pub hardware: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub num_gpus: Option<u32>,
+    /// GPUs of one node, where the launch is larger than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpus_per_node: Option<u32>,
+    /// Bandwidth between nodes for each GPU, in one direction, GB/s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_link_gbps: Option<f64>,
+    /// Copies of the command that share the load and the GPUs, each a server of its own; one when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<WorkloadSpec>,
     /// Whether requests have exactly the lengths asked for; not known when absent.
@@ -88,6 +97,7 @@ impl Record {
         let version = self.engine_version.as_deref().and_then(|v| v.parse().ok());
         launch.version = version.or(launch.version);
         launch.num_gpus = self.num_gpus.or(launch.num_gpus);
+        launch.replicas = self.replicas;
         launch
     }
 
@@ -96,6 +106,7 @@ impl Record {
         self.engine = launch.engine;
         self.serve_command = Some(launch.to_text());
         self.files.clone_from(&launch.files);
+        self.replicas = launch.replicas;
         self.model.clone_from(&launch.model);
         // A launch may leave GPUs that are at hand unused; the record counts those that it takes.
         let layout = GpuLayout::of(launch);

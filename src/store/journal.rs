@@ -152,6 +152,8 @@ pub(crate) mod tests {
             fixed_args: Vec::new(),
             fixed_env: BTreeMap::new(),
             program: None,
+            nodes: Vec::new(),
+            router: None,
             container: None,
             workloads: vec![WorkloadSpec::random(1, 1, 1, 1)],
             repeats: 1,

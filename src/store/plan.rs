@@ -89,6 +89,15 @@ pub struct Plan {
     pub allow_output_change: OutputChange,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<Variant>,
+    /// Numbers of replicas that are candidates, each a divisor of the GPUs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<u32>,
+    /// Nodes that one engine is laid over, the head first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<String>,
+    /// Command of the router before replicas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<Vec<String>>,
     /// Draft model or EAGLE head for speculative decoding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draft_model: Option<String>,

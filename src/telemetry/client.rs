@@ -16,7 +16,11 @@ const SHORT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct EngineClient {
     http: Http,
+    /// Further engines of the same kind under one load: what is asked of one is asked of all.
+    others: Vec<EngineClient>,
     endpoints: Endpoints,
+    /// It stands before engines. SGLang's router takes prompts as text alone.
+    router: bool,
 }
 
 /// A model as `/v1/models` lists it.
@@ -56,12 +60,29 @@ impl EngineClient {
     pub fn at(base_url: &str, endpoints: Endpoints, api_key: Option<String>) -> Result<EngineClient> {
         let fail = |e: String| Error::failed("the control client cannot be made").source(e);
         let http = Http::at(base_url, api_key).map_err(fail)?;
-        Ok(EngineClient { http, endpoints })
+        Ok(EngineClient { http, others: Vec::new(), endpoints, router: false })
+    }
+
+    /// For several engines of the same kind under one load.
+    #[must_use]
+    pub fn beside(mut self, others: Vec<EngineClient>) -> EngineClient {
+        self.others = others;
+        self
+    }
+
+    /// For a router before engines: it answers requests, and its own counters are none of theirs.
+    #[must_use]
+    pub fn as_router(mut self) -> EngineClient {
+        self.router = true;
+        self.endpoints = Endpoints { metrics: None, reset_cache: None, ..self.endpoints };
+        self
     }
 
     /// Whether the health endpoint answers 200. A server without one is asked no further.
     pub fn healthy(&self) -> bool {
-        self.get(self.endpoints.health, SHORT).is_ok_and(|(status, _)| matches!(status, 200 | 404 | 405))
+        let own = self.get(self.endpoints.health, SHORT);
+        own.is_ok_and(|(status, _)| matches!(status, 200 | 404 | 405))
+            && self.others.iter().all(Self::healthy)
     }
 
     /// The first model served.
@@ -90,14 +111,21 @@ impl EngineClient {
     /// Asks for one token. Only this proves that the engine works: a front end may answer `/health` while
     /// nothing behind it generates.
     pub fn probe(&self, model: &str, limit: Duration) -> Probe {
+        let prompt = if self.router { json!("one two three") } else { json!([11, 12, 13, 14]) };
         let body = json!({
-            "model": model, "prompt": [11, 12, 13, 14], "max_tokens": 1, "temperature": 0.0, "stream": false
+            "model": model, "prompt": prompt, "max_tokens": 1, "temperature": 0.0, "stream": false
         });
-        match self.post("/v1/completions", Some(&body), limit) {
+        let own = match self.post("/v1/completions", Some(&body), limit) {
             Err(e) => Probe::Silent(e),
             Ok((200, text)) => generated(&text),
             Ok((status, text)) => Probe::Refused(format!("HTTP {status}: {}", brief(&text))),
+        };
+        let failed = |probe: &Probe| !matches!(probe, Probe::Token { .. });
+        // The first that fails speaks for all.
+        if failed(&own) {
+            return own;
         }
+        self.others.iter().map(|other| other.probe(model, limit)).find(failed).unwrap_or(own)
     }
 
     /// Sends one completion request and gives its choices.
@@ -115,11 +143,21 @@ impl EngineClient {
     /// The engine's counters and gauges now; `None` when it has no metrics or does not answer.
     pub fn scrape(&self) -> Option<Samples> {
         let (status, text) = self.get(self.endpoints.metrics?, SHORT).ok()?;
-        (status == 200).then(|| Samples::parse(&text)).filter(|s| !s.is_empty())
+        let mut own = (status == 200).then(|| Samples::parse(&text)).filter(|s| !s.is_empty())?;
+        for other in self.others.iter().filter(|o| o.endpoints.metrics.is_some()) {
+            own.join(other.scrape()?);
+        }
+        Some(own)
     }
 
     /// Empties the prefix cache. False when the engine has no way to, or refuses.
     pub fn reset_cache(&self) -> bool {
+        let others: Vec<bool> =
+            self.others.iter().filter(|o| o.endpoints.reset_cache.is_some()).map(Self::reset_cache).collect();
+        self.reset_own_cache() && others.into_iter().all(|done| done)
+    }
+
+    fn reset_own_cache(&self) -> bool {
         let Some(path) = self.endpoints.reset_cache else { return false };
         match self.post(path, None, SHORT) {
             // Newer vLLM says in the body whether it did; older ones answer with nothing.

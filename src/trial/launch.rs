@@ -4,6 +4,7 @@ use super::container::Inside;
 use super::engine_help::installed;
 use super::failing::Failing;
 use super::gpu_memory::FreeMemory;
+use super::rank::Rank;
 use super::secrets::{Secrets, api_key};
 use super::types::ImageFacts;
 use super::{Event, Failure, Observer, TrialSpec};
@@ -34,6 +35,8 @@ pub(super) struct Process {
     pub(super) grace: Duration,
     /// What the image is, where the engine runs in a container.
     pub(super) image: Option<ImageFacts>,
+    /// Which of several processes it is, for failures.
+    pub(super) place: Option<String>,
 }
 
 impl Process {
@@ -74,32 +77,48 @@ pub(super) struct Started {
     pub(super) failing: Failing,
     /// None for a server that was not started here.
     pub(super) process: Option<Process>,
-}
-
-/// What is to be started, whichever command asked for it.
-struct Start<'s> {
-    adapter: &'static dyn Adapter,
-    failing: Failing,
-    argv: Vec<String>,
-    env: BTreeMap<String, String>,
-    files: Vec<LaunchFile>,
-    port: u16,
-    api_key: Option<String>,
-    /// Where the lease lies and under which name; the name of the launch.
-    lease: (&'s Path, &'s str),
-    id: &'s str,
-    grace_s: f64,
-    /// `argv` is run in this container.
-    inside: Option<Inside>,
-    /// GPUs of this launch alone; empty: those that this process sees.
-    devices: &'s [u32],
+    /// Further replicas, each with a port of its own, and the router before all of them where there is one.
+    pub(super) beside: Vec<Process>,
+    /// Addresses of further replicas that the client itself sends to in turn.
+    pub(super) others: Vec<String>,
 }
 
 impl Started {
-    /// Starts the candidate of a trial, or says why not.
-    pub(super) fn of_trial(spec: &TrialSpec, observer: &dyn Observer) -> Result<Started, Box<Failure>> {
+    /// Every process that was started for this server.
+    pub(super) fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.process.iter().chain(&self.beside)
+    }
+}
+
+/// What is to be started, whichever command asked for it.
+pub(super) struct Start<'s> {
+    pub(super) adapter: &'static dyn Adapter,
+    pub(super) failing: Failing,
+    pub(super) argv: Vec<String>,
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) files: Vec<LaunchFile>,
+    pub(super) port: u16,
+    pub(super) api_key: Option<String>,
+    /// Where the lease lies and under which name; the name of the launch.
+    pub(super) lease: (&'s Path, &'s str),
+    pub(super) id: &'s str,
+    pub(super) grace_s: f64,
+    /// `argv` is run in this container.
+    pub(super) inside: Option<Inside>,
+    /// GPUs of this launch alone; empty: those that this process sees.
+    pub(super) devices: &'s [u32],
+}
+
+impl Started {
+    /// Starts one engine; `name` is that of its log and its lease.
+    pub(super) fn of_one(
+        spec: &TrialSpec,
+        name: &str,
+        rank: Option<Rank<'_>>,
+        observer: &dyn Observer,
+    ) -> Result<Started, Box<Failure>> {
         let spec = &in_full(spec);
-        let log = Path::new(&spec.dir).join("engine.log");
+        let log = Path::new(&spec.dir).join(format!("{name}.log"));
         let engine = spec.candidate.engine;
         let failing = Failing { engine, log: log.clone(), secrets: Secrets::of(spec) };
         let adapter = adapter(engine);
@@ -121,12 +140,15 @@ impl Started {
         let start = Start {
             adapter,
             failing,
-            argv: program.into_iter().chain(plan.args).collect(),
+            argv: match rank {
+                None => program.into_iter().chain(plan.args).collect(),
+                Some(rank) => rank.command(program.into_iter().chain(plan.args).collect(), &plan.env),
+            },
             env: plan.env,
             files: plan.files,
             port,
             api_key: api_key(spec),
-            lease: (Path::new(&spec.dir), "engine"),
+            lease: (Path::new(&spec.dir), name),
             id: &spec.id,
             grace_s: spec.stop_grace_s.unwrap_or(adapter.stop_grace_s()),
             inside,
@@ -199,7 +221,7 @@ fn path_in_full(word: &str) -> String {
 
 /// A port of the kernel's choice, or the one given after `--`, proved free before anything is started: some
 /// engines find out only after the whole model is loaded, others share the port without a word.
-fn port(given: Option<&str>, failing: &Failing) -> Result<u16, Box<Failure>> {
+pub(super) fn port(given: Option<&str>, failing: &Failing) -> Result<u16, Box<Failure>> {
     let Some(text) = given else {
         return free_port().map_err(|e| failing.of(Class::PortInUse, "start", &e.to_string(), ""));
     };
@@ -260,7 +282,7 @@ fn checked(
 }
 
 impl Start<'_> {
-    fn spawn(self, observer: &dyn Observer) -> Result<Started, Box<Failure>> {
+    pub(super) fn spawn(self, observer: &dyn Observer) -> Result<Started, Box<Failure>> {
         let Start { adapter, failing, argv, env, files, port, api_key, lease, id, grace_s, inside, devices } =
             self;
         observer.event(&Event::Launching { argv: &crate::engine::redact::argv(&argv) });
@@ -274,22 +296,14 @@ impl Start<'_> {
         let marker = format!("{}-{}/{id}", std::process::id(), crate::host::since_epoch().as_nanos());
         let mut lease =
             Lease::reserve(lease.0, lease.1, &marker, Some(port)).map_err(|e| unwritable(e.to_string()))?;
-        let mut with_temp = env.clone();
-        let mut run = argv.clone();
-        if let Some(inside) = &inside {
-            match inside.started_by(&argv, &env, &mut lease, port) {
-                Ok(words) => run = words,
-                Err(e) => {
-                    lease.release();
-                    return Err(unwritable(e.to_string()));
-                }
+        let surrounded = surrounded(inside.as_ref(), &argv, &env, devices, (&mut lease, port));
+        let (run, with_temp) = match surrounded {
+            Ok(words) => words,
+            Err(e) => {
+                lease.release();
+                return Err(unwritable(e.to_string()));
             }
-        } else {
-            with_temp.extend(visible(devices));
-            if let Ok(dir) = lease.temp_dir() {
-                keep_temporary_files_in(&mut with_temp, &dir);
-            }
-        }
+        };
         let log = failing.log.clone();
         // A runtime may write where it is started: runc leaves a file named `oom`.
         let beside = log.parent().filter(|d| d.is_dir()).map(Path::to_owned);
@@ -311,11 +325,33 @@ impl Start<'_> {
         let grace = Duration::from_secs_f64(grace_s.clamp(0.0, 600.0));
         let tail = LogTail::new(log);
         let image = inside.map(|i| i.facts(&run));
-        let process =
-            Process { running, lease, port, argv, env, files, started, free_before, tail, grace, image };
+        let place = None;
+        #[rustfmt::skip]
+        let process = Process { running, lease, port, argv, env, files, started, free_before, tail, grace, image, place };
         let base_url = format!("http://127.0.0.1:{port}");
-        Ok(Started { adapter, client: Arc::new(client), base_url, api_key, failing, process: Some(process) })
+        let (process, client) = (Some(process), Arc::new(client));
+        let (beside, others) = (Vec::new(), Vec::new());
+        Ok(Started { adapter, client, base_url, api_key, failing, process, beside, others })
     }
+}
+
+/// The words and the environment by which the process is started: the container's where there is one.
+fn surrounded(
+    inside: Option<&Inside>,
+    argv: &[String],
+    env: &BTreeMap<String, String>,
+    devices: &[u32],
+    (lease, port): (&mut Lease, u16),
+) -> crate::error::Result<(Vec<String>, BTreeMap<String, String>)> {
+    if let Some(inside) = inside {
+        return Ok((inside.started_by(argv, env, lease, port)?, env.clone()));
+    }
+    let mut with_temp = env.clone();
+    with_temp.extend(visible(devices));
+    if let Ok(dir) = lease.temp_dir() {
+        keep_temporary_files_in(&mut with_temp, &dir);
+    }
+    Ok((argv.to_vec(), with_temp))
 }
 
 /// The variables by which a process sees these GPUs alone, counted as the driver counts them.

@@ -198,6 +198,7 @@ fn observation(
         model: Some(spec.model.clone()),
         hardware: Some(spec.hardware.clone()),
         num_gpus: Some(spec.num_gpus),
+        replicas: Some(spec.candidate.replicas()).filter(|n| *n > 1),
         workload: Some(workload.clone()),
         resolved: Some(facts.resolved.clone()),
         requests: Some(rows),

@@ -13,12 +13,16 @@ mod failing;
 mod gpu_memory;
 mod launch;
 mod measure;
+mod nodes;
 mod observer;
+mod rank;
 mod ready;
+mod replicas;
 mod run;
 mod secrets;
 mod session;
 mod silence;
+mod start;
 mod watch;
 
 pub use crate::engine::failure::SpeedWarning;

@@ -1,13 +1,14 @@
 //! From started to ready: the process lives, the port answers, a model is served, and one request really
 //! generates a token. A front end that says `ready` proves none of that.
 
+use super::failing::Failing;
 use super::gpu_memory::FreeMemory;
-use super::launch::Started;
+use super::launch::{Process, Started};
 use super::session::Session;
 use super::types::LaunchFacts;
 use super::{Event, Failure};
 use crate::engine::metrics::config_facts;
-use crate::engine::{Class, redact};
+use crate::engine::{Adapter, Class, redact};
 use crate::telemetry::Probe;
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -88,27 +89,17 @@ impl Session<'_> {
 
     /// Fails when the first process ended, or the log says that the engine is dead.
     pub(super) fn living(&mut self, ready: bool) -> Result<(), Box<Failure>> {
-        let Started { process, failing, adapter, .. } = &mut self.server;
-        let Some(process) = process else { return Ok(()) };
-        if let Some(exit) = process.running.exit() {
-            process.note_container_end();
-            return Err(failing.died(exit, ready));
+        let Started { process, beside, failing, adapter, .. } = &mut self.server;
+        for process in process.iter_mut().chain(beside) {
+            let failing = Failing { log: process.running.log.clone(), ..failing.clone() };
+            lives(process, &failing, *adapter, ready).map_err(|mut failure| {
+                if let Some(place) = &process.place {
+                    failure.root_cause = format!("{place}: {}", failure.root_cause);
+                }
+                failure
+            })?;
         }
-        let lines = process.tail.read();
-        let marks = adapter.fatal_marks();
-        let Some(fatal) = lines.iter().find(|line| marks.iter().any(|m| line.contains(m))) else {
-            return Ok(());
-        };
-        // Let it finish its last words, so that the exit is known as well when there is one.
-        let until = Instant::now() + Duration::from_secs(8);
-        while Instant::now() < until {
-            if let Some(exit) = process.running.exit() {
-                process.note_container_end();
-                return Err(failing.died(exit, ready));
-            }
-            std::thread::sleep(POLL);
-        }
-        Err(failing.broken(fatal, ready))
+        Ok(())
     }
 
     /// Facts from the log, the metrics, the server's own account, later sources winning.
@@ -126,7 +117,8 @@ impl Session<'_> {
             resolved.extend(adapter.info_facts(&info));
         }
         let said = resolved.remove("engine_version").and_then(|v| v.as_str().map(str::to_owned));
-        let resident: u64 = process.running.tree().resident_bytes().values().sum();
+        let trees = self.server.processes().map(|p| p.running.tree().resident_bytes());
+        let resident: u64 = trees.map(|all| all.values().sum::<u64>()).sum();
         if let Some(taken) = FreeMemory::now().taken_since(&process.free_before) {
             resolved.insert("gpu_memory_bytes".into(), Value::from(taken));
         }
@@ -142,4 +134,32 @@ impl Session<'_> {
             slow: Vec::new(),
         }
     }
+}
+
+/// Fails when the process ended, or its log says that the engine is dead.
+fn lives(
+    process: &mut Process,
+    failing: &Failing,
+    adapter: &dyn Adapter,
+    ready: bool,
+) -> Result<(), Box<Failure>> {
+    if let Some(exit) = process.running.exit() {
+        process.note_container_end();
+        return Err(failing.died(exit, ready));
+    }
+    let lines = process.tail.read();
+    let marks = adapter.fatal_marks();
+    let Some(fatal) = lines.iter().find(|line| marks.iter().any(|m| line.contains(m))) else {
+        return Ok(());
+    };
+    // Let it finish its last words, so that the exit is known as well when there is one.
+    let until = Instant::now() + Duration::from_secs(8);
+    while Instant::now() < until {
+        if let Some(exit) = process.running.exit() {
+            process.note_container_end();
+            return Err(failing.died(exit, ready));
+        }
+        std::thread::sleep(POLL);
+    }
+    Err(failing.broken(fatal, ready))
 }

@@ -1,9 +1,9 @@
 //! A whole trial, from launch to proof that nothing is left.
 
-use super::launch::Started;
 use super::measure::RunId;
 use super::secrets::redacted;
 use super::session::Session;
+use super::start::start;
 use super::{Event, Failure, LaunchFacts, Measured, Observer, Outcome, TrialResult, TrialSpec};
 use crate::engine::failure::{self, Class};
 use crate::host::unix_now;
@@ -31,7 +31,7 @@ fn trial(spec: &TrialSpec, cancel: &Cancel, observer: &dyn Observer) -> TrialRes
     let started_unix_s = unix_now();
     let began = Instant::now();
     let mut leftovers = Vec::new();
-    let outcome = match Started::of_trial(spec, observer) {
+    let outcome = match start(spec, observer) {
         Err(failure) => Outcome::Failed { failure: *failure, facts: None, runs: Vec::new() },
         Ok(started) => {
             let mut session = Session::new(started, cancel, observer);

@@ -2,7 +2,7 @@
 //! that nothing of it is left. `dyno trial`, `tune`, `bench` and `ramp` all measure through it.
 
 use super::failing::Failing;
-use super::launch::{Commanded, Started};
+use super::launch::{Commanded, Process, Started};
 use super::secrets::Secrets;
 use super::{Event, Failure, LaunchFacts, Observer};
 use crate::engine::{Adapter, Class, adapter, config_facts};
@@ -106,6 +106,8 @@ impl<'a> Session<'a> {
             api_key,
             client: Arc::new(client),
             process: None,
+            beside: Vec::new(),
+            others: Vec::new(),
         };
         Ok(Session { server, model, facts, metrics: samples.is_some(), cancel: cancel.clone(), observer })
     }
@@ -134,6 +136,7 @@ impl<'a> Session<'a> {
     /// The server as the load client is to see it.
     pub fn target(&self) -> Target {
         let mut target = Target::new(self.server.base_url.clone(), self.model.id.clone());
+        target.others.clone_from(&self.server.others);
         target.api_key = self.server.api_key.clone().map(Secret::new);
         target
     }
@@ -150,28 +153,16 @@ impl<'a> Session<'a> {
 
     /// Ends what was started here and proves that nothing of it is left; a server that ran before goes on.
     pub fn stop(self) -> Stopped {
-        let Started { process, failing, .. } = self.server;
+        let Started { process, beside, failing, .. } = self.server;
         let Some(process) = process else { return Stopped::default() };
         self.observer.event(&Event::Stopping);
-        // Processes of a container may belong to a daemon that we cannot see: its port is free once it is gone.
-        let port = process.image.is_none().then_some(process.port);
-        let mut report = stop(process.running, process.grace, port);
-        failing.secrets.scrub_file(&failing.log);
-        if process.image.is_some() {
-            match process.lease.remove_container() {
-                Ok(ran) => report
-                    .leftovers
-                    .extend(ran.then(|| "the container had to be removed while it ran".to_owned())),
-                Err(e) => report.survivors.push(e.to_string()),
-            }
-            report.survivors.extend(held(process.port));
+        let mut all = Stopped::default();
+        for process in std::iter::once(process).chain(beside) {
+            let stopped = stopped(process, &failing);
+            all.leftovers.extend(stopped.leftovers);
+            all.survivors.extend(stopped.survivors);
         }
-        if report.survivors.is_empty() {
-            process.lease.release();
-        }
-        let mut survivors = report.survivors;
-        survivors.extend(super::gpu_memory::wait_released(&process.free_before));
-        Stopped { leftovers: report.leftovers, survivors }
+        all
     }
 
     /// Fails when the session was cancelled, the first process ended, or the log says that the engine is dead.
@@ -187,6 +178,30 @@ impl<'a> Session<'a> {
     pub(super) fn last_line(&self) -> &str {
         self.server.process.as_ref().map_or("", |p| p.tail.last())
     }
+}
+
+/// Ends one process, and proves that nothing of it is left.
+fn stopped(process: Process, failing: &Failing) -> Stopped {
+    // Processes of a container may belong to a daemon that we cannot see: its port is free once it is gone.
+    let port = process.image.is_none().then_some(process.port);
+    let log = process.running.log.clone();
+    let mut report = stop(process.running, process.grace, port);
+    failing.secrets.scrub_file(&log);
+    if process.image.is_some() {
+        match process.lease.remove_container() {
+            Ok(ran) => report
+                .leftovers
+                .extend(ran.then(|| "the container had to be removed while it ran".to_owned())),
+            Err(e) => report.survivors.push(e.to_string()),
+        }
+        report.survivors.extend(held(process.port));
+    }
+    if report.survivors.is_empty() {
+        process.lease.release();
+    }
+    let mut survivors = report.survivors;
+    survivors.extend(super::gpu_memory::wait_released(&process.free_before));
+    Stopped { leftovers: report.leftovers, survivors }
 }
 
 /// A failure of a server that a command started, as the command's own.

@@ -33,6 +33,12 @@ pub struct TrialSpec {
     /// The engine's program, when not found by its usual name (`--engine-command`), already split.
     #[serde(default)]
     pub program: Option<Vec<String>>,
+    /// Nodes that one engine is laid over, the head first, which is this machine; each is reached by ssh. Empty: this machine alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<String>,
+    /// Command of the router before the candidate's replicas, with `{urls}` and `{port}` in it; absent: the client sends to them in turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<Vec<String>>,
     /// The image that the engine runs in; absent for one that is installed here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<Container>,

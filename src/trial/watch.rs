@@ -137,7 +137,7 @@ impl Session<'_> {
             }
             if looked.elapsed() > Duration::from_millis(500) {
                 looked = Instant::now();
-                eyes.stopped |= self.server.process.as_ref().is_some_and(|p| p.running.tree().is_stopped());
+                eyes.stopped |= self.server.processes().any(|p| p.running.tree().is_stopped());
             }
             let read = |c: &std::sync::atomic::AtomicU64| c.load(Ordering::Relaxed);
             let now = read(&progress.chunks) + read(&progress.failed);

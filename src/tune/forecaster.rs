@@ -88,12 +88,13 @@ impl SimForecaster {
     /// The launch of a candidate.
     fn launch(&self, candidate: &Candidate) -> Launch {
         let fixed = fixed_args(&self.plan, self.engine);
+        let replicas = candidate.replicas();
         let request = LaunchRequest {
             candidate: &candidate.spelled_out(),
             model: candidate.variant().unwrap_or(&self.plan.model),
             served_model_name: None,
             hardware: &self.plan.hardware,
-            num_gpus: self.plan.num_gpus,
+            num_gpus: self.plan.num_gpus / replicas,
             fixed_args: &fixed,
             fixed_env: &BTreeMap::new(),
             port: 8000,
@@ -103,7 +104,11 @@ impl SimForecaster {
         let launch = adapter(self.engine).launch(&request, version, None);
         // What a file of options sets, it sets for the forecast too.
         let files = files_named_by(&launch, &[Path::new("")]);
-        if files.is_empty() { launch } else { launch.with_files(files) }
+        let mut launch = if files.is_empty() { launch } else { launch.with_files(files) };
+        if replicas > 1 {
+            (launch.replicas, launch.num_gpus) = (Some(replicas), Some(self.plan.num_gpus));
+        }
+        launch
     }
 
     /// The launch of a candidate on a workload, as a scenario.

@@ -1,5 +1,6 @@
 //! The campaign: baselines, engine choice, flag search, confirmation, verdict.
 
+mod asked;
 pub mod campaign;
 pub mod cancel;
 mod conclude;

@@ -1,8 +1,6 @@
 //! Launches that wait for a place: a place that is free takes the next one, and waits for no other place.
 
-use super::runner::Runner;
 use crate::error::{Error, Result};
-use crate::search::{Answer, Ask, Stop};
 use crate::trial::{TrialResult, TrialSpec};
 use std::sync::mpsc;
 
@@ -14,46 +12,6 @@ pub trait Queue {
 
     /// Takes what became of a trial, by its number.
     fn ended(&mut self, n: usize, result: Result<TrialResult>);
-}
-
-/// The launches that a search asks for at once.
-pub(super) struct Asked<'q, 'a> {
-    runner: &'q mut Runner<'a>,
-    asks: &'q [Ask],
-    /// Number of the first of them in the record.
-    first: u32,
-    begun: usize,
-    ended: usize,
-    /// In the order of the asks.
-    pub(super) answers: Vec<Answer>,
-    /// Why no more begin.
-    pub(super) stop: Option<Stop>,
-}
-
-impl<'q, 'a> Asked<'q, 'a> {
-    pub(super) fn new(runner: &'q mut Runner<'a>, asks: &'q [Ask]) -> Asked<'q, 'a> {
-        let first = runner.next_seq();
-        let answers = vec![Answer::default(); asks.len()];
-        Asked { runner, asks, first, begun: 0, ended: 0, answers, stop: None }
-    }
-}
-
-impl Queue for Asked<'_, '_> {
-    fn next(&mut self, place: usize) -> Option<(usize, TrialSpec)> {
-        let n = self.begun;
-        let ask = self.asks.get(n).filter(|_| self.stop.is_none())?;
-        self.begun += 1;
-        let current = self.begun - self.ended;
-        Some((n, self.runner.begun(ask, self.first + n as u32, place, current)))
-    }
-
-    fn ended(&mut self, n: usize, result: Result<TrialResult>) {
-        self.ended += 1;
-        match self.runner.ended(self.first + n as u32, &self.asks[n], result) {
-            Ok(answer) => self.answers[n] = answer,
-            Err(e) => self.stop = self.stop.take().or(Some(e)),
-        }
-    }
 }
 
 /// Runs the trials of a queue, each on a thread of its own, as many at a time as there are places.

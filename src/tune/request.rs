@@ -5,7 +5,7 @@ use crate::data::nearest::did_you_mean;
 use crate::error::{Error, Result};
 use crate::executor::ExecutorConfig;
 use crate::hardware;
-use crate::launch::{Container, EngineKind, VARIANT};
+use crate::launch::{Container, EngineKind, REPLICAS, VARIANT};
 use crate::model;
 use crate::search::{Objective, Settings, Slo};
 use crate::space::{OutputChange, Space};
@@ -41,6 +41,12 @@ pub struct TuneRequest {
     pub allow_output_change: Option<String>,
     /// Other weights, each as `NAME=MODEL`.
     pub variants: Vec<String>,
+    /// Numbers of replicas that are candidates.
+    pub replicas: Vec<u32>,
+    /// Nodes that one engine is laid over, the head first.
+    pub nodes: Vec<String>,
+    /// Words of the router's command before replicas.
+    pub router: Option<Vec<String>>,
     pub draft_model: Option<String>,
     /// A share such as `1%` or `0.01` [default: 1%].
     pub max_quality_loss: Option<String>,
@@ -117,11 +123,11 @@ impl TuneRequest {
             engine_command: self.engine_command.as_deref().map(|line| crate::launch::split(line).0),
             container: self.container.clone(),
             only_flags: self.flags.iter().flat_map(|f| split_list(f)).collect(),
-            allow_output_change: self
-                .allow_output_change
-                .as_deref()
-                .map_or(OutputChange::Lossless, |t| p.take("--allow-output-change", t.parse())),
+            allow_output_change: self.output_change(&mut p),
             variants: self.variants(&mut p),
+            replicas: self.copies(&mut p),
+            nodes: self.nodes.clone(),
+            router: self.router.clone(),
             draft_model: self.draft_model.clone(),
             max_quality_loss: self.quality_loss(&mut p),
             eval: self.eval.clone(),
@@ -157,6 +163,11 @@ impl TuneRequest {
         }
     }
 
+    fn output_change(&self, p: &mut Problems) -> OutputChange {
+        let said = self.allow_output_change.as_deref();
+        said.map_or(OutputChange::Lossless, |t| p.take("--allow-output-change", t.parse()))
+    }
+
     /// Names in `--flags` that no asked engine's table knows, and what is wrong with the user's own tables.
     fn flag_names(&self, engines: &[EngineKind], p: &mut Problems) {
         let named: Vec<String> = self.flags.iter().flat_map(|f| split_list(f)).collect();
@@ -165,8 +176,8 @@ impl TuneRequest {
             Ok(all) => all.into_iter().filter(|s| engines.contains(&s.engine)).collect(),
             Err(e) => return p.error("--space", &e),
         };
-        // The choice of weights is an axis without a row.
-        let known = |n: &str| n == VARIANT || tables.iter().any(|t| t.flag(n).is_some());
+        // The choice of weights and the number of replicas are axes without a row.
+        let known = |n: &str| n == VARIANT || n == REPLICAS || tables.iter().any(|t| t.flag(n).is_some());
         for name in named.iter().filter(|n| !known(n)) {
             let known = tables.iter().flat_map(|t| t.flags.iter().map(|f| f.name.as_str()));
             p.add("--flags", &format!("no engine here has a flag `{name}`"), &did_you_mean(name, known));
@@ -338,6 +349,9 @@ mod tests {
             executor: None,
             allow_output_change: None,
             variants: Vec::new(),
+            replicas: Vec::new(),
+            nodes: Vec::new(),
+            router: None,
             draft_model: None,
             max_quality_loss: None,
             eval: None,

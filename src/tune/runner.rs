@@ -8,7 +8,7 @@ use super::gate::{Gate, gated};
 use super::observed::{Observed, probes};
 use super::outcomes::{all_runs, answer, mean_value, unusable, version_of};
 use super::places::{Level, SideBySide};
-use super::queue::{Asked, Queue};
+use super::queue::Queue;
 use crate::cost::steps::StepLog;
 use crate::engine::steps;
 use crate::error::{Error, Result};
@@ -54,7 +54,7 @@ pub struct Runner<'a> {
     /// Absent only while it runs.
     pub(super) launcher: Option<&'a mut dyn Launcher>,
     pub watcher: &'a mut dyn Watcher,
-    cancel: Cancel,
+    pub(super) cancel: Cancel,
     /// Launches still expected in the current stage.
     expected: usize,
     /// What the cost model learns from.
@@ -123,7 +123,7 @@ impl<'a> Runner<'a> {
         (!self.trials.is_empty()).then(|| self.spent_s() / self.trials.len() as f64)
     }
 
-    fn progress(&self, current: usize) -> Progress {
+    pub(super) fn progress(&self, current: usize) -> Progress {
         let confirming = self.trials.last().is_some_and(|t| t.stage == Stage::Confirm);
         let left = self.expected + if confirming { 0 } else { self.reserve() };
         let done = self.trials.len();
@@ -153,6 +153,8 @@ impl<'a> Runner<'a> {
             fixed_args: self.launch_args(ask),
             fixed_env: BTreeMap::new(),
             program: plan.engine_command.clone(),
+            nodes: plan.nodes.clone(),
+            router: plan.router.clone(),
             container: plan.container.clone(),
             workloads: match ask.runs.scope {
                 Scope::Primary => planned(1),
@@ -232,35 +234,6 @@ impl<'a> Runner<'a> {
                 .hint(format!("{}; then go on with --resume", failure.hint)));
         }
         Ok(())
-    }
-
-    /// One launch, or several side by side, as many at a time as there are places; the answers are in the order of the asks.
-    pub(super) fn launch(&mut self, asks: &[Ask]) -> Result<Vec<Answer>, Stop> {
-        if self.cancel.requested() {
-            return Err(Stop::Interrupted);
-        }
-        let Some(launcher) = self.launcher.take() else {
-            return Err(Error::failed("a launch in a launch").into());
-        };
-        let in_flight = self.in_flight();
-        let mut asked = Asked::new(self, asks);
-        launcher.launch_all(in_flight, &mut asked);
-        let (answers, stop) = (asked.answers, asked.stop);
-        self.launcher = Some(launcher);
-        if let Some(stop) = stop {
-            return Err(stop);
-        }
-        self.keep_away()?;
-        Ok(answers)
-    }
-
-    /// The specification of a launch that begins now.
-    pub(super) fn begun(&mut self, ask: &Ask, seq: u32, place: usize, current: usize) -> TrialSpec {
-        let spec = TrialSpec { devices: self.side_by_side.devices(place), ..self.spec(ask, seq) };
-        let label = ask.candidate.label();
-        let progress = self.progress(current);
-        self.watcher.event(&Event::Started { seq, stage: ask.stage, label: &label, progress });
-        spec
     }
 
     pub(super) fn next_seq(&self) -> u32 {

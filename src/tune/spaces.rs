@@ -5,7 +5,9 @@ use crate::engine::adapter;
 use crate::engine::resolve::role;
 use crate::error::Result;
 use crate::hardware::{self, Hardware};
-use crate::launch::{Candidate, EngineKind, FlagValue, VARIANT, Version, fixed_candidate, is_variable};
+use crate::launch::{
+    Candidate, EngineKind, FlagValue, REPLICAS, VARIANT, Version, fixed_candidate, is_variable,
+};
 use crate::model::{self, Model};
 use crate::search::{self, Knob};
 use crate::space::{Context, Load, OutputChange, Role, Space};
@@ -94,6 +96,9 @@ impl Spaces for PlannedSpaces {
             let values = self.plan.variants.iter().map(|v| FlagValue::Text(v.model.clone())).collect();
             space.knobs.push(Knob { flag: VARIANT.to_owned(), values, modelled: true });
         }
+        if !self.plan.replicas.is_empty() && named(REPLICAS) {
+            space.replicas(&self.plan.replicas);
+        }
         for candidate in super::tries::candidates(&self.plan, engine) {
             space.hold(&candidate);
         }
@@ -103,6 +108,11 @@ impl Spaces for PlannedSpaces {
     fn mechanism(&self, engine: EngineKind, flag: &str) -> String {
         if flag == VARIANT {
             return "Other weights of the same model, offered by --variant. Changes outputs.".to_owned();
+        }
+        if flag == REPLICAS {
+            return "Whole copies of the engine, each on its share of the GPUs, with the requests dealt out among them: no \
+                    all-reduce between copies and a scheduler for each, at the price of the weights once a copy."
+                .to_owned();
         }
         let row = self.table(engine).and_then(|t| t.flag(flag));
         row.map(|f| if f.mechanism.is_empty() { f.doc.clone() } else { f.mechanism.clone() })
@@ -182,6 +192,13 @@ impl EngineSpace {
         }
     }
 
+    /// The axis of replicas. A layout that spends all GPUs on one engine leaves no room for copies.
+    fn replicas(&mut self, numbers: &[u32]) {
+        let values = numbers.iter().map(|n| FlagValue::Int(i64::from(*n))).collect();
+        let modelled = self.table.engine != EngineKind::Trtllm;
+        self.knobs.push(Knob { flag: REPLICAS.to_owned(), values, modelled });
+    }
+
     fn context(&self) -> Context<'_> {
         Context {
             version: self.version,
@@ -203,7 +220,9 @@ impl search::Space for EngineSpace {
     fn admits(&self, candidate: &Candidate) -> bool {
         // A checkpoint that is quantised already is not quantised again.
         let twice = candidate.variant().is_some() && candidate.flags.contains_key("quantization");
-        !twice && self.table.admits(candidate, &self.context())
+        let crowded = candidate.flags.contains_key("layout") && candidate.flags.contains_key(REPLICAS);
+        let candidate = &candidate.without(REPLICAS, &Candidate::baseline(candidate.engine));
+        !twice && !crowded && self.table.admits(candidate, &self.context())
     }
     fn default_of(&self, flag: &str) -> Option<FlagValue> {
         let fixed = self.fixed.flags.get(flag).cloned();

@@ -90,6 +90,27 @@ impl TuneRequest {
         })
     }
 
+    /// Numbers of replicas: each more than one, and the GPUs can be shared out among them.
+    pub(super) fn copies(&self, p: &mut Problems) -> Vec<u32> {
+        let mut out = self.replicas.clone();
+        out.sort_unstable();
+        out.dedup();
+        for n in out.iter().filter(|n| **n < 2 || !self.num_gpus.is_multiple_of(**n)) {
+            let what = format!("{n} replicas cannot share {} GPUs", self.num_gpus);
+            p.add("--replicas", &what, "numbers from 2 on that divide --num-gpus");
+        }
+        let template = self.router.iter().flatten();
+        let takes = |name: &str| template.clone().any(|w| w.contains(name));
+        if self.router.is_some() && !(takes("{urls}") || takes("{urls_comma}")) | !takes("{port}") {
+            p.add(
+                "--router-command",
+                "the command does not take the replicas' addresses and its port",
+                "such as 'python -m sglang_router.launch_router --worker-urls {urls} --port {port}'",
+            );
+        }
+        out
+    }
+
     /// Other weights: names that stand once, models that are known.
     pub(super) fn variants(&self, p: &mut Problems) -> Vec<Variant> {
         let dir = self.data_dir.as_deref().map(Path::new);

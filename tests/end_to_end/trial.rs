@@ -104,6 +104,103 @@ fn text<'v>(v: &'v Value, key: &str) -> &'v str {
 }
 
 #[test]
+fn replicas_are_measured_as_one_system_and_none_is_left() {
+    let two = json!({"engine": "emulated", "flags": {"replicas": 2}});
+    let trial = Trial::new("replicas", &[]).set("candidate", two.clone()).set("num_gpus", json!(2));
+    let (code, result, stderr) = trial.run();
+    assert_eq!((code, text(&result, "outcome")), (0, "measured"), "{stderr}");
+    let seen = &result["runs"][0]["observation"];
+    assert_eq!((seen["replicas"].as_u64(), seen["num_gpus"].as_u64()), (Some(2), Some(2)), "{seen:#}");
+    assert_eq!(seen["result"]["completed"], 12.0, "{seen:#}");
+    // Each had one GPU, so that none is laid over two.
+    assert!(!seen["serve_command"].as_str().unwrap().contains("tensor-parallel-size"));
+    for log in ["engine.log", "engine-1.log"] {
+        assert!(trial.dir.path().join("trial").join(log).exists(), "{log}");
+    }
+    // Two that cannot share the GPUs.
+    let three = Trial::new("uneven", &[]).set("candidate", two.clone()).set("num_gpus", json!(3));
+    assert!(text(&three.failure(), "root_cause").contains("2 replicas cannot share 3 GPUs"));
+    // A router that ends takes the whole system with it.
+    let router = json!(["sh", "-c", "echo no such backend; exit 3", "{urls}", "{port}"]);
+    let routed = Trial::new("router", &[]).set("candidate", two.clone()).set("num_gpus", json!(2));
+    let failure = routed.set("router", router).failure();
+    assert!(text(&failure, "log").ends_with("router.log"), "{failure:#}");
+    assert_eq!(text(&failure, "exit"), "exit code 3", "{failure:#}");
+}
+
+#[test]
+fn a_replica_that_dies_is_the_candidates_failure_and_the_others_are_stopped() {
+    let two = json!({"engine": "emulated", "flags": {"replicas": 2}});
+    let long =
+        json!([{"dataset": "random", "input_len": 64, "output_len": 2000, "num_prompts": 12, "seed": 1}]);
+    let trial =
+        Trial::new("dies", &[]).set("candidate", two).set("num_gpus", json!(2)).set("workloads", long);
+    let child = trial.start_until("Application startup complete");
+    std::thread::sleep(Duration::from_secs(2));
+    let second = trial.processes().into_iter().max().unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(second).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+    let out = child.wait_with_output().unwrap();
+    let result: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(result["outcome"], "failed", "{result:#}");
+    assert!(text(&result["failure"], "log").ends_with("engine-1.log"), "{:#}", result["failure"]);
+    trial.assert_nothing_left();
+}
+
+/// The words by which the nodes of a launch find each other.
+const MEET: [&str; 9] = [
+    "--nnodes",
+    "{num_nodes}",
+    "--node-rank",
+    "{node_rank}",
+    "--master-addr",
+    "{head_address}",
+    "--master-port",
+    "{head_port}",
+    "{headless}",
+];
+
+#[test]
+fn an_engine_over_two_nodes_is_measured_and_a_rank_that_dies_is_told() {
+    let over = |name: &str, more: &[&str]| {
+        let args = [&MEET[..], more].concat();
+        Trial::new(name, &args).set("nodes", json!(["127.0.0.1", "127.0.0.2"])).set("num_gpus", json!(2))
+    };
+    let trial = over("nodes", &[]);
+    let (code, result, stderr) = trial.run();
+    assert_eq!((code, text(&result, "outcome")), (0, "measured"), "{stderr} {result:#}");
+    let log = |name: &str| std::fs::read_to_string(trial.dir.path().join("trial").join(name)).unwrap();
+    assert!(log("engine.log").contains("2 nodes have met"), "{}", log("engine.log"));
+    assert!(log("engine-1.log").contains("rank 1 has joined"), "{}", log("engine-1.log"));
+    // One node's process is killed in the run.
+    let long =
+        json!([{"dataset": "random", "input_len": 64, "output_len": 2000, "num_prompts": 12, "seed": 1}]);
+    let trial = over("rank", &[]).set("workloads", long);
+    let child = trial.start_until("Application startup complete");
+    std::thread::sleep(Duration::from_secs(2));
+    let rank = trial.processes().into_iter().find(|pid| {
+        let words = procfs::process::Process::new(*pid).and_then(|p| p.cmdline()).unwrap_or_default();
+        words.iter().any(|w| w == "--headless")
+    });
+    let rank = rustix::process::Pid::from_raw(rank.unwrap()).unwrap();
+    rustix::process::kill_process(rank, rustix::process::Signal::KILL).unwrap();
+    let result: Value = serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap();
+    let failure = &result["failure"];
+    let cause = text(failure, "root_cause");
+    assert!(
+        cause.starts_with("rank 1 on 127.0.0.2: ") || cause.contains("remote process exited"),
+        "{failure:#}"
+    );
+    trial.assert_nothing_left();
+    // Nothing says where the number of a node goes.
+    let blind = Trial::new("blind", &[]).set("nodes", json!(["127.0.0.1", "127.0.0.2"]));
+    assert!(text(&blind.failure(), "hint").contains("{node_rank}"));
+}
+
+#[test]
 fn a_good_trial_is_measured_and_leaves_nothing() {
     let (code, result, stderr) = Trial::new("good", &["--max-num-seqs", "8"]).set("repeats", json!(2)).run();
     assert_eq!((code, text(&result, "outcome")), (0, "measured"), "{stderr}");

@@ -140,6 +140,17 @@ pub(in crate::cli) struct TuneArgs {
     /// Its launches where model, GPU, engine release, workload and objective are the same, else its winner alone.
     #[arg(long, value_name = "DIR", help_heading = SEARCH)]
     prior: Vec<String>,
+    /// Try so many copies of the engine, each on its share of --num-gpus (comma list), with the requests dealt out among them
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = SEARCH)]
+    replicas: Vec<u32>,
+    /// Nodes that one engine is laid over (comma list), the head first, which is this machine; the others are reached by ssh.
+    /// `{node_rank}`, `{num_nodes}`, `{head_address}`, `{head_port}` and `{headless}` in the command and its flags are filled in
+    #[arg(long, value_name = "HOSTS", value_delimiter = ',')]
+    engine_nodes: Vec<String>,
+    /// Command of the router before replicas, with `{urls}`, `{port}` and `{model}` in it [default: the measuring client sends to
+    /// them in turn]
+    #[arg(long, value_name = "COMMAND", help_heading = SEARCH)]
+    router_command: Option<String>,
     /// What a flag may do to the answers: none, lossless or approximate [default: lossless]
     ///
     /// none: equal but for rounding; lossless: the same distribution (speculative decoding); approximate: weights or KV cache in
@@ -187,6 +198,18 @@ impl TuneArgs {
         self.request(None).plan(|| Ok("cpu".to_owned()))
     }
 
+    /// Numbers of replicas to try.
+    fn copies(&self, old: Option<&Plan>) -> Vec<u32> {
+        let said = !self.replicas.is_empty();
+        old.filter(|_| !said).map_or_else(|| self.replicas.clone(), |p| p.replicas.clone())
+    }
+
+    /// Words of the router's command.
+    fn router(&self, old: Option<&Plan>) -> Option<Vec<String>> {
+        let said = self.router_command.as_deref().map(|line| crate::launch::split(line).0);
+        said.or_else(|| old.and_then(|p| p.router.clone()))
+    }
+
     /// The request; what was not said is taken from the recorded plan when there is one.
     pub(super) fn request(&self, recorded: Option<&Plan>) -> TuneRequest {
         let old = recorded;
@@ -216,6 +239,9 @@ impl TuneArgs {
                 .allow_output_change
                 .clone()
                 .or_else(|| old.map(|p| p.allow_output_change.to_string())),
+            replicas: self.copies(old),
+            nodes: texts(&self.engine_nodes, old.map_or(Vec::new(), |p| p.nodes.clone())),
+            router: self.router(old),
             variants: texts(&self.variant, old.map_or(Vec::new(), Plan::variant_texts)),
             draft_model: self.draft_model.clone().or_else(|| old.and_then(|p| p.draft_model.clone())),
             max_quality_loss: self

@@ -86,6 +86,16 @@ pub fn export(s: &Subject<'_>, format: Format, place: &Place) -> Result<String, 
     if format == Format::LlmD {
         return llmd::report(s);
     }
+    if let Some(launch) = s.winner().and_then(|w| s.launch(w)).filter(|l| l.replicas.is_some()) {
+        return match format {
+            Format::Shell => Ok(launch.to_lines(s.run.plan.router.as_deref()) + "\n"),
+            _ => Err(
+                "the recommendation is of several replicas, which this format cannot hold; `--format shell` \
+                      writes the command of each"
+                    .to_owned(),
+            ),
+        };
+    }
     let d = deployment(s, place)?;
     Ok(match format {
         Format::Shell => shell(&d),

@@ -23,7 +23,7 @@ pub(in super::super) fn lead(s: &Subject<'_>) -> Vec<Block> {
     }
     out.push(Block::Para(sentence(s)));
     if let Some(launch) = s.winner().and_then(|w| s.launch(w)) {
-        out.push(Block::Code { language: "sh", text: launch.to_text() });
+        out.push(Block::Code { language: "sh", text: launch.to_lines(s.run.plan.router.as_deref()) });
         for file in launch.files {
             out.push(Block::Para(text!["with the file ", code(file.path), ":"]));
             out.push(Block::Code { language: "yaml", text: file.text });
