@@ -13,7 +13,8 @@ pub fn split(line: &str) -> (Vec<String>, bool) {
 }
 
 /// The line without its continuations and comments: a shell takes a backslash and the newline behind it away before it looks
-/// for words, but not between single quotes. What a substitution runs (`$(…)`, backquotes) becomes one word.
+/// for words, but not between single quotes. What a substitution runs (`$(…)`, backquotes) becomes one word, and so does a
+/// semicolon that ends a command; one in quotes is a letter as others are.
 fn joined(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     let mut quote: Option<char> = None;
@@ -48,6 +49,7 @@ fn joined(line: &str) -> String {
             }
             ('\'' | '"', None) => quote = Some(c),
             (c, Some(q)) if c == q => quote = None,
+            (';', None) if rest[1..].chars().next().is_none_or(char::is_whitespace) => out.push(' '),
             _ => {}
         }
         blank = inside.is_none() && c.is_whitespace();
@@ -147,7 +149,7 @@ mod tests {
             of("vllm serve\n  m\n  --seed 1\n--max-num-seqs 2"),
             "vllm serve m --seed 1 --max-num-seqs 2"
         );
-        assert_eq!(of("if true; then\n  vllm serve m\nfi"), "if true; then ; vllm serve m ; fi");
+        assert_eq!(of("if true; then\n  vllm serve m\nfi"), "if true ; then ; vllm serve m ; fi");
         assert_eq!(of("sh -c 'cd /x\nvllm serve m'"), "sh -c cd /x\nvllm serve m");
     }
 
@@ -160,6 +162,7 @@ mod tests {
         assert_eq!(split("a\\\n b"), (vec!["a".into(), "b".into()], true));
         // An escaped blank is part of a word; a comment begins only behind a blank that is none.
         assert_eq!(split("a \\ #b c").0, ["a", " #b", "c"]);
+        assert_eq!(split("A=1; b 'c;' \"d; e\" f;g \\; h;").0, ["A=1", ";", "b", "c;", "d; e", "f;g", ";", "h", ";"]);
         assert_eq!(split("a \\  # b c").0, ["a", " "]);
         assert_eq!(split("# a").0, Vec::<String>::new());
         // A substitution is one word, whatever it runs.

@@ -120,12 +120,8 @@ fn segments(given: &[String]) -> Vec<Vec<String>> {
             }
             _ if cut => {}
             _ => {
-                let body = w.strip_suffix(';').filter(|b| !b.is_empty());
                 if let Some(last) = out.last_mut() {
-                    last.push(body.unwrap_or(w).to_owned());
-                }
-                if body.is_some() {
-                    out.push(Vec::new());
+                    last.push(w.clone());
                 }
             }
         }
