@@ -106,3 +106,33 @@ fn bad_arguments_are_all_named_at_once() {
     assert_eq!(code, 2);
     assert!(err.contains("no/such-model"));
 }
+
+#[test]
+fn several_launches_stand_in_one_table_and_one_picture() {
+    let dir = tempfile::tempdir().unwrap();
+    let svg = dir.path().join("ramps.svg");
+    let first = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/radiant-gpt-oss-20b.toml");
+    let other = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/radiant-gemma-3-27b.toml");
+    let loads = ["--loads", "1,8,64", "--draws", "2"];
+    let args = ["capacity", "--scenario", first, "--beside", other, "--svg", svg.to_str().unwrap()];
+    let (code, out, err) = dyno(&[&args[..], &loads].concat());
+    assert_eq!(code, 0, "{err}");
+    let table = out.split("Side by side").nth(1).expect("a table of all launches");
+    let drawn = std::fs::read_to_string(&svg).unwrap();
+    for model in ["openai/gpt-oss-20b", "google/gemma-3-27b-it"] {
+        assert!(table.contains(model), "{table}");
+        assert!(
+            drawn.matches(&format!("{model} · vllm · h200-sxm-141gb, 8 in flight")).count() >= 2,
+            "{drawn}"
+        );
+    }
+    // The other launch's figures are those of its own ramp.
+    let v: Value = serde_json::from_str(&dyno(&[&args[..5], &loads, &["--json"]].concat()).1).unwrap();
+    let alone: Value =
+        serde_json::from_str(&dyno(&[&["capacity", "--json", "--scenario", other][..], &loads].concat()).1)
+            .unwrap();
+    assert_eq!(v["beside"][0]["points"], alone["points"]);
+    let (code, _, err) =
+        dyno(&[&["capacity", "--scenario", first][..], &["--beside", "nowhere.toml"]].concat());
+    assert!(code != 0 && err.contains("nowhere.toml"), "{err}");
+}

@@ -1,5 +1,6 @@
 //! `dyno capacity`: the predicted ramp of load, its zones, and what a target load costs.
 
+mod beside;
 pub(super) mod published;
 
 use super::predict::{Launch, read_profile};
@@ -23,7 +24,7 @@ use std::path::PathBuf;
 /// engine's own flags after `--`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  dyno capacity --model openai/gpt-oss-120b --hardware h100-sxm-80gb --workload random:3000/300 --slo ttft.p99=2s --target-rate 20\n  dyno capacity --scenario scenarios/radiant-gpt-oss-20b.toml"
+    after_help = "Examples:\n  dyno capacity --model openai/gpt-oss-120b --hardware h100-sxm-80gb --workload random:3000/300 --slo ttft.p99=2s --target-rate 20\n  dyno capacity --scenario scenarios/radiant-gpt-oss-20b.toml --beside scenarios/radiant-gemma-3-27b.toml --svg ramps.svg"
 )]
 pub(super) struct CapacityArgs {
     /// Fitted profile (`dyno fit`, or `profile.toml` of a campaign)
@@ -67,6 +68,9 @@ pub(super) struct CapacityArgs {
     /// Also write the JSON to this file
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Another scenario to hold beside, over the same loads: a table of all, and one picture with --svg (repeatable)
+    #[arg(long, value_name = "FILE", conflicts_with = "rate")]
+    beside: Vec<PathBuf>,
     /// Draw throughput and time per token over load, with the zones, as SVG here
     #[arg(long, value_name = "FILE", conflicts_with = "rate")]
     svg: Option<PathBuf>,
@@ -101,21 +105,33 @@ pub(super) fn run(args: CapacityArgs) -> Result<()> {
     let target = args.target_rate.map(|r| plan(&study, r, price));
     let cost =
         study.planning_load().and_then(|_| plan(&study, 1.0, price)).and_then(|p| p.usd_per_million_tokens);
+    let others = beside::others(&args, &catalogs, &predictor, &options)?;
     let mut value = to_json(&record, &study, target.as_ref(), cost);
+    if !others.is_empty() {
+        value["beside"] = beside::to_json(&others);
+    }
     value["kv_pool_tokens"] = json!(kv_room.tokens);
     value["max_concurrency_at_max_model_len"] = json!(kv_room.max_concurrency);
     if let Some(path) = &args.out {
         crate::scenario::write_whole(path, &serde_json::to_string_pretty(&value).unwrap_or_default())?;
     }
     if let Some(path) = &args.svg {
-        let drawn = super::analysis::ramp_of(crate::report::analysis::Side::Defaults, &study);
-        crate::scenario::write_whole(path, &crate::report::load_picture(&drawn))?;
+        let curves = beside::curves((&record, &study), &others);
+        let drawn = match &curves[..] {
+            [(_, alone)] => crate::report::load_picture(alone),
+            several => crate::report::load_pictures(several),
+        };
+        crate::scenario::write_whole(path, &drawn)?;
     }
     if args.json {
         super::out::line(serde_json::to_string_pretty(&value).unwrap_or_default());
     } else {
         let beside = published.map_or(String::new(), |p| p.beside(&study));
-        super::out::line(format!("{}{beside}", text(&study, target.as_ref(), cost, price, gpus)));
+        let mut said = text(&study, target.as_ref(), cost, price, gpus) + &beside;
+        if !others.is_empty() {
+            said += &beside::table((&record, gpus, &study), &others);
+        }
+        super::out::line(said);
     }
     super::out::note(format_args!("dyno: rests on {}", study.basis));
     super::out::note(format_args!("dyno: {kv_room} a replica"));

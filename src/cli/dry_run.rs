@@ -11,6 +11,7 @@ use crate::tune::{PlannedSpaces, Spaces};
 /// Prints the plan of every engine; launches nothing.
 pub(super) fn show(plan: &Plan) -> Result<()> {
     let spaces = PlannedSpaces::new(plan)?;
+    crate::tune::spelling(plan).into_iter().for_each(super::out::line);
     for engine in &plan.engines {
         let space = spaces.space(*engine, None)?;
         considered(*engine, space.as_ref());

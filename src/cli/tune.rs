@@ -34,6 +34,9 @@ pub(super) fn run(args: &TuneArgs, invocation: Vec<String>) -> Result<()> {
             progress.say(&line);
         }
     }
+    for said in crate::tune::spelling(&run.plan) {
+        progress.say(&said);
+    }
     args.metrics.start(|text| progress.say(text))?;
     for reaped in process::reap(&dir.join("trials")) {
         progress.say(&format!("ended what an earlier run left: {}", reaped.killed.join(", ")));

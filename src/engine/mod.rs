@@ -28,4 +28,4 @@ pub use registry::adapter;
 pub use resolve::{resolve, resolve_launch};
 pub use speculation::{Drafter, Speculation};
 pub use steps::{Span, StepRow};
-pub use told::{half_of_a_service, told, wrong_values};
+pub use told::{half_of_a_service, misspelt, told, wrong_values};

@@ -2,6 +2,7 @@
 //! used, flags that matter and are not modelled, a model in the command other than the scenario's.
 
 use super::resolve::role;
+use crate::data::nearest::nearest;
 use crate::launch::{EngineKind, FlagValue, GpuLayout, Launch};
 use crate::model::Catalog;
 use crate::scenario::Record;
@@ -33,6 +34,9 @@ pub fn told(record: &Record, models: &Catalog) -> Vec<String> {
     let mut out = launch.problems.clone();
     out.extend(values(&launch));
     out.extend(unmodelled(&launch));
+    if let Some(engine) = launch.engine {
+        out.extend(misspelt(engine, launch.flags.iter().map(|(name, _)| name.as_str())));
+    }
     out.extend(other_model(record, &launch, models));
     if let Some(model) = record.model.as_deref().and_then(|name| models.find(name).ok()) {
         out.extend(model.caveats);
@@ -62,6 +66,21 @@ fn values(launch: &Launch) -> Vec<String> {
         format!("--{name} {text}: {why}; the prediction is made as if the flag were not there")
     };
     unusable(launch).into_iter().map(told).collect()
+}
+
+/// Flags that stand in no table of the engine and are near to one that does: `--max-num-seqz`. A whole beginning of a flag's
+/// name is none of them, since the engines' parsers complete it. An unknown flag that is near to none may well exist.
+pub fn misspelt<'a>(engine: EngineKind, flags: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let tables = || SPACES.iter().filter(|s| s.engine == engine || engine == EngineKind::Emulated);
+    let known: Vec<&str> = tables().flat_map(|s| s.flags.iter().map(|f| f.name.as_str())).collect();
+    let unknown =
+        flags.into_iter().filter(|f| row(engine, f).is_none() && !known.iter().any(|k| k.starts_with(f)));
+    let said = |flag: &str| {
+        let near = nearest(flag, known.iter().copied().filter(|k| k.len().abs_diff(flag.len()) <= 2), 1);
+        let near = near.first()?;
+        Some(format!("--{flag} is in no list of {engine}'s flags: did you mean --{near}?"))
+    };
+    unknown.filter_map(said).collect()
 }
 
 /// Flags that the engine refuses for their value, each with the reason: for a command line that somebody has just typed.
@@ -154,5 +173,22 @@ fn other_model(record: &Record, launch: &Launch, models: &Catalog) -> Option<Str
         _ => Some(format!(
             "the command serves {served}, and the scenario's model is {own}: the figures are of {own}"
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_flag_is_told_and_one_that_may_exist_is_not() {
+        let of = |flags: &[&'static str]| misspelt(EngineKind::Vllm, flags.iter().copied());
+        assert_eq!(
+            of(&["max-num-seqz"]),
+            ["--max-num-seqz is in no list of vllm's flags: did you mean --max-num-seqs?"]
+        );
+        assert!(of(&["max-num-seqs", "max-num-seq", "quite-another-flag"]).is_empty());
+        let emulated = misspelt(EngineKind::Emulated, ["max-num-batched-token5"]);
+        assert!(emulated[0].contains("--max-num-batched-tokens?"), "{emulated:?}");
     }
 }

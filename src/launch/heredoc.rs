@@ -12,7 +12,8 @@ pub(super) fn taken(line: &str) -> (Cow<'_, str>, Vec<LaunchFile>, Vec<String>) 
     let mut left: Vec<&str> = Vec::new();
     let mut files: Vec<LaunchFile> = Vec::new();
     let mut told: Vec<String> = Vec::new();
-    let mut lines = line.lines();
+    // A carriage return between quotes belongs to its word.
+    let mut lines = line.split('\n');
     let mut depth = 0usize;
     while let Some(command) = lines.next() {
         let Some((path, tag, added)) = opening(command) else {
@@ -20,7 +21,8 @@ pub(super) fn taken(line: &str) -> (Cow<'_, str>, Vec<LaunchFile>, Vec<String>) 
             left.push(command);
             continue;
         };
-        let body: Vec<&str> = lines.by_ref().take_while(|l| l.trim() != tag).collect();
+        let body: Vec<&str> =
+            lines.by_ref().take_while(|l| l.trim() != tag).map(|l| l.trim_end_matches('\r')).collect();
         let text = body.join("\n") + "\n";
         if added && depth > 0 && files.iter().any(|f| f.path == path) {
             told.push(format!("{path}: what the script adds under a condition is left out"));

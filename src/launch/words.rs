@@ -162,7 +162,10 @@ mod tests {
         assert_eq!(split("a\\\n b"), (vec!["a".into(), "b".into()], true));
         // An escaped blank is part of a word; a comment begins only behind a blank that is none.
         assert_eq!(split("a \\ #b c").0, ["a", " #b", "c"]);
-        assert_eq!(split("A=1; b 'c;' \"d; e\" f;g \\; h;").0, ["A=1", ";", "b", "c;", "d; e", "f;g", ";", "h", ";"]);
+        assert_eq!(
+            split("A=1; b 'c;' \"d; e\" f;g \\; h;").0,
+            ["A=1", ";", "b", "c;", "d; e", "f;g", ";", "h", ";"]
+        );
         assert_eq!(split("a \\  # b c").0, ["a", " "]);
         assert_eq!(split("# a").0, Vec::<String>::new());
         // A substitution is one word, whatever it runs.

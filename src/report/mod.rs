@@ -31,3 +31,11 @@ pub use terminal::{closing, opening};
 pub fn load_picture(ramp: &analysis::Ramp) -> String {
     section::load::load_picture(ramp)
 }
+
+/// Launches that one picture tells apart.
+pub const LAUNCHES_IN_A_PICTURE: usize = section::load::SIDE_BY_SIDE;
+
+/// Forecast ramps of several launches, each with its name, in one picture: the text of an SVG file.
+pub fn load_pictures(ramps: &[(String, analysis::Ramp)]) -> String {
+    section::load::load_pictures(ramps)
+}

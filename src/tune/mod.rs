@@ -38,6 +38,7 @@ mod tests;
 pub use campaign::{Campaign, Ended, Outcome};
 pub use cancel::Cancel;
 pub use events::{Event, Progress, Silent, Watcher};
+pub use fixed_args::spelling;
 pub use launcher::TrialLauncher;
 pub use queue::Queue;
 pub use remote::RemoteLauncher;

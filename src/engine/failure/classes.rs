@@ -52,7 +52,7 @@ classes! {
     CudaError "cuda-error" "the device reported an error: run with CUDA_LAUNCH_BLOCKING=1 to locate it; other flags or another backend may avoid it",
     CompileFailed "compile-failed" "compilation failed: clear the compile caches, check the C compiler, or run without compiled graphs",
     EngineCoreDeath "engine-core-death" "the engine core died: its own error stands above in the log; if there is none, look for the kernel's out-of-memory killer",
-    WorkerDeath "worker-death" "a worker process died: its own error stands above in the log",
+    WorkerDeath "worker-death" "a worker process died: its own error stands above in the log; if there is none, it was killed from outside, mostly by the kernel's out-of-memory killer (dmesg -T)",
     Watchdog "watchdog" "a step took longer than the engine's watchdog allows: lower the batch, or raise the limit",
     RequestTooLong "request-too-long" "prompt and output do not fit in the model length: raise the model length or shorten the workload",
     KilledByKernel "killed-by-kernel" "the process was killed from outside, most often by the kernel for want of host memory (see dmesg)",

@@ -16,6 +16,6 @@ mod svg;
 pub(super) use budget::{Budget, budget};
 pub(super) use forest::{Forest, ForestRow, forest};
 pub(super) use launches::{Launch, launches};
-pub(super) use load::{Curve, LoadPicture, Span as ZoneBand, load};
+pub(super) use load::{Curve, EQUALS, LoadPicture, Look, Span as ZoneBand, load};
 pub(super) use scatter::{Dot, Scatter, scatter};
 pub(super) use svg::{STYLE, Shape, Svg, Tone, escape};

@@ -13,6 +13,7 @@ pub(in crate::report) const STYLE: &str = "\
 .chart .bar{stroke-width:3;fill:none}.chart .mark{stroke-width:2}.chart .x{fill:none;stroke-width:2.5}.chart .curve{fill:none;stroke-width:2.5}.chart .dash{stroke-dasharray:7 5}.chart .band{fill:var(--band);stroke:none}
 .chart .plan{stroke:var(--c3);stroke-width:2}.chart .z0{fill:var(--z0)}.chart .z1{fill:var(--z1)}.chart .z2{fill:var(--z2)}.chart .z3{fill:var(--z3)}
 .chart .p0{fill:var(--c1)}.chart .p1{fill:var(--c5)}.chart .p2{fill:var(--c3)}.chart .p3{fill:var(--c4)}.chart .p4{fill:var(--c7)}.chart .p5{fill:var(--c6)}.chart .host{fill:var(--c2)}.chart .seg{stroke:var(--bg);stroke-width:1.5}
+.chart .s0{stroke:var(--c1)}.chart .s1{stroke:var(--c2);stroke-dasharray:9 4}.chart .s2{stroke:var(--c3);stroke-dasharray:2 4}.chart .s3{stroke:var(--c4);stroke-dasharray:12 4 2 4}.chart .s4{stroke:var(--c5);stroke-dasharray:5 5}.chart .s5{stroke:var(--c6)}.chart .mark.s0,.chart .mark.s1,.chart .mark.s2,.chart .mark.s3,.chart .mark.s4,.chart .mark.s5{stroke-dasharray:none;fill:var(--bg)}
 .chart .pt:focus{outline:none}.chart .pt:focus .mark,.chart .pt:hover .mark{stroke-width:5}.chart .hit{fill:transparent;stroke:none}
 ";
 
@@ -118,8 +119,11 @@ impl Svg {
         let _ = writeln!(self.body, "<polygon class=\"{class}\" points=\"{}\"/>", joined(points));
     }
 
-    pub(super) fn shape(&mut self, shape: Shape, tone: Tone, (x, y): (f64, f64), r: f64) {
-        let class = tone.class();
+    pub(super) fn shape(&mut self, shape: Shape, tone: Tone, at: (f64, f64), r: f64) {
+        self.shaped(shape, tone.class(), at, r);
+    }
+
+    pub(super) fn shaped(&mut self, shape: Shape, class: &str, (x, y): (f64, f64), r: f64) {
         match shape {
             Shape::Circle => {
                 let _ = writeln!(

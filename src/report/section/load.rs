@@ -1,7 +1,7 @@
 //! How much load one replica carries, by this campaign's fit.
 
 use super::super::analysis::{Band, Ramp, Rung, Side};
-use super::super::chart::{Curve, LoadPicture, Svg, ZoneBand, load};
+use super::super::chart::{Curve, EQUALS, LoadPicture, Look, Svg, ZoneBand, load};
 use super::super::doc::{Block, Section, Table, code, strong, text};
 use super::super::subject::Subject;
 use super::super::words::{self, number, workload_words};
@@ -60,31 +60,66 @@ fn planned(s: &Subject<'_>, ramp: &Ramp, plan: f64) -> super::super::doc::Text {
     t
 }
 
-fn curve(name: &'static str, r: &Ramp, pick: fn(&Rung) -> Option<Band>, faint: bool) -> Curve {
+fn curve(name: &str, r: &Ramp, pick: fn(&Rung) -> Option<Band>, look: Look) -> Curve {
     let points = r.rungs.iter().filter_map(|x| pick(x).map(|b| [x.load, b.value, b.low, b.high])).collect();
-    Curve { name, points, faint }
+    Curve { name: name.to_owned(), points, look }
 }
 
 /// A forecast ramp as a picture of its own, as the text of an SVG file.
 pub(in super::super) fn load_picture(ramp: &Ramp) -> String {
-    picture(&[("predicted", ramp, false)], ramp).file()
+    picture(&[("predicted", ramp, Look::Pick)], ramp).file()
+}
+
+/// Launches that can stand in one picture.
+pub(in super::super) const SIDE_BY_SIDE: usize = EQUALS;
+
+/// Several forecast ramps with their names in one picture, as the text of an SVG file.
+pub(in super::super) fn load_pictures(ramps: &[(String, Ramp)]) -> String {
+    let curves = |pick: fn(&Rung) -> Option<Band>| {
+        ramps.iter().enumerate().map(|(i, (name, r))| curve(name, r, pick, Look::Equal(i))).collect()
+    };
+    let words: Vec<String> = ramps
+        .iter()
+        .map(|(name, r)| {
+            let plan = r.planning_load.map_or("none".to_owned(), words::load);
+            format!("{name}: load to plan with {plan}, at most {} tok/s", number(peak(r)))
+        })
+        .collect();
+    let x = "requests in flight on one replica";
+    load(&LoadPicture {
+        title: format!("Throughput and time per output token over load, {} launches", ramps.len()),
+        description: words.join("; "),
+        x,
+        throughput: curves(|x| x.total_token_throughput),
+        latency: curves(|x| x.mean_tpot_ms),
+        names: ("total tok/s", "mean TPOT, ms"),
+        zones: Vec::new(),
+        plan: None,
+    })
+    .file()
+}
+
+/// The most tokens a second of any load.
+fn peak(r: &Ramp) -> f64 {
+    r.rungs.iter().filter_map(|r| r.total_token_throughput).map(|b| b.value).fold(0.0, f64::max)
 }
 
 /// The ramps by their sides; that of the defaults stands back where there are two.
-fn named(ramps: &[Ramp]) -> Vec<(&'static str, &Ramp, bool)> {
+fn named(ramps: &[Ramp]) -> Vec<(&'static str, &Ramp, Look)> {
     let of = |r: &Ramp| match r.side {
         Side::Defaults => "defaults",
         Side::Recommended => "recommended",
     };
-    ramps.iter().map(|r| (of(r), r, r.side == Side::Defaults && ramps.len() > 1)).collect()
+    let look = |r: &Ramp| if r.side == Side::Defaults && ramps.len() > 1 { Look::Faint } else { Look::Pick };
+    ramps.iter().map(|r| (of(r), r, look(r))).collect()
 }
 
-fn picture(ramps: &[(&'static str, &Ramp, bool)], best: &Ramp) -> Svg {
+fn picture(ramps: &[(&'static str, &Ramp, Look)], best: &Ramp) -> Svg {
     let mut throughput = Vec::new();
     let mut latency = Vec::new();
-    for &(name, r, faint) in ramps {
-        throughput.push(curve(name, r, |x| x.total_token_throughput, faint));
-        latency.push(curve(name, r, |x| x.mean_tpot_ms, faint));
+    for &(name, r, look) in ramps {
+        throughput.push(curve(name, r, |x| x.total_token_throughput, look));
+        latency.push(curve(name, r, |x| x.mean_tpot_ms, look));
     }
     let most = best.rungs.iter().map(|r| r.load).fold(1.0, f64::max);
     let zones: Vec<ZoneBand> = best
@@ -92,8 +127,6 @@ fn picture(ramps: &[(&'static str, &Ramp, bool)], best: &Ramp) -> Svg {
         .iter()
         .map(|z| ZoneBand { name: zone_name(&z.zone), from: z.from, to: z.to.unwrap_or(most) })
         .collect();
-    let peak =
-        best.rungs.iter().filter_map(|r| r.total_token_throughput).map(|b| b.value).fold(0.0, f64::max);
     let words: Vec<String> = zones
         .iter()
         .map(|z| format!("{} from {} to {} in flight", z.name, words::load(z.from), words::load(z.to)))
@@ -102,7 +135,7 @@ fn picture(ramps: &[(&'static str, &Ramp, bool)], best: &Ramp) -> Svg {
         title: "Throughput and time per output token over load".to_owned(),
         description: format!(
             "Total throughput rises to {} tok/s. Zones: {}.",
-            number(peak),
+            number(peak(best)),
             words.join("; ")
         ),
         x: "requests in flight on one replica",
