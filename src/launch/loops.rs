@@ -1,8 +1,6 @@
 //! Loops of a script that start one engine a turn: `for i in 0 1 2 3; do CUDA_VISIBLE_DEVICES=$i vllm serve m & done`.
 
-use super::shell::expanded;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 /// Turns of one loop that are looked at; no machine has more GPUs.
 const TURNS: i64 = 1024;
@@ -20,18 +18,14 @@ pub(super) struct Loop {
 }
 
 impl Loop {
-    /// What stands behind the word `for`.
-    pub(super) fn of(words: &[String], depth: usize, env: &BTreeMap<String, String>) -> Option<Loop> {
+    /// What stands behind the word `for`; `expanded` puts in what is known of variables.
+    pub(super) fn of(words: &[String], depth: usize, expanded: impl Fn(&str) -> String) -> Option<Loop> {
         let [name, within, items @ ..] = words else { return None };
         let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         (within == "in" && plain).then(|| Loop {
             depth,
             name: name.clone(),
-            items: items
-                .iter()
-                .map(|w| values(&expanded(w, env)))
-                .collect::<Option<Vec<_>>>()
-                .map(|v| v.concat()),
+            items: items.iter().map(|w| values(&expanded(w))).collect::<Option<Vec<_>>>().map(|v| v.concat()),
             text: items.join(" "),
         })
     }

@@ -17,9 +17,9 @@ type Starts = fn(&[String]) -> bool;
 /// The command of a document; None where the text is none, or starts no engine.
 pub(super) fn command(text: &str, starts: Starts) -> Option<Found> {
     if text.contains("LLMConfig(")
-        && let Some(found) = ray::program(text)
+        && let Some((words, problems)) = ray::program(text)
     {
-        return Some(found);
+        return Some(Found { words, problems });
     }
     let mut lines =
         text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#') && *l != "---");

@@ -1,6 +1,5 @@
 //! Ray Serve's `LLMConfig`: the engine's flags as keyword arguments of a Python program, or as a document.
 
-use super::manifest::Found;
 use super::words;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -44,8 +43,8 @@ pub(super) fn replicas(config: &Map<String, Value>) -> Option<u64> {
         .or_else(|| deployment.get("autoscaling_config")?.get("min_replicas").and_then(count))
 }
 
-/// A Python program that makes an `LLMConfig`.
-pub(super) fn program(text: &str) -> Option<Found> {
+/// The words of a Python program that makes an `LLMConfig`, and what is to be told of it.
+pub(super) fn program(text: &str) -> Option<(Vec<String>, Vec<String>)> {
     let calls: Vec<usize> = text.match_indices("LLMConfig(").map(|(i, m)| i + m.len()).collect();
     let names = assigned(text);
     let configs: Vec<Map<String, Value>> = calls
@@ -67,7 +66,7 @@ pub(super) fn program(text: &str) -> Option<Found> {
         let set = env.iter().filter_map(|(k, v)| Some(format!("{k}={}", v.as_str()?)));
         line.splice(0..0, set);
     }
-    Some(Found { words: line, problems })
+    Some((line, problems))
 }
 
 /// Names that the program sets to a literal at the beginning of a line.

@@ -86,7 +86,7 @@ impl Variables {
             let word = words.remove(0);
             self.loops.retain(|l| l.depth < self.depth);
             if word == "for"
-                && let Some(open) = Loop::of(words, before, &self.values)
+                && let Some(open) = Loop::of(words, before, |w| expanded(w, &self.values))
             {
                 if let Some(first) = open.items.as_ref().and_then(|i| i.first()) {
                     self.values.insert(open.name.clone(), first.clone());
