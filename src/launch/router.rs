@@ -73,7 +73,7 @@ mod tests {
             "CUDA_VISIBLE_DEVICES=0,1 vllm serve m --tensor-parallel-size 2 --port 8001 &\n\
              CUDA_VISIBLE_DEVICES=2,3 vllm serve m --tensor-parallel-size 2 --port 8002 &\n\
              r --worker-urls http://127.0.0.1:8001 http://127.0.0.1:8002 \
-             --list=http://127.0.0.1:8001,http://127.0.0.1:8002 --port 8000 -m m"
+             '--list=http://127.0.0.1:8001,http://127.0.0.1:8002' --port 8000 -m m"
         );
         assert!(launch.to_lines(None).contains("in turn"));
         launch.replicas = None;

@@ -134,7 +134,13 @@ fn a_campaign_killed_at_any_time_goes_on_and_leaves_no_engine() {
     let dir = bench.path("out/campaign").display().to_string();
     let mut first = bench.dyno().args(CAMPAIGN).args(["--out", &dir, "--quiet"]).spawn().expect("dyno runs");
     let mut seen = Vec::new();
-    for pause in [700, 2500, 4000] {
+    // There is nothing to go on with before the campaign has written its plan and opened its record.
+    let record = bench.path("out/campaign/trials.jsonl");
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while !record.exists() && std::time::Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for pause in [500, 2500, 4000] {
         std::thread::sleep(Duration::from_millis(pause));
         first.kill().expect("it is killed");
         first.wait().expect("it ends");
