@@ -86,7 +86,7 @@ pub(super) fn table(first: (&Record, u32, &Study), others: &[Other]) -> String {
             |v: Option<f64>| Cell::new(v.map_or("–".to_owned(), short)).set_alignment(CellAlignment::Right);
         t.add_row(vec![
             Cell::new(name),
-            right(Some(f64::from(gpus))),
+            Cell::new(gpus).set_alignment(CellAlignment::Right),
             right(load),
             right(at(Key::RequestThroughput)),
             right(at(Key::MeanTtftMs)),
