@@ -117,7 +117,7 @@ impl Reader<'_> {
     fn entries(&mut self, close: char) -> Option<Map<String, Value>> {
         let mut out = Map::new();
         while !self.take(close) {
-            self.blank();
+            let left = self.rest.len();
             let key = match self.rest.chars().next()? {
                 '"' | '\'' => self.string()?,
                 _ => self.word(),
@@ -129,7 +129,10 @@ impl Reader<'_> {
                 let value = self.value()?;
                 out.insert(key, value);
             }
-            self.take(',');
+            // A bracket of another kind ends nothing here: the text is not Python.
+            if !self.take(',') && self.rest.len() == left {
+                return None;
+            }
         }
         Some(out)
     }
@@ -184,8 +187,11 @@ impl Reader<'_> {
                 self.rest = &self.rest[1..];
                 let mut items = Vec::new();
                 while !self.take(']') {
+                    let left = self.rest.len();
                     items.push(self.value()?);
-                    self.take(',');
+                    if !self.take(',') && self.rest.len() == left {
+                        return None;
+                    }
                 }
                 Some(Value::Array(items))
             }
