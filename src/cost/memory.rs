@@ -57,7 +57,25 @@ pub fn kv_groups(f: &Footprint) -> (f64, f64, f64) {
 }
 
 /// Estimates the KV room of one launch.
+///
+/// Where the command does not tell which sampler is installed, PyTorch's is taken, as the package of those releases has it; a launch
+/// that would not start with it and does with FlashInfer's is taken for one that has FlashInfer, and that is told.
 pub fn estimate(config: &EngineConfig, hw: &Hardware, model: &Model) -> MemoryEstimate {
+    let short = |e: &MemoryEstimate| e.refusals.iter().any(Refusal::of_cache);
+    let e = estimate_with(config, hw, model, config.flashinfer_sampler == Some(true));
+    if config.flashinfer_sampler.is_some() || !short(&e) {
+        return e;
+    }
+    let mut with = estimate_with(config, hw, model, true);
+    if short(&with) {
+        return e;
+    }
+    let sort = Bytes(e.activations.0.saturating_sub(with.activations.0));
+    with.refusals.push(Refusal::OnlyWithFlashinfer { sort });
+    with
+}
+
+fn estimate_with(config: &EngineConfig, hw: &Hardware, model: &Model, flashinfer: bool) -> MemoryEstimate {
     let f = Footprint::new(model, config);
     let device = device_memory(hw).0 as f64;
     let (drafter, drafter_kv) = drafting::memory(config, &f);
@@ -67,7 +85,7 @@ pub fn estimate(config: &EngineConfig, hw: &Hardware, model: &Model) -> MemoryEs
     let vllm = matches!(config.engine, EngineKind::Vllm | EngineKind::Emulated);
     // Before 0.8 the older engine was the default, whose profiling run samples no full batch.
     let activations = if vllm && config.version >= (0, 8, 0) {
-        let reserve = super::reserves::vllm(config, hw, model, &f);
+        let reserve = super::reserves::vllm(config, hw, model, &f, flashinfer);
         reserve.activations + reserve.runtime
     } else {
         activation_bytes(config, &f)

@@ -20,6 +20,8 @@ pub enum Refusal {
     NoKvRoom { weights: Bytes, activations: Bytes, budget: Bytes, certain: bool },
     /// One request of the full context does not fit into the KV cache: vLLM refuses it.
     ContextTooLong { max_model_len: u32, kv_tokens: u64, certain: bool },
+    /// vLLM 0.9 and 0.10: it starts where FlashInfer samples, and not where PyTorch sorts the vocabulary, which keeps `sort` more.
+    OnlyWithFlashinfer { sort: Bytes },
 }
 
 /// Share of a device's memory by which the reserves for activations, graphs and the runtime may be over-estimated: of
@@ -33,13 +35,26 @@ impl Refusal {
     pub fn fatal(&self) -> bool {
         match self {
             Refusal::NoKvRoom { certain, .. } | Refusal::ContextTooLong { certain, .. } => *certain,
+            Refusal::OnlyWithFlashinfer { .. } => false,
             _ => true,
         }
+    }
+
+    /// The KV cache is too small.
+    pub(super) fn of_cache(&self) -> bool {
+        matches!(self, Refusal::NoKvRoom { .. } | Refusal::ContextTooLong { .. })
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Refusal::OnlyWithFlashinfer { sort } = self {
+            return write!(
+                f,
+                "starts only where FlashInfer samples (vLLM's image of this release has it; its package alone does not): PyTorch's \
+                 sampler sorts the vocabulary and keeps {sort} more, which leaves too little for the cache"
+            );
+        }
         if !self.fatal() {
             let share = 100.0 * RESERVE_ERROR;
             write!(
@@ -72,6 +87,7 @@ impl fmt::Display for Refusal {
                 f,
                 "max_model_len {max_model_len} needs more KV than the {kv_tokens} tokens that fit; lower it to start"
             ),
+            Refusal::OnlyWithFlashinfer { .. } => Ok(()),
         }
     }
 }

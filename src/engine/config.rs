@@ -78,6 +78,9 @@ pub struct EngineConfig {
     /// Text alone: the towers of a multimodal model are neither loaded nor tried out (`--language-model-only`).
     #[serde(default)]
     pub text_only: bool,
+    /// vLLM: whether FlashInfer samples, which sorts no vocabulary; None where the release leaves it to what is installed.
+    #[serde(default)]
+    pub flashinfer_sampler: Option<bool>,
     /// Tokens of `stream_interval`: how many are sent in one chunk.
     #[serde(default = "one")]
     pub stream_interval: u32,
@@ -156,6 +159,7 @@ impl Default for EngineConfig {
             reserve_output: false,
             weights: None,
             text_only: false,
+            flashinfer_sampler: Some(false),
             stream_interval: 1,
             recv_interval: 1,
             shared_frontend: false,

@@ -13,7 +13,7 @@ use super::EngineConfig;
 use crate::error::{Error, Result};
 use crate::hardware::{Hardware, Vendor};
 use crate::launch::{EngineKind, GpuLayout, Launch, Version, assumed_version};
-use crate::model::{Model, Precision};
+use crate::model::{Inputs, Model, Precision};
 use crate::scenario::Record;
 use crate::space::{Role, Space};
 use crate::units::Bytes;
@@ -87,7 +87,8 @@ pub fn resolve_launch(
         .text(&["quantization", "q", "quant-config.quant-algo"])
         .and_then(precision_named)
         .filter(|p| *p != model.precision && model.precision <= Precision::Fp16);
-    c.text_only = text_only(command, engine, version);
+    c.text_only = text_only(command, engine, version, model);
+    c.flashinfer_sampler = flashinfer_sampler(command, engine, version, hw);
     // Weights and cache in four bytes, where the checkpoint is not quantised.
     let single = matches!(command.text(&["dtype"]), Some("float32" | "float"));
     if single && c.weights.is_none() && model.precision <= Precision::Fp16 {
@@ -121,19 +122,41 @@ pub fn resolve_launch(
     Ok(c)
 }
 
-/// Whether vLLM leaves the towers out: asked for as such, or since 0.10.1 by a limit of zero for every kind of input.
-fn text_only(command: &Launch, engine: EngineKind, version: Version) -> bool {
+/// Whether vLLM leaves the towers out: asked for as such, or since 0.10.1 by a limit of zero for every kind of input that the
+/// model takes. A kind that is not named has no limit: pictures alone at zero leave the tower to films.
+fn text_only(command: &Launch, engine: EngineKind, version: Version, model: &Model) -> bool {
     if !matches!(engine, EngineKind::Vllm | EngineKind::Emulated) || version < Version(0, 10, 1) {
         return false;
     }
-    // `{"image": 0, "video": 0}`, `image=0,video=0`, or `--limit-mm-per-prompt.image 0`.
-    let dotted = command.flags.iter().filter(|(n, _)| n.starts_with("limit-mm-per-prompt."));
-    let mut limits: Vec<&str> = dotted.filter_map(|(_, v)| v.as_deref()).collect();
-    let listed = command.text(&["limit-mm-per-prompt"]).unwrap_or_default();
-    limits
-        .extend(listed.trim_matches(['{', '}']).split(',').filter_map(|p| Some(p.split_once([':', '='])?.1)));
+    let zero = |kind: &str| {
+        // `{"image": 0, "video": 0}`, `image=0,video=0`, or `--limit-mm-per-prompt.image 0`.
+        let listed = command.text(&["limit-mm-per-prompt"]).unwrap_or_default();
+        let pairs = listed.trim_matches(['{', '}']).split(',').filter_map(|p| p.split_once([':', '=']));
+        let named = |name: &str| name.trim().trim_matches(['"', '\'']) == kind;
+        let own = pairs.filter(|(name, _)| named(name)).map(|(_, n)| n.trim()).next_back();
+        let dotted = format!("limit-mm-per-prompt.{kind}");
+        command.text(&[&dotted]).or(own) == Some("0")
+    };
+    let inputs = model.rest.inputs;
+    let all = [("image", inputs.image), ("video", inputs.video), ("audio", inputs.audio)];
     command.switch(&["language-model-only"]) == Some(true)
-        || !limits.is_empty() && limits.iter().all(|n| n.trim() == "0")
+        || inputs != Inputs::default() && all.iter().all(|(kind, taken)| !taken || zero(kind))
+}
+
+/// Whether vLLM samples by FlashInfer: on by default from 0.9 where it is installed, which the project's image has and the package
+/// leaves out; off by default from 0.11.1 (the launches of 0.11.0 that are known have none of it), and of no weight since 0.17, whose
+/// own kernels sort nothing either.
+fn flashinfer_sampler(command: &Launch, engine: EngineKind, version: Version, hw: &Hardware) -> Option<bool> {
+    let vllm = matches!(engine, EngineKind::Vllm | EngineKind::Emulated);
+    if !vllm || hw.vendor != Vendor::Nvidia || version < Version(0, 9, 0) {
+        return Some(false);
+    }
+    match command.env.get("VLLM_USE_FLASHINFER_SAMPLER").map(String::as_str) {
+        Some("0") => Some(false),
+        Some(_) => Some(true),
+        None if version < Version(0, 11, 0) => None,
+        None => Some(false),
+    }
 }
 
 /// What the embedded tables say of every flag, by engine.

@@ -1,6 +1,6 @@
 //! A plain description of a model: headline sizes from which uniform layers follow. The form of `models/*.toml`.
 
-use super::{Mla, Model, Moe, Precision, Quantisation, Rest, Sliding, Variant, catalog, uniform};
+use super::{Inputs, Mla, Model, Moe, Precision, Quantisation, Rest, Sliding, Variant, catalog, uniform};
 use serde::{Deserialize, Serialize};
 
 /// As [`Model`], without what follows from it.
@@ -85,7 +85,8 @@ impl From<Description> for Model {
         };
         if catalog::meaning("", &m).is_empty() {
             m.stack = uniform::layers(&m);
-            m.rest = Rest { towers: d.towers, ..uniform::rest(&m) };
+            let inputs = Inputs { image: d.towers > 0, ..Inputs::default() };
+            m.rest = Rest { towers: d.towers, inputs, ..uniform::rest(&m) };
         }
         m
     }

@@ -293,10 +293,20 @@ pub struct Rest {
     pub towers: u64,
     /// The tower that sees pictures, as far as its activations go.
     pub vision: Option<Vision>,
+    /// What the model takes besides text.
+    pub inputs: Inputs,
     /// Elements of a head that positions turn; 0 where none are. An engine keeps a table of them for every position.
     pub rotary_dim: u32,
     /// Layers for multi-token prediction: in the checkpoint, loaded only for speculative decoding.
     pub mtp: u64,
+}
+
+/// Kinds of input besides text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Inputs {
+    pub image: bool,
+    pub video: bool,
+    pub audio: bool,
 }
 
 /// What the activations of a vision tower depend on.

@@ -15,8 +15,8 @@ mod uniform;
 pub use catalog::{Catalog, check_text};
 pub use hub::{cached, check_config};
 pub use layer::{
-    Attention, AttentionParams, DenseFfn, Experts, Indexer, Latent, Layer, LayerRun, Rest, Span, StateKind,
-    StateMixer, Vision,
+    Attention, AttentionParams, DenseFfn, Experts, Indexer, Inputs, Latent, Layer, LayerRun, Rest, Span,
+    StateKind, StateMixer, Vision,
 };
 pub use precision::Precision;
 pub use quantisation::{Format, Parts, Quantisation, Scheme};

@@ -235,6 +235,7 @@ fn rest(f: &Facts<'_>, s: Sizes, stack: &[LayerRun], vocab: u32, tied: bool) -> 
         other: hidden + width * hidden + altup,
         towers: towers::params(f, s.hidden),
         vision: towers::vision(f),
+        inputs: towers::inputs(f),
         rotary_dim: rotary.map_or(0, |n| n as u32),
         mtp: mtp.map_or(0, |n| u64::from(n) * last.map_or(0, |l| layer_params(l) + 2 * hidden * hidden)),
     }

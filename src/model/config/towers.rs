@@ -1,7 +1,7 @@
 //! Parameters of vision and audio towers, by the sizes that their configs name: weights in memory, to a few percent.
 
 use super::facts::Facts;
-use crate::model::Vision;
+use crate::model::{Inputs, Vision};
 use serde_json::Value;
 
 /// All towers and their projectors.
@@ -33,6 +33,23 @@ pub(super) fn vision(f: &Facts<'_>) -> Option<Vision> {
     };
     let largest = if merge.is_some() && fixed.is_none() { 16_384 } else { 0 };
     (hidden > 0).then(|| Vision { hidden, ffn, patches: small(patches).clamp(1, 256), largest })
+}
+
+/// What the model takes besides text: the towers that its config describes, and the tokens that it keeps a place for.
+pub(super) fn inputs(f: &Facts<'_>) -> Inputs {
+    let parts = [f.root, f.root.get("thinker_config").unwrap_or(&Value::Null)];
+    let has = |keys: &[&str]| {
+        parts.iter().any(|p| keys.iter().any(|k| p.get(*k).is_some_and(|v| v.is_object() || v.is_u64())))
+    };
+    if params(f, 0) == 0 {
+        return Inputs::default();
+    }
+    let image = has(&["vision_config", "vision_tower_config", "vit_config"]);
+    Inputs {
+        image,
+        video: image && has(&["video_token_id", "video_token_index"]),
+        audio: has(&["audio_config", "audio_encoder_config"]),
+    }
 }
 
 fn size(c: &Value, keys: &[&str]) -> Option<u64> {
