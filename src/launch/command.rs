@@ -1,7 +1,8 @@
 //! A launch: engine, release, model, GPUs, flags, files and environment.
 
+use super::program::{engine_of, is_program_word};
 use super::wrapper::{self, Bare};
-use super::{EngineKind, LaunchFile, Version, heredoc, manifest, nim, switches, words, yaml};
+use super::{EngineKind, LaunchFile, Version, heredoc, manifest, switches, words, yaml};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -43,6 +44,11 @@ impl Launch {
     /// (`cat > options.yml << EOF`) is read as they write it. A document that starts the engine (a compose file, a manifest, a
     /// Dockerfile) stands for the command of its container.
     pub fn parse(line: &str) -> Launch {
+        Launch::parse_text(line, true)
+    }
+
+    /// `from_written`: a file that the lines write may hold the command.
+    fn parse_text(line: &str, from_written: bool) -> Launch {
         let (line, mut written, told) = heredoc::taken(line);
         if let Some(document) = manifest::command(&line, starts_engine) {
             let mut launch = Launch::from_argv(&document.words);
@@ -51,6 +57,12 @@ impl Launch {
         }
         let (words, closed) = words::commands(&line);
         let mut launch = Launch::from_argv(&words);
+        if launch.engine.is_none()
+            && from_written
+            && let Some(found) = launch.of_written(&written)
+        {
+            return found;
+        }
         if !written.is_empty() {
             // `cat > "$FILE" << EOF` and `--config "$FILE"` name one file.
             for file in &mut written {
@@ -67,11 +79,24 @@ impl Launch {
         launch
     }
 
+    /// The launch of a file that a script writes and does not start itself: a manifest for `kubectl apply`, a script for later.
+    fn of_written(&self, written: &[LaunchFile]) -> Option<Launch> {
+        written.iter().find_map(|file| {
+            let text = super::shell::expanded(&file.text, &self.env);
+            let mut launch = Launch::parse_text(&text, false);
+            launch.engine?;
+            launch
+                .problems
+                .insert(0, format!("the command is that of {}, which the script writes", file.path));
+            Some(launch)
+        })
+    }
+
     /// Takes apart words: `[NAME=value]… program… [positional model] [flags]`, and what may stand around them (a
     /// container, a launcher such as `mpirun`, a shell).
     pub fn from_argv<S: AsRef<str>>(words: &[S]) -> Launch {
         let words: Vec<String> = words.iter().map(|w| w.as_ref().to_owned()).collect();
-        let Bare { mut env, argv, version, problems } = wrapper::strip(&words);
+        let Bare { mut env, argv, version, problems, found, .. } = wrapper::strip(&words);
         let set = words.iter().map_while(|w| env_assignment(w));
         // What the wrapper read is whole already: a value may end in the `;` behind it here.
         for (name, value) in set {
@@ -79,9 +104,8 @@ impl Launch {
         }
         let mut launch = Launch::new(env, argv, Vec::new());
         launch.version = launch.version.or(version);
-        if launch.engine.is_none() && problems.iter().any(|p| p.contains(nim::UNTOLD)) {
-            // What is left are words of the container's runtime.
-            launch.model = None;
+        if !found {
+            launch.without_program();
         }
         launch.problems.splice(0..0, problems);
         launch
@@ -152,11 +176,17 @@ impl Launch {
             }
         }
         self.engine = engine_of(&positional);
-        let model = positional.iter().copied().find(|p| !is_program_word(p)).map(str::to_owned);
+        let mut others = positional.iter().copied().filter(|p| !is_program_word(p)).map(str::to_owned);
+        let model = others.next();
+        let unknown: Vec<String> = others.filter(|w| w.starts_with('$')).collect();
         self.flags = self.file_flags(&given);
         self.flags.append(&mut given);
         self.abbreviations();
         let named = self.text(&["model-path", "model"]).map(str::to_owned);
+        let beside = model.iter().filter(|w| named.is_some() && w.starts_with('$'));
+        for word in beside.chain(&unknown) {
+            self.problems.push(format!("{word} is not known here: flags in it are not read"));
+        }
         self.model = named.or(model);
         if let Some(variable) = self.model.take_if(|m| m.contains('$')) {
             self.problems
@@ -164,6 +194,16 @@ impl Launch {
         }
         // The embedded engine names the release that it emulates among its flags.
         self.version = self.text(&["emulate-version"]).and_then(|v| Version::from_str(v).ok());
+    }
+
+    /// Words in which no engine's program was found: a word that names one further on (`pip install vllm`) starts none, and no
+    /// word that stands by itself is a model.
+    fn without_program(&mut self) {
+        let first = self.argv.first().map(String::as_str);
+        self.engine = engine_of(first.as_slice());
+        if self.engine.is_none() {
+            self.model = self.text(&["model-path", "model"]).filter(|m| !m.contains('$')).map(str::to_owned);
+        }
     }
 
     /// Beginnings of flag names, where argparse completes them (vLLM, SGLang), become the whole names.
@@ -277,43 +317,6 @@ fn env_assignment(w: &str) -> Option<(&str, &str)> {
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     ok.then_some((name, value))
-}
-
-fn is_program_word(w: &str) -> bool {
-    let base = w.rsplit('/').next().unwrap_or(w);
-    base.starts_with("python")
-        || [
-            "vllm",
-            "serve",
-            "trtllm-serve",
-            "sglang",
-            "env",
-            "dyno",
-            "emulate",
-            "mpirun",
-            "trtllm-llmapi-launch",
-        ]
-        .contains(&base)
-        || w.starts_with("vllm.entrypoints")
-        || w.starts_with("sglang.")
-        || w.starts_with("sglang_router.")
-}
-
-fn engine_of(positional: &[&str]) -> Option<EngineKind> {
-    positional.iter().find_map(|w| {
-        let base = w.rsplit('/').next().unwrap_or(w);
-        if base.starts_with("trtllm-serve") {
-            Some(EngineKind::Trtllm)
-        } else if base.starts_with("sglang") {
-            Some(EngineKind::Sglang)
-        } else if base == "dyno" {
-            Some(EngineKind::Emulated)
-        } else if base == "vllm" || base.starts_with("vllm.entrypoints") {
-            Some(EngineKind::Vllm)
-        } else {
-            None
-        }
-    })
 }
 
 /// Words whose program is not found stay as they are.

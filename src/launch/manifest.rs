@@ -1,7 +1,7 @@
 //! Serving commands as they stand in documents: compose files, Kubernetes manifests, helm values, Dockerfiles and systemd
 //! units. A document becomes the words of the container that it starts, which are then read as any other command.
 
-use super::{ray, words};
+use super::{pm2, ray, words};
 use serde_json::{Map, Value};
 
 /// The words of a document's command, and what is to be told of the document.
@@ -21,6 +21,9 @@ pub(super) fn command(text: &str, starts: Starts) -> Option<Found> {
     {
         return Some(Found { words, problems });
     }
+    if let Some(words) = pm2::words(text).filter(|w| starts(w)) {
+        return Some(Found { words, problems: Vec::new() });
+    }
     let mut lines =
         text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#') && *l != "---");
     let first = lines.next()?;
@@ -34,7 +37,9 @@ pub(super) fn command(text: &str, starts: Starts) -> Option<Found> {
     let named = first.contains(':')
         && !key.is_empty()
         && key.chars().all(|c| c.is_alphanumeric() || "_-./\"'".contains(c));
-    (named && text.trim().contains('\n')).then(|| yaml(text, starts)).flatten()
+    // One line alone is a document where its key says so.
+    let whole = text.trim().contains('\n') || ["entrypoint", "command", "args"].contains(&key.trim());
+    (named && whole).then(|| yaml(text, starts)).flatten()
 }
 
 /// A container of a document with the replicas that stand around it.

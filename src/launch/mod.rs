@@ -5,6 +5,8 @@
 //! [`Launch::parse`]. Everything that resolves, forecasts, launches, records or recommends takes this value.
 
 mod argv;
+mod arithmetic;
+mod branches;
 mod candidate;
 mod command;
 mod container;
@@ -15,12 +17,16 @@ mod heredoc;
 mod loops;
 mod manifest;
 mod nim;
+mod pm2;
+mod program;
 mod ray;
 mod recipe;
 mod request;
 mod router;
+mod runtime;
 mod shell;
 mod switches;
+mod typography;
 mod version;
 mod words;
 mod wrapper;

@@ -1,6 +1,8 @@
 //! What a shell makes of a script's variables: expansion, arithmetic, arrays, and settings that stand under a condition.
 
+use super::branches::{Branch, Chain, Join, holds, is_test};
 use super::loops::Loop;
+use super::{arithmetic, words};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The variables of a script as far as they are known where the engine's command stands.
@@ -10,11 +12,18 @@ pub(super) struct Variables {
     arrays: BTreeMap<String, Vec<String>>,
     /// Set under a condition alone: which branch is taken is not known.
     conditional: BTreeSet<String>,
-    /// Arrays whose words were taken.
+    /// Arrays and variables whose words were taken.
     used: BTreeSet<String>,
+    /// Those under a condition that a variable's value was made of.
+    made_of: BTreeMap<String, BTreeSet<String>>,
     /// Open `if`, `for`, `while` and `case`.
-    depth: usize,
+    open: Vec<Branch>,
+    /// A test was read whose `then` has not come: another test may follow.
+    testing: bool,
+    chain: Chain,
     loops: Vec<Loop>,
+    /// The last command that was evaluated.
+    evaluated: Option<String>,
 }
 
 impl Variables {
@@ -76,55 +85,181 @@ impl Variables {
 
     /// Follows the shell's keywords at the front of a command, and takes them off.
     pub(super) fn keywords(&mut self, words: &mut Vec<String>) {
+        let several = std::mem::take(&mut self.testing) && words.first().is_some_and(|w| w != "then");
+        if let Some(last) = self.open.last_mut().filter(|_| several) {
+            *last = Branch::Open;
+        }
         while let Some(w) = words.first() {
-            let before = self.depth;
-            self.depth = nested(w, self.depth);
-            if self.depth == before && !["then", "do", "else", "elif", "{", "!", "time"].contains(&w.as_str())
-            {
+            let (word, before) = (w.clone(), self.open.len());
+            let test = if word == "else" { Some(true) } else { self.decided(&words[1..]) };
+            match word.as_str() {
+                "if" => self.open.push(Branch::first(test)),
+                "elif" | "else" => {
+                    if let Some(last) = self.open.last_mut() {
+                        *last = last.next(test);
+                    }
+                }
+                "for" => self.open.push(Branch::Loop),
+                "while" | "until" | "case" | "select" => self.open.push(Branch::Open),
+                "fi" | "done" | "esac" => {
+                    self.open.pop();
+                }
+                "then" | "do" | "{" | "!" | "time" => {}
+                _ => break,
+            }
+            words.remove(0);
+            self.loops.retain(|l| l.depth < self.open.len());
+            if word == "if" || word == "elif" {
+                self.testing = true;
                 break;
             }
-            let word = words.remove(0);
-            self.loops.retain(|l| l.depth < self.depth);
             if word == "for"
-                && let Some(open) = Loop::of(words, before, |w| expanded(w, &self.values))
+                && let Some(turns) = Loop::of(words, before, |w| expanded(w, &self.values))
             {
-                if let Some(first) = open.items.as_ref().and_then(|i| i.first()) {
-                    self.values.insert(open.name.clone(), first.clone());
+                if let Some(first) = turns.items.as_ref().and_then(|i| i.first()) {
+                    self.values.insert(turns.name.clone(), first.clone());
                 }
-                self.loops.push(open);
+                self.loops.push(turns);
                 words.clear();
             }
         }
     }
 
-    /// `NAME=value` as the script sets it. What was set before stays where a condition decides.
-    pub(super) fn set(&mut self, name: &str, value: &str) {
-        if self.depth > 0 {
+    /// Follows what the tests before a command say of it.
+    pub(super) fn chained(&mut self, join: Join, words: &[String]) {
+        self.chain = match join {
+            Join::Apart => Chain::Free,
+            Join::And => self.chain,
+            Join::Or => self.chain.otherwise(),
+        };
+        if is_test(words) && !self.testing {
+            self.chain = self.chain.tested(self.decided(words));
+        }
+    }
+
+    /// Whether the script itself decides that a command does not run.
+    pub(super) fn skipped(&self) -> bool {
+        self.chain == Chain::Skipped || self.open.iter().any(|b| matches!(b, Branch::Skipped | Branch::Done))
+    }
+
+    fn undecided(&self) -> bool {
+        self.chain == Chain::Unknown || self.open.contains(&Branch::Open)
+    }
+
+    fn decided(&self, words: &[String]) -> Option<bool> {
+        holds(words, |w| {
+            let unsure = self.conditional.iter().any(|n| mentions(w, n));
+            let whole = expanded(w, &self.values);
+            (!unsure && !whole.contains(['$', '`'])).then_some(whole)
+        })
+    }
+
+    /// `NAME=value` and `NAME+=value` as the script has them. What was set before stays where a condition decides.
+    pub(super) fn set(&mut self, name: &str, value: &str, added: bool) {
+        if self.undecided() {
             self.conditional.insert(name.to_owned());
             if self.values.contains_key(name) {
                 return;
             }
-        } else {
+        } else if !added {
             self.conditional.remove(name);
         }
+        self.note_parts(name, value, added);
         let value = expanded(value, &self.values);
-        self.values.insert(name.to_owned(), value);
+        let own = self.values.entry(name.to_owned()).or_default();
+        if !added {
+            own.clear();
+        }
+        own.push_str(&value);
+    }
+
+    fn note_parts(&mut self, name: &str, value: &str, added: bool) {
+        if !value.contains('$') && !added {
+            self.made_of.remove(name);
+            return;
+        }
+        let mut parts: BTreeSet<String> =
+            self.conditional.iter().filter(|n| mentions(value, n)).cloned().collect();
+        let inner = self.made_of.iter().filter(|(n, _)| mentions(value, n) || (added && *n == name));
+        parts.extend(inner.flat_map(|(_, p)| p.iter().cloned()).collect::<Vec<_>>());
+        parts.remove(name);
+        if parts.is_empty() {
+            self.made_of.remove(name);
+        } else {
+            self.made_of.insert(name.to_owned(), parts);
+        }
+    }
+
+    /// The words of a command that stand in a variable: `eval "$CMD"` as a shell's script, `$CMD` and `nohup $CMD` as the words
+    /// that its value is, where they start an engine.
+    pub(super) fn spelled(&mut self, given: Vec<String>, starts: fn(&[String]) -> bool) -> Vec<String> {
+        if given.first().is_some_and(|w| w == "eval") {
+            let text = given[1..].join(" ");
+            let named: Vec<String> = self.values.keys().filter(|n| mentions(&text, n)).cloned().collect();
+            self.used.extend(named);
+            let whole = expanded(&text, &self.values);
+            self.evaluated = Some(text);
+            return vec!["sh".to_owned(), "-c".to_owned(), whole];
+        }
+        // The first word is split in any case (`$LAUNCHER vllm serve m`), and an empty one is none.
+        let first = given.first().and_then(|w| variable(w)).and_then(|n| Some((n, self.values.get(n)?)));
+        if let Some((name, value)) = first.filter(|(_, v)| v.is_empty() || v.contains(char::is_whitespace)) {
+            self.used.insert(name.to_owned());
+            return [&words::split(value).0, &given[1..]].concat();
+        }
+        let held = |w: &String| {
+            let name = variable(w)?;
+            let words = words::split(self.values.get(name)?).0;
+            starts(&words).then(|| (name.to_owned(), words))
+        };
+        let Some((at, (name, inner))) = given.iter().enumerate().find_map(|(i, w)| Some((i, held(w)?)))
+        else {
+            return given;
+        };
+        self.used.insert(name);
+        [&given[..at], &inner, &given[at + 1..]].concat()
+    }
+
+    /// What is to be told where no engine was found: a command that is made elsewhere may have started one.
+    pub(super) fn unread(&self) -> Option<String> {
+        let text = self.evaluated.as_ref()?;
+        expanded(text, &self.values).contains('$').then(|| {
+            format!("the script evaluates {text}, whose words are not known here: no engine is read of it")
+        })
     }
 
     /// What is to be told of conditions in these words.
     pub(super) fn conditions(&self, words: &[String]) -> Vec<String> {
-        let used = |n: &&String| {
-            let forms = [format!("${n}"), format!("${{{n}}}"), format!("${{{n}[@]}}")];
-            self.used.contains(*n) || words.iter().any(|w| forms.iter().any(|f| w.contains(f.as_str())))
-        };
-        let named = self.conditional.iter().filter(used);
+        let named = |n: &str| self.used.contains(n) || words.iter().any(|w| mentions(w, n));
+        let within = |n: &String| self.made_of.iter().any(|(m, parts)| parts.contains(n) && named(m));
+        let found = self.conditional.iter().filter(|n| named(n) || within(n));
         let turns = self.loops.iter().filter_map(Loop::told);
-        let told = named.map(|n| match self.values.get(n) {
-            Some(value) => format!("${n} is set under a condition of the script too; {value:?} is taken"),
-            None => format!("${n} is added to under a condition of the script, which is left out"),
+        let told = found.map(|n| match self.values.get(n) {
+            Some(value) if value.len() <= 80 => {
+                format!("${n} is set under a condition of the script too; {value:?} is taken")
+            }
+            _ => format!("${n} is added to under a condition of the script, which is left out"),
         });
         turns.chain(told).collect()
     }
+}
+
+/// The name where a word is one variable and nothing else.
+fn variable(word: &str) -> Option<&str> {
+    let name = word.strip_prefix('$')?;
+    let name = name.strip_prefix('{').and_then(|n| n.strip_suffix('}')).unwrap_or(name);
+    let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    plain.then_some(name)
+}
+
+/// Whether a word takes in a variable or an array.
+fn mentions(word: &str, name: &str) -> bool {
+    if !word.contains('$') {
+        return false;
+    }
+    let ends = |rest: &str| rest.chars().next().is_none_or(|c| !(c.is_ascii_alphanumeric() || c == '_'));
+    let after = |form: &str| word.match_indices(form).any(|(i, _)| ends(&word[i + form.len()..]));
+    after(&format!("${name}")) || after(&format!("${{{name}"))
 }
 
 /// The nesting behind a word.
@@ -149,7 +284,7 @@ pub(super) fn expanded(word: &str, env: &BTreeMap<String, String>) -> String {
     if !word.contains('$') {
         return word.to_owned();
     }
-    let mut out = arithmetic(word, env);
+    let mut out = arithmetic::worked_out(word, env);
     for (name, value) in env.iter().rev() {
         out = out.replace(&format!("${{{name}}}"), value);
         let plain = format!("${name}");
@@ -161,79 +296,6 @@ pub(super) fn expanded(word: &str, env: &BTreeMap<String, String>) -> String {
         }
     }
     out
-}
-
-/// A word with its arithmetic worked out where every name in it is a known number.
-fn arithmetic(word: &str, env: &BTreeMap<String, String>) -> String {
-    let Some((before, rest)) = word.split_once("$((") else { return word.to_owned() };
-    let Some((inner, after)) = rest.split_once("))") else { return word.to_owned() };
-    match Sum::new(inner, env).value() {
-        Some(n) => format!("{before}{n}{}", arithmetic(after, env)),
-        None => word.to_owned(),
-    }
-}
-
-/// A sum of whole numbers with `+ - * / %` and parentheses.
-struct Sum<'a> {
-    rest: &'a str,
-    env: &'a BTreeMap<String, String>,
-}
-
-impl<'a> Sum<'a> {
-    fn new(text: &'a str, env: &'a BTreeMap<String, String>) -> Sum<'a> {
-        Sum { rest: text, env }
-    }
-
-    /// All of the text, or nothing.
-    fn value(mut self) -> Option<i64> {
-        let n = self.sum(0)?;
-        self.rest.trim().is_empty().then_some(n)
-    }
-
-    fn next(&mut self, among: &[char]) -> Option<char> {
-        let rest = self.rest.trim_start();
-        let c = rest.chars().next().filter(|c| among.contains(c))?;
-        self.rest = &rest[c.len_utf8()..];
-        Some(c)
-    }
-
-    fn sum(&mut self, depth: u8) -> Option<i64> {
-        let mut n = self.product(depth)?;
-        while let Some(c) = self.next(&['+', '-']) {
-            let m = self.product(depth)?;
-            n = if c == '+' { n.checked_add(m) } else { n.checked_sub(m) }?;
-        }
-        Some(n)
-    }
-
-    fn product(&mut self, depth: u8) -> Option<i64> {
-        let mut n = self.factor(depth)?;
-        while let Some(c) = self.next(&['*', '/', '%']) {
-            let m = self.factor(depth)?;
-            n = match c {
-                '*' => n.checked_mul(m),
-                '/' => n.checked_div(m),
-                _ => n.checked_rem(m),
-            }?;
-        }
-        Some(n)
-    }
-
-    fn factor(&mut self, depth: u8) -> Option<i64> {
-        if depth > 16 {
-            return None;
-        }
-        if self.next(&['(']).is_some() {
-            let n = self.sum(depth + 1)?;
-            return self.next(&[')']).map(|_| n);
-        }
-        let rest = self.rest.trim_start().trim_start_matches('$');
-        let rest = rest.strip_prefix('{').unwrap_or(rest);
-        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
-        let (name, after) = rest.split_at(end);
-        self.rest = after.strip_prefix('}').unwrap_or(after);
-        name.parse().ok().or_else(|| self.env.get(name)?.trim().parse().ok())
-    }
 }
 
 /// The first `${NAME:-default}` (or `-`, `:=`, `=`) of a word: name, default, and the whole of it.
@@ -250,22 +312,7 @@ pub(super) fn defaulted(word: &str) -> Option<(String, String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::launch::{GpuLayout, Launch};
-
-    #[test]
-    fn arithmetic_of_known_numbers() {
-        let env = BTreeMap::from([("dp".to_owned(), "2".to_owned())]);
-        for (word, value) in [
-            ("$((dp*512))", "1024"),
-            ("a$(( (1+$dp) * 4 - ${dp} ))b", "a10b"),
-            ("$((dp*unknown))", "$((dp*unknown))"),
-            ("$((1/0))", "$((1/0))"),
-            ("$((1+))", "$((1+))"),
-        ] {
-            assert_eq!(expanded(word, &env), value);
-        }
-    }
 
     #[test]
     fn arrays_and_conditions_of_a_script() {
@@ -289,5 +336,37 @@ mod tests {
             "{:?}",
             l.problems
         );
+    }
+
+    #[test]
+    fn a_command_in_a_variable_is_read() {
+        let l = Launch::parse(
+            "MODEL=org/m\nTP=2\nfor i in 0 1; do\n  cmd=\"CUDA_VISIBLE_DEVICES=$i vllm serve $MODEL --port $((8000 + i))\"\n  \
+             cmd=\"$cmd -tp $TP\"\n  if [ -n \"$EXTRA\" ]; then\n    cmd+=\" $EXTRA\"\n  fi\n  echo $cmd\n  \
+             eval $cmd > $i.log 2>&1 &\ndone",
+        );
+        assert_eq!((l.model.as_deref(), GpuLayout::of(&l).gpus()), (Some("org/m"), 2), "{l:?}");
+        assert_eq!((l.text(&["port"]), l.env["CUDA_VISIBLE_DEVICES"].as_str()), (Some("8000"), "0"));
+        for told in ["2 engines", "$cmd is set under a condition"] {
+            assert!(l.problems.iter().any(|p| p.contains(told)), "{told}: {:?}", l.problems);
+        }
+        let l = Launch::parse(
+            "CMD='python3 -m sglang.launch_server --model-path m'\nCMD+=' --tp 4'\nnohup $CMD > log &",
+        );
+        assert_eq!((l.model.as_deref(), GpuLayout::of(&l).gpus()), (Some("m"), 4), "{l:?}");
+        assert!(l.problems.is_empty(), "{:?}", l.problems);
+    }
+
+    #[test]
+    fn a_command_that_cannot_be_worked_out_is_told_and_none_of_its_words_is_a_model() {
+        let l = Launch::parse("pip install vllm\nCMD=$(build serve)\neval \"$CMD --port 8000\"");
+        assert_eq!((l.engine, l.model.as_deref()), (None, None), "{l:?}");
+        assert!(l.problems.iter().any(|p| p.contains("the script evaluates $CMD")), "{:?}", l.problems);
+        let l = Launch::parse("source lib.sh\ncheck_env\npython serve.py data --model org/m");
+        assert_eq!((l.engine, l.model.as_deref()), (None, Some("org/m")), "{l:?}");
+        let deep = format!("{}vllm serve m", "eval ! ".repeat(5000));
+        assert_eq!(Launch::parse(&deep).engine, None);
+        let l = Launch::parse("source lib.sh\ncheck_env\nrun_server data");
+        assert_eq!((l.engine, l.model.as_deref()), (None, None), "{l:?}");
     }
 }

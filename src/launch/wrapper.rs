@@ -1,10 +1,11 @@
 //! What stands around an engine's command: shells, containers, launchers. Taken off, so that the engine's own words are
 //! left; what is told by it (environment, the image's release) is kept.
 
+use super::branches::Join;
+use super::program::{base, by_variable, program};
 use super::shell::{Variables, defaulted, expanded};
-use super::{Version, nim, words};
+use super::{Version, nim, runtime, typography, words};
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
 /// The engine's own words, and what was told around them.
 #[derive(Debug, Default, PartialEq)]
@@ -14,37 +15,34 @@ pub(super) struct Bare {
     /// The release in the tag of a container image.
     pub(super) version: Option<Version>,
     pub(super) problems: Vec<String>,
+    /// Whether an engine's program is among the words, and not another's.
+    pub(super) found: bool,
+    /// Scripts within scripts around it.
+    depth: u8,
 }
 
-const DASHES: [char; 4] = ['\u{2013}', '\u{2014}', '\u{2212}', '\u{2011}'];
+/// Scripts within scripts that are read; what a person writes has two.
+const DEEPEST: u8 = 8;
 
 /// Takes apart the words of a line as far as the engine's program. Words without an engine in them stay as they are.
 pub(super) fn strip(given: &[String]) -> Bare {
-    let mut bare = Bare::default();
+    strip_within(given, 0)
+}
+
+fn strip_within(given: &[String], depth: u8) -> Bare {
+    let mut bare = Bare { depth, ..Bare::default() };
     let mut chosen: Option<Vec<String>> = None;
     let mut script = Variables::default();
     let plain = script.without_arrays(given);
     let mut commands = segments(&plain).into_iter();
-    for mut words in commands.by_ref() {
+    for (join, mut words) in commands.by_ref() {
         script.keywords(&mut words);
-        if words.is_empty() {
-            continue;
-        }
-        // `export A=b` and `A=b` alone set what later commands see.
-        let exported =
-            words.first().is_some_and(|w| matches!(w.as_str(), "export" | "local" | "declare" | "readonly"));
-        if exported {
-            words.remove(0);
-        }
-        let set = words.iter().take_while(|w| assignment(w).is_some()).count();
-        if exported || set == words.len() {
-            words[..set]
-                .iter()
-                .filter_map(|w| assignment(w))
-                .for_each(|(name, value)| script.set(name, value));
+        script.chained(join, &words);
+        if words.is_empty() || script.skipped() || says(&words) || set_alone(&mut words, &mut script) {
             continue;
         }
         words = script.with_arrays(&words);
+        words = script.spelled(words, |w| program(w).is_some());
         let mut env = script.values.clone();
         assignments(&mut words, &mut env);
         bare.env.clone_from(&script.values);
@@ -56,21 +54,46 @@ pub(super) fn strip(given: &[String]) -> Bare {
         script.values.append(&mut env);
     }
     // What stands behind it is looked at for its number alone.
-    let others = commands.filter(|words| program(words).is_some_and(|at| served(&words[at..]))).count();
+    let starts = |words: &[String]| !says(words) && program(words).is_some_and(|at| served(&words[at..]));
+    let others = commands.filter(|(_, words)| starts(words)).count();
     if others > 0 && chosen.as_deref().is_some_and(served) {
         bare.problems
             .push(format!("{} commands of the script start an engine; the first is read", others + 1));
     }
+    bare.found = chosen.is_some();
     if let Some(words) = chosen {
         bare.problems.extend(script.conditions(&words));
         bare.argv = words;
         expand(&mut bare);
     } else {
+        bare.problems.extend(script.unread());
         bare.env = script.values;
         bare.argv = without_settings(given);
     }
-    typography(&mut bare);
+    bare.argv = typography::plain(std::mem::take(&mut bare.argv), &mut bare.problems);
     bare
+}
+
+/// Whether a command only prints its words.
+fn says(words: &[String]) -> bool {
+    words.first().is_some_and(|w| w == "echo" || w == "printf")
+}
+
+/// `export A=b` and `A=b` alone set what later commands see; false where the words are another command.
+fn set_alone(words: &mut Vec<String>, script: &mut Variables) -> bool {
+    let exported =
+        words.first().is_some_and(|w| matches!(w.as_str(), "export" | "local" | "declare" | "readonly"));
+    if exported {
+        words.remove(0);
+    }
+    let set = words.iter().take_while(|w| setting(w).is_some()).count();
+    if !exported && set < words.len() {
+        return false;
+    }
+    for (name, value, added) in words[..set].iter().filter_map(|w| setting(w)) {
+        script.set(name, value, added);
+    }
+    true
 }
 
 /// Puts what is known of variables into the engine's words. A variable of several flags is several words.
@@ -104,15 +127,21 @@ fn without_settings(given: &[String]) -> Vec<String> {
     given.iter().skip_while(|w| assignment(w).is_some()).cloned().collect()
 }
 
-/// The commands of a line: `&&`, `||`, `;`, `|` and new commands; redirections and what follows them are cut off.
-fn segments(given: &[String]) -> Vec<Vec<String>> {
-    let mut out = vec![Vec::new()];
+/// The commands of a line, and how each hangs on the one before it: `&&`, `||`, `;`, `|` and new commands; redirections and
+/// what follows them are cut off.
+fn segments(given: &[String]) -> Vec<(Join, Vec<String>)> {
+    let mut out = vec![(Join::Apart, Vec::new())];
     let mut cut = false;
     // A backslash before blanks at a line's end leaves a word of blanks; an empty word was written on purpose.
     for w in given.iter().filter(|w| w.is_empty() || !w.trim().is_empty()) {
         match w.as_str() {
             "&&" | "||" | ";" | "|" | "&" | "|&" => {
-                out.push(Vec::new());
+                let join = match w.as_str() {
+                    "&&" => Join::And,
+                    "||" => Join::Or,
+                    _ => Join::Apart,
+                };
+                out.push((join, Vec::new()));
                 cut = false;
             }
             r if r.starts_with('>') || r.starts_with("2>") || r.starts_with("1>") || r.starts_with("&>") => {
@@ -120,14 +149,24 @@ fn segments(given: &[String]) -> Vec<Vec<String>> {
             }
             _ if cut => {}
             _ => {
-                if let Some(last) = out.last_mut() {
+                if let Some((_, last)) = out.last_mut() {
                     last.push(w.clone());
                 }
             }
         }
     }
-    out.retain(|s| !s.is_empty());
+    out.retain(|(_, words)| !words.is_empty());
     out
+}
+
+/// `A=b`, or `A+=b`, which adds to it.
+fn setting(w: &str) -> Option<(&str, &str, bool)> {
+    if let Some((name, value)) = assignment(w) {
+        return Some((name, value, false));
+    }
+    let (name, value) = w.split_once("+=")?;
+    let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    plain.then_some((name, value, true))
 }
 
 fn assignment(w: &str) -> Option<(&str, &str)> {
@@ -149,10 +188,6 @@ fn assignments(words: &mut Vec<String>, env: &mut BTreeMap<String, String>) {
     }
 }
 
-fn base(w: &str) -> &str {
-    w.rsplit('/').next().unwrap_or(w)
-}
-
 /// The words from the engine's program on; None when this command starts none.
 fn engine_words(
     words: &[String],
@@ -167,6 +202,12 @@ fn engine_words(
         && let Some(run) = words.iter().position(|w| w == "run" || w == "exec").filter(|i| *i <= 3)
         && words[..run].iter().any(|w| matches!(base(w), "docker" | "podman" | "nerdctl"))
     {
+        if words[run] == "exec" {
+            // What is named is a container that runs, and no image.
+            let inside = runtime::run(&words[run + 1..], env)?;
+            settings(&inside.env, env);
+            return engine_words(&inside.words, env, bare);
+        }
         return container(&words[run + 1..], env, bare);
     }
     if matches!(base(words.first()?), "apptainer" | "singularity")
@@ -174,13 +215,14 @@ fn engine_words(
     {
         return container(&words[run + 1..], env, bare);
     }
-    let shell = words.windows(2).position(|w| {
-        matches!(base(&w[0]), "bash" | "sh" | "zsh") && w[1].starts_with('-') && w[1].ends_with('c')
-    });
-    if let Some(i) = shell {
+    if let Some((i, at)) = shell_script(words).filter(|_| bare.depth < DEEPEST) {
         settings(&words[..i], env);
-        let script = positional(words.get(i + 2)?, words.get(i + 4..).unwrap_or_default());
-        let inner = strip(&words::commands(&script).0);
+        let script = positional(words.get(at)?, words.get(at + 2..).unwrap_or_default());
+        let inner = strip_within(&words::commands(&script).0, bare.depth + 1);
+        if !inner.found {
+            bare.problems.extend(inner.problems.into_iter().filter(|p| p.contains(nim::UNTOLD)));
+            return None;
+        }
         env.extend(inner.env);
         bare.version = bare.version.or(inner.version);
         bare.problems.extend(inner.problems);
@@ -188,6 +230,7 @@ fn engine_words(
     }
     let start = program(words)?;
     settings(&words[..start], env);
+    bare.version = bare.version.or_else(|| beside_image(&words[..start], env));
     let mut own = words[start..].to_vec();
     if let Some(name) = by_variable(&own[0]) {
         bare.problems.push(format!("{} is not known here; by its name it is {name}", own[0]));
@@ -196,45 +239,28 @@ fn engine_words(
     Some(own)
 }
 
+/// The release in the image that a launcher of a cluster is given (`shifter --image=…`, `srun --container-image …`).
+fn beside_image(before: &[String], env: &BTreeMap<String, String>) -> Option<Version> {
+    let at = before.iter().position(|w| w.starts_with("--image") || w.starts_with("--container-image"))?;
+    let image =
+        before[at].split_once('=').map_or_else(|| before.get(at + 1).cloned(), |p| Some(p.1.to_owned()));
+    runtime::release(&expanded(&image?, env))
+}
+
+/// Where a shell is started with a script (`bash -l -c SCRIPT`), and where the script stands.
+fn shell_script(words: &[String]) -> Option<(usize, usize)> {
+    let shell = words.iter().position(|w| matches!(base(w), "bash" | "sh" | "zsh"))?;
+    let options = words[shell + 1..].iter().take_while(|w| w.starts_with('-'));
+    let last = options.take(4).position(|w| w.ends_with('c') && !w.starts_with("--"))?;
+    Some((shell, shell + 2 + last))
+}
+
 /// A shell's script with the words that follow it (behind the name that `$0` gets) in place of `"$@"`.
 fn positional(script: &str, given: &[String]) -> String {
     let all: Vec<String> = given.iter().map(|w| words::quote(w)).collect();
     ["\"$@\"", "\"${@}\"", "$@", "$*"]
         .iter()
         .fold(script.to_owned(), |s, form| s.replace(form, &all.join(" ")))
-}
-
-/// The engine's program where a variable holds its path (`$VLLM serve m`).
-fn by_variable(word: &str) -> Option<&'static str> {
-    let name = word.strip_prefix('$')?.trim_matches(['{', '}']).to_lowercase();
-    ["vllm", "sglang"].into_iter().find(|e| name.contains(e))
-}
-
-/// Where an engine's program stands.
-fn program(words: &[String]) -> Option<usize> {
-    let next = |i: usize, n: usize| words.get(i + n).map_or("", String::as_str);
-    (0..words.len()).find(|&i| {
-        let w = base(&words[i]);
-        match w {
-            "vllm" => next(i, 1) == "serve" || next(i, 1) == "bench",
-            "sglang" => next(i, 1) == "serve",
-            "trtllm-serve" => true,
-            "dyno" => next(i, 1) == "emulate",
-            w if w.starts_with("python") => {
-                // Options of Python itself: `python3 -u -X faulthandler -m module`.
-                let rest = words[i + 1..].iter().take_while(|w| !is_module(w)).take(5);
-                rest.clone().last().is_some_and(|w| w == "-m") && rest.count() < 5
-            }
-            "-m" => is_module(next(i, 1)),
-            w if by_variable(w).is_some() => next(i, 1) == "serve",
-            _ => false,
-        }
-    })
-}
-
-/// The module of Python that is an engine's server.
-fn is_module(w: &str) -> bool {
-    w.starts_with("vllm.entrypoints") || w.starts_with("sglang.") || w == "sglang_router.launch_server"
 }
 
 /// Environment that launchers pass on: `env A=b`, `-x A=b` (mpirun), `--export=ALL,A=b` (srun).
@@ -247,66 +273,18 @@ fn settings(before: &[String], env: &mut BTreeMap<String, String>) {
     }
 }
 
-/// Options of `docker run` and `apptainer run` that take no value; every other one does.
-const PLAIN: &[&str] = &[
-    "nv",
-    "rocm",
-    "cleanenv",
-    "containall",
-    "no-home",
-    "fakeroot",
-    "writable-tmpfs",
-    "rm",
-    "detach",
-    "interactive",
-    "tty",
-    "privileged",
-    "init",
-    "publish-all",
-    "read-only",
-    "no-healthcheck",
-    "oom-kill-disable",
-    "sig-proxy",
-    "quiet",
-    "replace",
-];
-
 /// The words of a container: those after the image; where the image itself starts the engine, with its program in front.
 fn container(words: &[String], env: &mut BTreeMap<String, String>, bare: &mut Bare) -> Option<Vec<String>> {
-    let (mut i, mut entry) = (0, None);
-    let option = |w: &&String| w.starts_with('-') && w.len() > 1 || w.starts_with("${") && w.contains("[@]");
-    while let Some(w) = words.get(i).filter(option) {
-        let name = w.trim_start_matches('-');
-        let (name, mut value) = name.split_once('=').map_or((name, None), |(n, v)| (n, Some(v.to_owned())));
-        let flags = !w.starts_with("--") && name.chars().all(|c| "ditP".contains(c));
-        if value.is_none() && !flags && !w.starts_with('$') && !PLAIN.contains(&name) {
-            i += 1;
-            value = words.get(i).cloned();
-        }
-        match (name, value) {
-            ("e" | "env", Some(v)) => settings(&[v], env),
-            ("entrypoint", Some(v)) => entry = Some(v),
-            _ => {}
-        }
-        i += 1;
-    }
-    let image = &expanded(words.get(i)?, env);
-    let rest = &words[i + 1..];
-    // Apptainer keeps images as files: `vllm-openai_v0.10.2.sif`.
-    let file = base(image).strip_suffix(".sif").and_then(|f| f.rsplit_once('_'));
-    let tag = file.or_else(|| base(image).rsplit_once(':')).map_or("", |t| t.1);
-    let release: String = tag.trim_start_matches('v').split(['-', '_']).next().unwrap_or_default().to_owned();
-    // The tag of another image (`nvidia/cuda:12.4.1-devel`) is the release of something else.
-    let engines = ["vllm", "sglang", "tensorrt", "trtllm", "trt-llm", "nim/"];
-    let names = engines.iter().any(|e| image.to_lowercase().contains(e));
-    bare.version = bare.version.or_else(|| Version::from_str(&release).ok().filter(|_| names));
-    let own: Vec<String> = entry.into_iter().chain(rest.iter().cloned()).collect();
+    let run = runtime::run(words, env)?;
+    settings(&run.env, env);
+    bare.version = bare.version.or(run.version);
+    let own: Vec<String> = run.entrypoint.into_iter().chain(run.words.iter().cloned()).collect();
     if let Some(found) = engine_words(&own, env, bare) {
         return Some(found);
     }
-    if nim::is_nim(image) {
+    if nim::is_nim(&run.image) {
         // The tag is the release of the container, not that of the engine in it.
-        return match nim::words(image, bare.version.take().as_ref(), rest, env) {
+        return match nim::words(&run.image, bare.version.take().as_ref(), &run.words, env) {
             Ok(words) => Some(words),
             Err(told) => {
                 bare.problems.push(told);
@@ -314,32 +292,8 @@ fn container(words: &[String], env: &mut BTreeMap<String, String>, bare: &mut Ba
             }
         };
     }
-    let started: &[&str] = if image.contains("vllm") { &["vllm", "serve"] } else { return None };
-    Some(started.iter().map(|w| (*w).to_owned()).chain(rest.iter().cloned()).collect())
-}
-
-/// Dashes and quotes of a text program, which no engine takes for its own. They are told, and not guessed around.
-fn typography(bare: &mut Bare) {
-    let (mut kept, mut skip) = (Vec::new(), false);
-    for w in std::mem::take(&mut bare.argv) {
-        if w.starts_with(DASHES) {
-            let meant = format!("--{}", w.trim_start_matches(DASHES).trim_start_matches('-'));
-            bare.problems.push(format!(
-                "`{w}` begins with a typographic dash: no flag to the engine; `{meant}` was meant"
-            ));
-            skip = !w.contains('=');
-            continue;
-        }
-        let value = std::mem::take(&mut skip) && !w.starts_with('-');
-        if value {
-            continue;
-        }
-        if w.contains(['\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}']) {
-            bare.problems.push(format!("`{w}` has typographic quotes, which a shell takes as letters"));
-        }
-        kept.push(w);
-    }
-    bare.argv = kept;
+    let started: &[&str] = if run.image.contains("vllm") { &["vllm", "serve"] } else { return None };
+    Some(started.iter().map(|w| (*w).to_owned()).chain(run.words).collect())
 }
 
 #[cfg(test)]
@@ -405,18 +359,5 @@ mod tests {
         }
         let docker = Launch::parse("docker run vllm/vllm-openai:v0.11.2 --model m");
         assert_eq!((docker.version, docker.engine), (Some(Version(0, 11, 2)), Some(EngineKind::Vllm)));
-    }
-
-    #[test]
-    fn what_no_shell_means_is_told() {
-        let l = Launch::parse("vllm serve m \u{2013}max-num-seqs 64 --max-model-len 8192");
-        assert!(
-            l.problems[0].contains("typographic dash") && l.problems[0].contains("`--max-num-seqs`"),
-            "{:?}",
-            l.problems
-        );
-        assert_eq!((l.model.as_deref(), l.integer(&["max-model-len"])), (Some("m"), Some(8192)));
-        let l = Launch::parse("vllm serve $MODEL --tensor-parallel-size=$TP");
-        assert_eq!(l.text(&["tensor-parallel-size"]), Some("$TP"));
     }
 }

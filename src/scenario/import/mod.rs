@@ -6,7 +6,10 @@
 
 mod aiperf;
 mod aiperf_requests;
+mod commands;
 pub(super) mod content;
+mod drawn;
+mod evalscope;
 mod fib;
 mod guidellm;
 mod inference_perf;
@@ -45,8 +48,12 @@ fn tool(object: &Map<String, Value>) -> Option<(&'static str, Reader)> {
         ("InferenceX", |o| inferencex::read(o).map(|r| vec![r]))
     } else if sglang::is(object) {
         ("sglang.bench_serving", |o| sglang::read(o).map(|r| vec![r]))
-    } else if has("completed") && has("duration") && (has("request_throughput") || has("mean_ttft_ms")) {
+    } else if has(printed::MARK)
+        || has("completed") && has("duration") && (has("request_throughput") || has("mean_ttft_ms"))
+    {
         ("vllm bench serve", |o| vllm::read(o).map(|r| vec![r]))
+    } else if evalscope::is(object) {
+        ("evalscope perf", |o| Ok(vec![evalscope::read(o)]))
     } else if list("benchmarks") {
         ("guidellm", guidellm::read)
     } else if stat(object, "request_latency", "avg").is_some()

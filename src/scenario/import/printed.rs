@@ -1,7 +1,11 @@
 //! The table that `vllm bench serve` and `sglang.bench_serving` print (`Serving Benchmark Result`), as the object that
 //! they would have saved.
 
+use super::commands::{self, Told};
 use serde_json::{Map, Value, json};
+
+/// Key of an object that was a printed table: it is known for one also where it lacks what the saved form always has.
+pub(super) const MARK: &str = "printed_table";
 
 /// Printed names (lower case, without the unit) and the keys of the saved form.
 const NAMES: &[(&str, &str)] = &[
@@ -28,32 +32,47 @@ const NAMES: &[(&str, &str)] = &[
     ("max reqeuest concurrency", "max_concurrency"),
 ];
 
-/// Each block of a printed output, with the number of its first line; None when there is none.
+/// The first line of a table.
+pub(super) const TITLE: &str = "Serving Benchmark Result";
+
+/// Each block of a printed output, with the number of its first line; None when there is none. A block has at least one figure;
+/// what the commands above it tell stands in it as `model` and `serve_command`.
 pub(super) fn read(text: &str) -> Option<Vec<(usize, Value)>> {
     let mut out = Vec::new();
     let mut block: Option<(usize, Map<String, Value>)> = None;
     // vLLM prints rate and concurrency before the run, so above the table.
-    let mut above = Map::new();
+    let (mut above, mut told) = (Map::new(), Told::default());
+    let mut lines: Vec<&str> = Vec::new();
     for (line, number) in text.lines().zip(1..) {
         // A table that stands in a script's comments or is quoted.
         let line = line.trim_start_matches(['#', '>', '/', ' ', '\t']);
-        if line.contains("Serving Benchmark Result") {
+        if line.contains(TITLE) {
             out.extend(block.take());
-            block = Some((number, std::mem::take(&mut above)));
+            told = commands::above(&std::mem::take(&mut lines), &told);
+            let mut map = std::mem::take(&mut above);
+            map.insert(MARK.to_owned(), json!(true));
+            map.extend(told.model.clone().map(|m| ("model".to_owned(), json!(m))));
+            map.extend(told.server.clone().map(|c| ("serve_command".to_owned(), json!(c))));
+            block = Some((number, map));
         } else if let Some((_, map)) = &mut block {
             if line.trim().len() > 20 && line.trim().chars().all(|c| c == '=') {
                 out.extend(block.take());
             } else if let Some((key, value)) = entry(line) {
                 map.insert(key, value);
+            } else if !line.trim_start().starts_with('-') {
+                // A table that was cut short ends where something else begins.
+                lines.push(line);
             }
-        } else if let Some((key, value)) =
-            entry(line).filter(|(k, _)| k == "request_rate" || k == "max_concurrency")
-        {
-            above.insert(key, value);
+        } else {
+            lines.push(line);
+            let run = entry(line).filter(|(k, _)| k == "request_rate" || k == "max_concurrency");
+            above.extend(run);
         }
     }
     out.extend(block);
-    out.retain(|(_, m)| m.contains_key("completed"));
+    out.retain(|(_, m)| {
+        m.iter().any(|(k, v)| v.is_number() && !["request_rate", "max_concurrency"].contains(&k.as_str()))
+    });
     (!out.is_empty()).then(|| out.into_iter().map(|(n, m)| (n, Value::Object(m))).collect())
 }
 
@@ -100,7 +119,7 @@ mod tests {
             (
                 3,
                 &json!({"max_concurrency": 32.0, "completed": 1000.0, "duration": 12.5, "mean_ttft_ms": 70.1, "median_e2el_ms": 9.0,
-                        "request_rate": "inf"})
+                        "request_rate": "inf", "printed_table": true})
             )
         );
         let commented: String = text.lines().map(|l| format!("# {l}\n")).collect();

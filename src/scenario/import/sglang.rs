@@ -1,6 +1,6 @@
 //! `sglang.bench_serving --output-file`: one run a line, with its data set and the engine's name.
 
-use super::{parallel, rows, text, totals_workload};
+use super::{parallel, printed, rows, text, totals_workload};
 use crate::launch::EngineKind;
 use crate::scenario::{Key, Metrics, Record};
 use crate::workload::{Dataset, RequestRate, WorkloadSpec};
@@ -10,13 +10,15 @@ use serde_json::{Map, Value};
 /// `e2e_latency`.
 pub(super) fn is(object: &Map<String, Value>) -> bool {
     let has = |key: &str| object.contains_key(key);
-    has("duration")
-        && has("completed")
+    (has("duration") && has("completed") || has(printed::MARK))
         && (has("total_output_tokens_retokenized") || has("mean_e2e_latency_ms") || has("dataset_name"))
         && !has("model_id")
 }
 
 const SETTINGS: &[&str] = &[
+    printed::MARK,
+    "model",
+    "serve_command",
     "tag",
     "backend",
     "dataset_name",
@@ -55,7 +57,7 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
         engine,
         engine_version: info.and_then(|i| text(i, "version")),
         model: info.and_then(|i| text(i, "model_path")).or_else(|| text(object, "model")),
-        serve_command: info.and_then(command),
+        serve_command: info.and_then(command).or_else(|| text(object, "serve_command")),
         workload: Some(workload(object, &m)),
         requests,
         result: Some(m),

@@ -128,6 +128,7 @@ fn column(name: &str) -> Option<Meaning> {
         | "input_tokens"
         | "prompt_tokens"
         | "input_sequence_length"
+        | "input_sequence_length_tokens"
         | "random_input_len" => Meaning::Workload("input_len"),
         "output_len"
         | "osl"
@@ -136,6 +137,7 @@ fn column(name: &str) -> Option<Meaning> {
         | "completion_tokens"
         | "max_tokens"
         | "output_sequence_length"
+        | "output_sequence_length_tokens"
         | "random_output_len" => Meaning::Workload("output_len"),
         "num_prompts" | "num_requests" | "requests" | "request_count" => Meaning::Workload("num_prompts"),
         "concurrency"

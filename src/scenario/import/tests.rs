@@ -156,6 +156,14 @@ fn a_printed_table_and_other_peoples_files() {
     let r = &of("run.log", printed).unwrap()[0];
     assert_eq!((r.source.as_deref(), r.engine), (Some("sglang.bench_serving"), Some(EngineKind::Sglang)));
     assert_eq!(r.result.as_ref().unwrap().get(Key::MeanE2elMs), Some(900.5));
+    // A table without the number of requests is a table, and one without any figure is told as such.
+    let of_model = "vllm serve org/m -tp 2\nvllm bench serve --model m\n============ Serving Benchmark Result ============\n\
+                    Output token throughput (tok/s): 40.5\nMean TTFT (ms): 70.25\n";
+    let r = &of("run.txt", of_model).unwrap()[0];
+    let figures = r.result.as_ref().unwrap();
+    assert_eq!((figures.get(Key::Completed), figures.get(Key::OutputThroughput)), (None, Some(40.5)));
+    assert_eq!((r.model.as_deref(), r.launch().integer(&["tp"])), (Some("org/m"), Some(2)));
+    assert!(of("x.log", "= Serving Benchmark Result =\nnothing").unwrap_err().contains("holds no figure"));
     assert!(of("x.log", "no such table").unwrap_err().contains("Serving Benchmark Result"));
     assert!(of("x.json", r#"{"avg_latency":1,"latencies":[1]}"#).unwrap_err().contains("vllm bench latency"));
     assert!(of("x.yaml", "a: [1").unwrap_err().contains("not YAML"));

@@ -1,7 +1,8 @@
 //! From the text of a file to its values: JSON (also as Python writes it), JSON lines, YAML, CSV, a printed table.
 
+use super::commands::{self, Told};
 use super::content::Content;
-use super::{printed, table};
+use super::{drawn, evalscope, printed, table};
 use crate::data::python_json;
 use crate::error::Problem;
 use serde_json::Value;
@@ -29,8 +30,21 @@ fn json(file: &str, text: &str, ending: &str) -> Result<Content, Problem> {
     if let Some(values) = printed::read(text) {
         return Ok(Content::Many(values));
     }
-    if matches!(ending, "txt" | "log" | "out") {
-        return Err(Problem::new(file, "", "is no JSON and holds no block `Serving Benchmark Result`")
+    let lines: Vec<&str> = text.lines().collect();
+    let model = |above: usize| commands::above(&lines[..above], &Told::default()).model;
+    let found = evalscope::find(text).map(Content::One);
+    let found = found.or_else(|| drawn::values(text)).or_else(|| drawn::boxed(file, text));
+    if let Some(found) = found.or_else(|| drawn::markdown(file, text, model)) {
+        return Ok(found);
+    }
+    if text.contains(printed::TITLE) {
+        let what = format!("its block `{}` holds no figure that is known", printed::TITLE);
+        return Err(Problem::new(file, "", what).hint(
+            "lines such as `Mean TTFT (ms): 70.1`, as `vllm bench serve` and sglang.bench_serving print them",
+        ));
+    }
+    if matches!(ending, "txt" | "log" | "out" | "md") {
+        return Err(Problem::new(file, "", format!("is no JSON and holds no block `{}`", printed::TITLE))
             .hint("the printed table of `vllm bench serve` or sglang.bench_serving, or a result file"));
     }
     let place = format!("line {} column {}", error.line(), error.column());

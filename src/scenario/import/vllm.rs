@@ -1,6 +1,6 @@
 //! `vllm bench serve --save-result`, with `--save-detailed` also request by request; read and written.
 
-use super::{fill, missing_throughputs, text, totals_workload, workload_of};
+use super::{fill, missing_throughputs, printed, text, totals_workload, workload_of};
 use crate::launch::EngineKind;
 use crate::scenario::{Key, Metrics, Record, RequestRow};
 use crate::workload::{Dataset, RequestRate, WorkloadSpec};
@@ -8,7 +8,10 @@ use serde_json::{Map, Value, json};
 
 /// `vllm bench serve --save-result` (with `--save-detailed` also request by request).
 pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
-    const SETTINGS: [&str; 18] = [
+    const SETTINGS: [&str; 21] = [
+        printed::MARK,
+        "model",
+        "serve_command",
         "date",
         "endpoint_type",
         "backend",
@@ -53,7 +56,8 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
     workload.total_output_tokens = result.get(Key::TotalOutputTokens);
     Ok(Record {
         engine: engine(object),
-        model: text(object, "model_id"),
+        model: text(object, "model_id").or_else(|| text(object, "model")),
+        serve_command: text(object, "serve_command"),
         workload: Some(workload),
         requests,
         result: Some(result),
