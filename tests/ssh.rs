@@ -3,10 +3,12 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
 
+mod cluster;
+
+use cluster::{text, trials, until};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 /// Two hosts of this test alone; they end with this value.
 struct Hosts {
@@ -36,10 +38,6 @@ impl Drop for Hosts {
     }
 }
 
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
 fn campaign(hosts: &Hosts, named: &str, out: &Path) -> Child {
     Command::new(assert_cmd::cargo::cargo_bin!("dyno"))
         .args("tune --model openai/gpt-oss-20b --engine emulated --hardware a100-sxm-80gb".split(' '))
@@ -52,12 +50,6 @@ fn campaign(hosts: &Hosts, named: &str, out: &Path) -> Child {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap()
-}
-
-fn trials(out: &Path) -> Vec<Value> {
-    let record = std::fs::read_to_string(out.join("trials.jsonl")).unwrap_or_default();
-    let lines = record.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
-    lines.filter(|v| v["kind"] == "trial").collect()
 }
 
 /// Engines of the campaign recorded in `out`.
@@ -77,17 +69,6 @@ fn running(out: &Path) -> Vec<String> {
     let all =
         std::fs::read_dir("/proc").unwrap().flatten().map(|e| e.file_name().to_string_lossy().into_owned());
     all.filter(|name| name.parse::<u32>().is_ok() && holds(name)).collect()
-}
-
-fn until(seconds: u64, mut condition: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(seconds);
-    while Instant::now() < deadline {
-        if condition() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    false
 }
 
 #[test]

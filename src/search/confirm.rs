@@ -3,7 +3,7 @@
 use super::evaluator::{Answer, Ask, Evaluator, Runs, Stage, Stop};
 use super::settings::Settings;
 use crate::launch::Candidate;
-use crate::stats::{Interval, mean, sample_variance, t_critical, t_interval};
+use crate::stats::{Interval, mean, pooled_interval, sample_variance};
 
 /// First repeat index of the confirmation: its seeds are used nowhere else, so the choice of the winner
 /// (the luckiest of many) cannot flatter the result.
@@ -143,17 +143,6 @@ fn outlier(pairs: &[f64], noise: Option<(f64, f64)>) -> Option<usize> {
     };
     let far = (0..pairs.len()).filter_map(|at| Some((at, distance(at)?)));
     far.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(at, _)| at)
-}
-
-/// Student's interval of the mean of the pairs. `noise` (standard deviation of a launch, log scale, and the degrees of
-/// freedom behind it) is what the search learned of the machine: pooled with the scatter of the pairs, where two or three
-/// pairs alone would say next to nothing of it.
-fn pooled_interval(pairs: &[f64], noise: Option<(f64, f64)>, alpha: f64) -> Interval {
-    let Some((sigma, df)) = noise.filter(|(_, df)| *df > 0.0) else { return t_interval(pairs, alpha) };
-    let own = pairs.len() as f64 - 1.0;
-    // The difference of two launches scatters by twice the variance of one.
-    let variance = (df * 2.0 * sigma * sigma + own * sample_variance(pairs)) / (df + own);
-    Interval::around(mean(pairs), t_critical(df + own, alpha) * (variance / pairs.len() as f64).sqrt())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! ratios `ln(b_i / a_i)`; its exponential is the ratio of geometric means.
 
 use super::interval::{Interval, sample_variance, t_critical, t_interval};
-use super::quantile_sorted;
+use super::{mean, quantile_sorted};
 use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -49,6 +49,17 @@ pub fn pairs_needed(logs: &[f64], target: f64, alpha: f64, most: usize) -> Optio
     }
     let s = sample_variance(logs).sqrt();
     (2..=most).find(|&n| t_critical((n - 1) as f64, alpha) * s / (n as f64).sqrt() <= target)
+}
+
+/// Student's interval of the mean of the pairs. `noise` (standard deviation of a launch, log scale, and the degrees of
+/// freedom behind it) is what other launches tell of the machine: pooled with the scatter of the pairs, where two or three
+/// pairs alone would say next to nothing of it.
+pub fn pooled_interval(pairs: &[f64], noise: Option<(f64, f64)>, alpha: f64) -> Interval {
+    let Some((sigma, df)) = noise.filter(|(_, df)| *df > 0.0) else { return t_interval(pairs, alpha) };
+    let own = pairs.len() as f64 - 1.0;
+    // The difference of two launches scatters by twice the variance of one.
+    let variance = (df * 2.0 * sigma * sigma + own * sample_variance(pairs)) / (df + own);
+    Interval::around(mean(pairs), t_critical(df + own, alpha) * (variance / pairs.len() as f64).sqrt())
 }
 
 #[cfg(test)]

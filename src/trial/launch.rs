@@ -326,8 +326,20 @@ impl Start<'_> {
         let tail = LogTail::new(log);
         let image = inside.map(|i| i.facts(&run));
         let place = None;
-        #[rustfmt::skip]
-        let process = Process { running, lease, port, argv, env, files, started, free_before, tail, grace, image, place };
+        let process = Process {
+            running,
+            lease,
+            port,
+            argv,
+            env,
+            files,
+            started,
+            free_before,
+            tail,
+            grace,
+            image,
+            place,
+        };
         let base_url = format!("http://127.0.0.1:{port}");
         let (process, client) = (Some(process), Arc::new(client));
         let (beside, others) = (Vec::new(), Vec::new());

@@ -129,7 +129,8 @@ fn routed(
         inside: None,
         devices: &[],
     };
-    let started = start.spawn(observer)?;
+    let mut started = start.spawn(observer)?;
+    started.process.iter_mut().for_each(|p| p.place = Some("router".to_owned()));
     let url = started.base_url;
     let failing = all.failing.clone();
     started.process.map(|p| (p, url)).ok_or_else(|| failing.of(Class::NotInstalled, "start", "no router", ""))

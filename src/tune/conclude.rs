@@ -1,34 +1,16 @@
 //! From what was found to the verdict that stands in the record.
 
+use super::before_after::workload_rows;
 use super::findings::Findings;
 use super::outcomes::{all_runs, answer, mean_value, runs_of, version_of};
 use super::spaces::Spaces;
 use crate::launch::Candidate;
-use crate::scenario::Key;
 use crate::search::ledger::Entry;
 use crate::search::{Comparison, Ending, Estimate, ForecastedLaunch, SpaceOutcome, Stage};
-use crate::stats::{holm, log_ratios, mean, paired_bootstrap, t_interval};
+use crate::stats::{holm, mean, paired_bootstrap};
 use crate::store::{
-    Compared, EngineRow, FlagEffect, ForecastRow, Improvement, MetricRow, Plan, SpaceSummary, TrialLine,
-    Tried, Verdict, WorkloadRow,
+    Compared, EngineRow, FlagEffect, ForecastRow, Improvement, Plan, SpaceSummary, TrialLine, Tried, Verdict,
 };
-use crate::trial::Measured;
-use std::collections::BTreeMap;
-
-/// Keys of the before/after tables.
-const SHOWN: [Key; 11] = [
-    Key::RequestThroughput,
-    Key::OutputThroughput,
-    Key::TotalTokenThroughput,
-    Key::MeanTtftMs,
-    Key::MedianTtftMs,
-    Key::P99TtftMs,
-    Key::MeanTpotMs,
-    Key::P99TpotMs,
-    Key::MeanItlMs,
-    Key::P99ItlMs,
-    Key::MeanE2elMs,
-];
 
 const BOOTSTRAP_DRAWS: usize = 4000;
 
@@ -264,81 +246,4 @@ fn improvement(plan: &Plan, c: &Comparison) -> Improvement {
         pairs: c.pairs.iter().copied().map(turn).collect(),
         bootstrap: bootstrap.map(|i| i.map(|r| turn(r.ln()))),
     }
-}
-
-/// Valid confirmation runs of a candidate on one workload, by repeat.
-fn confirmed<'t>(
-    plan: &'t Plan,
-    trials: &'t [TrialLine],
-    candidate: &Candidate,
-    workload: usize,
-) -> BTreeMap<u32, &'t Measured> {
-    let mine = trials.iter().filter(|t| t.stage == Stage::Confirm && t.result.spec.candidate == *candidate);
-    mine.flat_map(|t| runs_of(&t.result, plan, workload)).map(|m| (m.repeat, m)).collect()
-}
-
-fn workload_rows(
-    plan: &Plan,
-    trials: &[TrialLine],
-    (base, winner): (&Candidate, &Candidate),
-    alpha: f64,
-) -> Vec<WorkloadRow> {
-    let mut rows = Vec::new();
-    for (i, workload) in plan.workloads.iter().enumerate() {
-        let (before, after) = (confirmed(plan, trials, base, i), confirmed(plan, trials, winner, i));
-        let pairs: Vec<(&Measured, &Measured)> =
-            before.iter().filter_map(|(r, b)| after.get(r).map(|a| (*b, *a))).collect();
-        if pairs.is_empty() {
-            continue;
-        }
-        let violation = |m: &Measured| plan.slo.violation(&m.observation);
-        rows.push(WorkloadRow {
-            name: workload.name.clone(),
-            pairs: pairs.len() as u32,
-            metrics: SHOWN.iter().filter_map(|&k| metric_row(k, &pairs, alpha)).collect(),
-            notes: lost_requests(&pairs),
-            keeps_slo: (!plan.slo.0.is_empty()).then(|| pairs.iter().all(|(_, a)| violation(a) == 0.0)),
-        });
-    }
-    rows
-}
-
-fn metric_row(key: Key, pairs: &[(&Measured, &Measured)], alpha: f64) -> Option<MetricRow> {
-    let value = |m: &Measured| m.observation.result.as_ref().and_then(|r| r.get(key));
-    let both: Vec<(f64, f64)> = pairs.iter().filter_map(|(b, a)| value(b).zip(value(a))).collect();
-    if both.is_empty() {
-        return None;
-    }
-    let (before, after): (Vec<f64>, Vec<f64>) = both.into_iter().unzip();
-    let logs = log_ratios(&before, &after);
-    let change = (logs.len() > 1).then(|| t_interval(&logs, alpha));
-    let significant = change.is_some_and(|c| c.excludes(0.0));
-    let better = change.is_some_and(|c| (c.value > 0.0) == key.higher_is_better());
-    // The change is a ratio of geometric means, so the levels beside it are geometric means too: after / before - 1 is
-    // the change that is shown. A value of zero has no logarithm; then both are arithmetic means.
-    let level = |v: &[f64]| {
-        if logs.len() == v.len() {
-            mean(&v.iter().map(|x| x.ln()).collect::<Vec<_>>()).exp()
-        } else {
-            mean(v)
-        }
-    };
-    Some(MetricRow {
-        key: key.name().to_owned(),
-        before: level(&before),
-        after: level(&after),
-        change: change.map(|c| c.map(f64::exp_m1)),
-        significant,
-        better: significant && better,
-    })
-}
-
-fn lost_requests(pairs: &[(&Measured, &Measured)]) -> Vec<String> {
-    let failed = |m: &Measured| m.observation.result.as_ref().and_then(|r| r.get(Key::Failed)).unwrap_or(0.0);
-    let (before, after): (f64, f64) =
-        pairs.iter().fold((0.0, 0.0), |(b, a), (x, y)| (b + failed(x), a + failed(y)));
-    if before + after == 0.0 {
-        return Vec::new();
-    }
-    vec![format!("requests that failed: {before:.0} before, {after:.0} after")]
 }

@@ -1,6 +1,7 @@
 //! The campaign: baselines, engine choice, flag search, confirmation, verdict.
 
 mod asked;
+mod before_after;
 pub mod campaign;
 pub mod cancel;
 mod conclude;

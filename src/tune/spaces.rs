@@ -91,12 +91,13 @@ impl Spaces for PlannedSpaces {
                 values: a.values,
             })
             .collect();
-        if !self.plan.variants.is_empty() && named(VARIANT) {
+        // Axes that the user has given by an option of their own need no naming among the flags.
+        if !self.plan.variants.is_empty() {
             // What other weights cost and bring, the cost model knows from their configuration.
             let values = self.plan.variants.iter().map(|v| FlagValue::Text(v.model.clone())).collect();
             space.knobs.push(Knob { flag: VARIANT.to_owned(), values, modelled: true });
         }
-        if !self.plan.replicas.is_empty() && named(REPLICAS) {
+        if !self.plan.replicas.is_empty() {
             space.replicas(&self.plan.replicas);
         }
         for candidate in super::tries::candidates(&self.plan, engine) {

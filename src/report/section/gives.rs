@@ -60,7 +60,8 @@ fn compared(s: &Subject<'_>, rows: &[WorkloadRow]) -> Vec<Block> {
     let level = confidence(s.confidence());
     blocks.push(Block::Para(text![format!(
         "Values are geometric means over the pairs, the change is their ratio, and every interval has the confirmation's \
-         {level} % confidence{}. Each pair served the same requests in fresh launches.",
+         {level} % confidence{}. Each pair served the same requests in fresh launches. How launches of one command \
+         scattered before the confirmation widens or narrows an interval with the scatter of the pairs.",
         if s.confidence() > 1.0 - s.run.plan.settings.alpha + 1e-9 {
             format!(
                 " (5 % error shared between the {:.0} looks that it may take)",

@@ -1,0 +1,30 @@
+//! What the tests on several nodes share: the record of a campaign, and waiting.
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+pub(crate) fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn record(out: &Path) -> Vec<Value> {
+    let record = std::fs::read_to_string(out.join("trials.jsonl")).unwrap_or_default();
+    record.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok()).collect()
+}
+
+pub(crate) fn trials(out: &Path) -> Vec<Value> {
+    record(out).into_iter().filter(|v| v["kind"] == "trial").collect()
+}
+
+pub(crate) fn until(seconds: u64, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < deadline {
+        if condition() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    false
+}
