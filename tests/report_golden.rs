@@ -142,9 +142,10 @@ fn scatter(name: &str, workload: &str, key: &str) -> (f64, f64) {
         for m in t["result"]["runs"].as_array().expect("runs") {
             let mut of = m["workload"].clone();
             of.as_object_mut().expect("a workload").remove("seed");
+            let of = of.to_string();
             let valid = m["invalid"].as_array().is_none_or(Vec::is_empty);
             if valid
-                && of.to_string() == workload
+                && of == workload
                 && let Some(v) = m["observation"]["result"][key].as_f64()
             {
                 mine.insert(m["repeat"].as_u64().expect("a repeat"), v.ln());
@@ -165,6 +166,16 @@ fn scatter(name: &str, workload: &str, key: &str) -> (f64, f64) {
         freedom += means.len() as f64 - 1.0;
     }
     (squares, freedom)
+}
+
+/// Interval of the change of paired launches, the scatter of other launches (squares, degrees of freedom) pooled with theirs.
+fn interval(logs: &[f64], (squares, freedom): (f64, f64), confidence: f64) -> (f64, f64) {
+    let n = logs.len() as f64;
+    let mean = logs.iter().sum::<f64>() / n;
+    let own: f64 = logs.iter().map(|l| (l - mean).powi(2)).sum();
+    let sd = ((2.0 * squares + own) / (freedom + n - 1.0)).sqrt();
+    let half = t_critical(freedom + n - 1.0, 1.0 - confidence) * sd / n.sqrt();
+    ((mean - half).exp_m1(), (mean + half).exp_m1())
 }
 
 fn geometric_mean(values: &[f64]) -> f64 {
@@ -258,13 +269,8 @@ fn every_figure_of_the_before_and_after_follows_from_the_raw_runs() {
         let change = geometric_mean(&a) / geometric_mean(&b) - 1.0;
         assert!(agrees(number(&row[4]), 100.0 * change), "{row:?} {change}");
         let logs: Vec<f64> = b.iter().zip(&a).map(|(b, a)| (a / b).ln()).collect();
-        let n = logs.len() as f64;
-        let mean = logs.iter().sum::<f64>() / n;
-        let own: f64 = logs.iter().map(|l| (l - mean).powi(2)).sum();
-        let (squares, freedom) = scatter("clear-win", &workloads[workload], key);
-        let sd = ((2.0 * squares + own) / (freedom + n - 1.0)).sqrt();
-        let half = t_critical(freedom + n - 1.0, 1.0 - confidence) * sd / n.sqrt();
-        let (mut low, mut high) = ((mean - half).exp_m1(), (mean + half).exp_m1());
+        let scatter = scatter("clear-win", &workloads[workload], key);
+        let (mut low, mut high) = interval(&logs, scatter, confidence);
         if workload == 0 && key == "total_token_throughput" {
             // The objective has one interval on the whole page: that of the sentence above the table.
             (low, high) = (objective.low, objective.high);

@@ -8,8 +8,9 @@
 //!
 //! Its steps are held to recordings of vLLM's own scheduler (`scripts/record-vllm-schedule`): with full
 //! attention, shared prefixes, preemption and asynchronous scheduling, and with sliding groups without a
-//! prefix cache, every step is equal. Not modelled: what a *preempted* request of a model with sliding groups
-//! finds of itself in the cache (it is computed anew).
+//! prefix cache, every step is equal. What a *preempted* request of a model with sliding groups
+//! finds of itself in the cache is all of it while nobody has taken one of its blocks, and nothing afterwards (vLLM can find a
+//! part that ends at an older window).
 //!
 //! Every running request gets at least one token a step: decode rows ask for one and never more than
 //! `max_num_seqs` of them run within a budget at least as large; an unfinished prompt asks for no more than
@@ -45,6 +46,7 @@ impl VllmScheduler {
         let recent = config.version >= (0, 28, 0);
         let lag = u32::from(recent && config.overlap);
         let mut batch = Batch::new(layout, window, config.prefix_caching, lag);
+        batch.finds_windows();
         if recent {
             batch.reuses_uncached_first();
         }

@@ -75,6 +75,8 @@ pub(in crate::sim::policy) struct Batch {
     ends_known: bool,
     /// Blocks without a prefix anybody could ask for are reused first.
     uncached_first: bool,
+    /// Whether a request with sliding groups finds itself again after a preemption, where nobody has taken any of its blocks.
+    finds_windows: bool,
     pub(in crate::sim::policy) requests: Requests,
     pub(in crate::sim::policy) waiting: VecDeque<Slot>,
     /// Running requests with an unfinished prompt, in running order.
@@ -127,6 +129,7 @@ impl Batch {
             prefix_caching,
             ends_known: true,
             uncached_first: false,
+            finds_windows: false,
             requests: Requests::default(),
             waiting: VecDeque::new(),
             prefilling: Vec::new(),
@@ -157,6 +160,11 @@ impl Batch {
     /// The engine schedules a row once more even when it is known to end by length.
     pub(in crate::sim::policy) fn schedules_past_the_end(&mut self) {
         self.ends_known = false;
+    }
+
+    /// A request with sliding groups finds itself again after a preemption: a hit needs the blocks of the window before its end.
+    pub(in crate::sim::policy) fn finds_windows(&mut self) {
+        self.finds_windows = true;
     }
 
     /// Blocks that hold no full cached block go to the front of the free ones, not to the back.

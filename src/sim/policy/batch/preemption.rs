@@ -60,22 +60,12 @@ impl Batch {
         self.deactivate(slot);
         self.prefilling.retain(|&s| s != slot);
         self.requests.unlink(slot);
-        // Tail first: what is not cached, its own cached blocks, named ones.
-        let named = self.named_blocks(slot);
-        let unit = u64::from(self.layout.full_groups);
-        let dense = self.layout.sliding_groups == 0 && self.prefix_caching;
-        let every = named == self.requests[slot].hashes.len() as u64 * unit;
-        let whole = u64::from(hashed / self.layout.block_size) * unit;
-        let own = if dense && every { whole.saturating_sub(named) } else { 0 };
-        if self.uncached_first {
-            self.pool.give_first(held - named - own);
-        } else {
-            self.pool.give(held - named - own);
-        }
-        let left = (own > 0).then(|| self.pool.give_owned(slot, own));
+        let (left, own, tokens) = self.leave_behind(slot, held, hashed);
         self.release_named(slot);
         let r = &mut self.requests[slot];
         r.left_behind = left;
+        r.left_blocks = own;
+        r.left_tokens = tokens;
         r.emitted = emitted;
         r.steps_in_flight = 0;
         r.before = 0;
@@ -87,5 +77,28 @@ impl Batch {
         let id = r.id;
         self.preemptions += 1;
         self.transitions.push(Transition::Preempted { id });
+    }
+
+    /// Gives a request's blocks back so that it finds what nobody has taken meanwhile: where it lies, its blocks, its tokens.
+    fn leave_behind(&mut self, slot: Slot, held: u64, hashed: u32) -> (Option<u64>, u64, u32) {
+        // Tail first: what is not cached, its own cached blocks, named ones.
+        let named = self.named_blocks(slot);
+        let unit = u64::from(self.layout.full_groups);
+        let kept = self.prefix_caching && (self.layout.sliding_groups == 0 || self.finds_windows);
+        let every = named == self.requests[slot].hashes.len() as u64 * unit;
+        let whole = u64::from(hashed / self.layout.block_size) * unit;
+        let mut own = if kept && every { whole.saturating_sub(named) } else { 0 };
+        if own > 0 && self.layout.sliding_groups > 0 {
+            // The windows go with it: without them it finds nothing.
+            own = held - named;
+        }
+        if self.uncached_first {
+            self.pool.give_first(held - named - own);
+        } else {
+            self.pool.give(held - named - own);
+        }
+        let left = (own > 0).then(|| self.pool.give_owned(slot, own));
+        let before = (named / unit.max(1)) as u32 * self.layout.block_size;
+        (left, own, hashed - hashed.min(before))
     }
 }

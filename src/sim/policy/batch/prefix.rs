@@ -28,10 +28,18 @@ impl Batch {
         let (named, idle) = self.pool.lookup(usable);
         let unit = u64::from(self.layout.full_groups);
         let mut blocks = named;
-        // With sliding groups the blocks of the last window are the first to be reused: no hit.
-        if named as usize == r.hashes.len() && self.layout.sliding_groups == 0 && unit > 0 {
+        if named as usize == r.hashes.len() && unit > 0 {
             let remains = r.left_behind.map_or(0, |number| self.pool.remains(slot, number));
-            blocks = at_most.min(named + (remains / unit) as u32);
+            let found = if self.layout.sliding_groups == 0 {
+                remains / unit
+            } else if remains > 0 && remains == r.left_blocks {
+                // The blocks of the last window are reused before those of the full groups, and without them there is no hit:
+                // all of it or nothing.
+                u64::from(r.left_tokens / self.layout.block_size)
+            } else {
+                0
+            };
+            blocks = at_most.min(named + found as u32);
         }
         Hit {
             named,
@@ -57,7 +65,9 @@ impl Batch {
         let left = chunking.budget - self.decode.rows;
         let known = r.num_tokens();
         let same_chunk = chunking.unit == 1 || known <= left || known - hit.tokens > left;
-        if tail_first && same_chunk { None } else { idle().min() }
+        // With windows a block lost is all of the hit lost.
+        let little = tail_first && same_chunk && (hit.own == 0 || self.layout.sliding_groups == 0);
+        if little { None } else { idle().min() }
     }
 
     /// Free blocks that decode rows may take before step `next`.

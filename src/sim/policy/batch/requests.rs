@@ -41,6 +41,10 @@ pub(in crate::sim::policy) struct Req {
     pub(in crate::sim::policy) epoch: u32,
     /// Its blocks among the free ones, after a preemption.
     pub(in crate::sim::policy) left_behind: Option<u64>,
+    /// How many there are, those of the sliding groups' windows included.
+    pub(in crate::sim::policy) left_blocks: u64,
+    /// Tokens whose whole blocks are among them.
+    pub(in crate::sim::policy) left_tokens: u32,
     pub(in crate::sim::policy) resumed: bool,
     /// Under speculation: tokens for which a decode row holds KV slots, and steps under way that bring it tokens.
     pub(in crate::sim::policy) allocated: u32,
@@ -129,6 +133,8 @@ impl Requests {
             first_step: u64::MAX,
             epoch: 0,
             left_behind: None,
+            left_blocks: 0,
+            left_tokens: 0,
             resumed: false,
             allocated: 0,
             steps_in_flight: 0,
