@@ -3,12 +3,14 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
 
+mod common;
+
+use common::{text, trials, until};
 use serde_json::Value;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 /// Where containers themselves live in one, these limits must be said; elsewhere they do no harm.
 const OPTIONS: &str = "--runtime runc --ulimit nofile=1024:1024 --ulimit nproc=4096:4096";
@@ -47,33 +49,12 @@ fn campaign(out: &Path, engine: &str) -> String {
     )
 }
 
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
-fn trials(out: &Path) -> Vec<Value> {
-    let record = std::fs::read_to_string(out.join("trials.jsonl")).unwrap_or_default();
-    let lines = record.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
-    lines.filter(|v| v["kind"] == "trial").collect()
-}
-
 /// Containers whose label names a launch of the process with this id.
 fn containers(pid: u32) -> Vec<String> {
     let args = ["ps", "-a", "--filter", "label=dyno.launch", "--format", "{{.Names}}"];
     let output = Command::new("podman").args(args).output().unwrap();
     let names = String::from_utf8_lossy(&output.stdout).into_owned();
     names.lines().filter(|n| n.starts_with(&format!("dyno-{pid}-"))).map(str::to_owned).collect()
-}
-
-fn until(seconds: u64, mut condition: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(seconds);
-    while Instant::now() < deadline {
-        if condition() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    false
 }
 
 #[test]

@@ -4,13 +4,16 @@
 #![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
 #![expect(clippy::print_stdout, reason = "the measured times are worth a line")]
 
-mod cluster;
-#[path = "cluster/timed.rs"]
+mod common;
+#[path = "common/start.rs"]
+mod start;
+#[path = "common/timed.rs"]
 mod timed;
 
-use cluster::{text, trials, until};
+use common::{text, trials, until};
 use llm_dyno::executor::{Executor, ExecutorConfig, ExecutorKind, JobState, Ray};
 use serde_json::Value;
+use start::tune;
 use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::Path;
@@ -67,18 +70,15 @@ impl Drop for Cluster {
 }
 
 fn campaign(out: &Path, more: &[&str]) -> Child {
-    Command::new(assert_cmd::cargo::cargo_bin!("dyno"))
-        .args("tune --model openai/gpt-oss-20b --engine emulated --hardware a100-sxm-80gb".split(' '))
-        .args("--workload random:256/48,n=24 --flags async-scheduling,max-num-seqs --repeats 5".split(' '))
-        .arg("--out")
-        .arg(out)
-        .args(more)
-        .args(["--", "--emulate-version", "0.11.0"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+    tune(
+        "--model openai/gpt-oss-20b --engine emulated --hardware a100-sxm-80gb --workload random:256/48,n=24 \
+          --flags async-scheduling,max-num-seqs --repeats 5 --out",
+    )
+    .arg(out)
+    .args(more)
+    .args(["--", "--emulate-version", "0.11.0"])
+    .spawn()
+    .unwrap()
 }
 
 /// One cluster for all of it: starting one takes half a minute.

@@ -3,12 +3,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
 
-mod cluster;
+mod common;
+#[path = "common/start.rs"]
+mod start;
 
-use cluster::{text, trials, until};
+use common::{text, trials, until};
 use serde_json::Value;
+use start::tune;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 /// The router's command.
@@ -25,15 +28,11 @@ fn router() -> String {
 
 /// So many requests that the exchange between two GPUs costs more than a copy's half of the load.
 fn campaign(out: &Path) -> Child {
-    Command::new(assert_cmd::cargo::cargo_bin!("dyno"))
-        .args("tune --model Qwen/Qwen3-8B --engine emulated --hardware a100-sxm-80gb --num-gpus 2".split(' '))
-        .args("--workload random:512/64,n=200,concurrency=200 --repeats 2 --flags async-scheduling --replicas 2".split(' '))
+    tune("--model Qwen/Qwen3-8B --engine emulated --hardware a100-sxm-80gb --num-gpus 2 --replicas 2 --repeats 2 \
+          --workload random:512/64,n=200,concurrency=200 --flags async-scheduling")
         .args(["--router-command", &router(), "--out"])
         .arg(out)
         .args(["--", "--emulate-version", "0.11.0"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
         .spawn()
         .unwrap()
 }

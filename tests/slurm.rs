@@ -4,15 +4,18 @@
 #![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
 #![expect(clippy::print_stdout, reason = "the measured times are worth a line")]
 
-mod cluster;
-#[path = "cluster/timed.rs"]
+mod common;
+#[path = "common/start.rs"]
+mod start;
+#[path = "common/timed.rs"]
 mod timed;
 
-use cluster::{text, trials, until};
+use common::{text, trials, until};
 use serde_json::Value;
+use start::tune;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 use timed::{long_campaign, recommendation, seconds};
 
@@ -66,17 +69,10 @@ impl Drop for Cluster {
 }
 
 fn campaign(out: &Path, more: &[&str]) -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("dyno"));
-    command
-        .args("tune --model openai/gpt-oss-20b --engine emulated --hardware a100-sxm-80gb".split(' '))
-        .args("--workload random:1024/128,n=32 --flags async-scheduling,max-num-seqs,max-num-batched-tokens,block-size --repeats 3".split(' '))
-        .arg("--out")
-        .arg(out)
-        .args(more)
-        .args(["--", "--emulate-version", "0.11.0"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    let words = "--model openai/gpt-oss-20b --engine emulated --hardware a100-sxm-80gb --workload random:1024/128,n=32 \
+                 --flags async-scheduling,max-num-seqs,max-num-batched-tokens,block-size --repeats 3 --out";
+    let mut command = tune(words);
+    command.arg(out).args(more).args(["--", "--emulate-version", "0.11.0"]);
     command
 }
 

@@ -3,12 +3,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests start the program as a user does")]
 
-mod cluster;
+mod common;
+#[path = "common/start.rs"]
+mod start;
 
-use cluster::{text, trials, until};
+use common::{text, trials, until};
 use serde_json::Value;
+use start::tune;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 
 /// Two hosts of this test alone; they end with this value.
 struct Hosts {
@@ -39,17 +42,15 @@ impl Drop for Hosts {
 }
 
 fn campaign(hosts: &Hosts, named: &str, out: &Path) -> Child {
-    Command::new(assert_cmd::cargo::cargo_bin!("dyno"))
-        .args("tune --model openai/gpt-oss-20b --engine emulated --hardware a100-sxm-80gb".split(' '))
-        .args("--workload random:256/48,n=24 --flags async-scheduling --repeats 2 --executor ssh".split(' '))
-        .args(["--ssh-hosts", named, "--ssh-options", &hosts.options, "--out"])
-        .arg(out)
-        .args(["--", "--emulate-version", "0.11.0"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+    tune(
+        "--model openai/gpt-oss-20b --engine emulated --hardware a100-sxm-80gb --workload random:256/48,n=24 \
+          --flags async-scheduling --repeats 2 --executor ssh",
+    )
+    .args(["--ssh-hosts", named, "--ssh-options", &hosts.options, "--out"])
+    .arg(out)
+    .args(["--", "--emulate-version", "0.11.0"])
+    .spawn()
+    .unwrap()
 }
 
 /// Engines of the campaign recorded in `out`.

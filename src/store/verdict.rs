@@ -83,6 +83,10 @@ pub struct MetricRow {
     /// Change of the value itself (after / before - 1), not turned, at the confirmation's confidence; absent when it
     /// cannot be formed.
     pub change: Option<Interval>,
+    /// Degrees of freedom behind the interval: one less than pairs, and those of the scatter of launches before the confirmation.
+    /// Absent in records that were made by the pairs alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freedom: Option<f64>,
     /// The interval excludes no change.
     pub significant: bool,
     /// The change, if significant, is for the better.

@@ -120,6 +120,7 @@ fn metric_row(
         before: level(&before),
         after: level(&after),
         change: change.map(|c| c.map(f64::exp_m1)),
+        freedom: change.map(|_| logs.len() as f64 - 1.0 + scatter.map_or(0.0, |(_, df)| df)),
         significant,
         better: significant && better,
     })

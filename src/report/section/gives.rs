@@ -60,8 +60,7 @@ fn compared(s: &Subject<'_>, rows: &[WorkloadRow]) -> Vec<Block> {
     let level = confidence(s.confidence());
     blocks.push(Block::Para(text![format!(
         "Values are geometric means over the pairs, the change is their ratio, and every interval has the confirmation's \
-         {level} % confidence{}. Each pair served the same requests in fresh launches. How launches of one command \
-         scattered before the confirmation widens or narrows an interval with the scatter of the pairs.",
+         {level} % confidence{}. Each pair served the same requests in fresh launches.{}",
         if s.confidence() > 1.0 - s.run.plan.settings.alpha + 1e-9 {
             format!(
                 " (5 % error shared between the {:.0} looks that it may take)",
@@ -69,9 +68,21 @@ fn compared(s: &Subject<'_>, rows: &[WorkloadRow]) -> Vec<Block> {
             )
         } else {
             String::new()
-        }
+        },
+        scatter(rows)
     )]));
     blocks
+}
+
+/// Where launches before the confirmation had a say in the intervals.
+fn scatter(rows: &[WorkloadRow]) -> &'static str {
+    let more =
+        |w: &WorkloadRow| w.metrics.iter().any(|m| m.freedom.is_some_and(|f| f > f64::from(w.pairs) - 0.5));
+    if rows.iter().any(more) {
+        " How launches of one command scattered before the confirmation counts in an interval beside the scatter of its pairs."
+    } else {
+        ""
+    }
 }
 
 fn is_first(s: &Subject<'_>, m: &MetricRow) -> bool {

@@ -6,11 +6,10 @@
 //! is preempted and recomputed later. Semantics by release come in through [`EngineConfig`]: the full-prompt
 //! admission gate (since 0.19), asynchronous scheduling (default since 0.14).
 //!
-//! Its steps are held to recordings of vLLM's own scheduler (`scripts/record-vllm-schedule`): with full
-//! attention, shared prefixes, preemption and asynchronous scheduling, and with sliding groups without a
-//! prefix cache, every step is equal. What a *preempted* request of a model with sliding groups
-//! finds of itself in the cache is all of it while nobody has taken one of its blocks, and nothing afterwards (vLLM can find a
-//! part that ends at an older window).
+//! Its steps are held to 60 recordings of vLLM's own scheduler (`scripts/record-vllm-schedule`): full attention, shared prefixes,
+//! preemption, asynchronous scheduling, sliding groups without and with a prefix cache. All steps are equal but those of one
+//! recording: what sliding groups have given up while a request was computed is taken for gone when it is preempted, and vLLM
+//! can still find it.
 //!
 //! Every running request gets at least one token a step: decode rows ask for one and never more than
 //! `max_num_seqs` of them run within a budget at least as large; an unfinished prompt asks for no more than

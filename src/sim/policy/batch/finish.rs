@@ -101,8 +101,8 @@ impl Batch {
         self.window_backlog.retain(|&s| s != slot);
         if self.requests[slot].phase == Phase::Waiting {
             self.waiting.retain(|&s| s != slot);
-            if let Some(number) = self.requests[slot].left_behind.take() {
-                self.pool.disown(slot, number);
+            if let Some(left) = self.requests[slot].left_behind.take() {
+                self.pool.disown(slot, left.number);
             }
         } else {
             let held = self.held(slot);

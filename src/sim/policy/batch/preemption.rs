@@ -1,6 +1,6 @@
 //! Preemption: a running request gives its blocks up and is computed again later.
 
-use super::requests::Phase;
+use super::requests::{LeftBehind, Phase};
 use super::{Batch, InFlight};
 use crate::sim::scheduler::{Slot, Transition};
 
@@ -49,6 +49,7 @@ impl Batch {
         self.window_backlog.retain(|&s| s != slot);
         self.ending.retain(|&s| s != slot);
         let held = self.held(slot);
+        let skipped = self.layout.skipped(self.skipped_as_of(slot));
         // A block is cached once all its tokens are known: the one that a step under way computes on is not yet.
         let decoding = phase != Phase::Prefill && self.requests[slot].first_step + 1 < self.step;
         let cached = self.cached(slot);
@@ -60,12 +61,10 @@ impl Batch {
         self.deactivate(slot);
         self.prefilling.retain(|&s| s != slot);
         self.requests.unlink(slot);
-        let (left, own, tokens) = self.leave_behind(slot, held, hashed);
+        let left = self.leave_behind(slot, (held, skipped), hashed);
         self.release_named(slot);
         let r = &mut self.requests[slot];
         r.left_behind = left;
-        r.left_blocks = own;
-        r.left_tokens = tokens;
         r.emitted = emitted;
         r.steps_in_flight = 0;
         r.before = 0;
@@ -79,26 +78,30 @@ impl Batch {
         self.transitions.push(Transition::Preempted { id });
     }
 
-    /// Gives a request's blocks back so that it finds what nobody has taken meanwhile: where it lies, its blocks, its tokens.
-    fn leave_behind(&mut self, slot: Slot, held: u64, hashed: u32) -> (Option<u64>, u64, u32) {
+    /// Gives a request's blocks back so that it finds what nobody has taken meanwhile.
+    fn leave_behind(&mut self, slot: Slot, (held, skipped): (u64, u64), hashed: u32) -> Option<LeftBehind> {
         // Tail first: what is not cached, its own cached blocks, named ones.
         let named = self.named_blocks(slot);
-        let unit = u64::from(self.layout.full_groups);
-        let kept = self.prefix_caching && (self.layout.sliding_groups == 0 || self.finds_windows);
-        let every = named == self.requests[slot].hashes.len() as u64 * unit;
-        let whole = u64::from(hashed / self.layout.block_size) * unit;
-        let mut own = if kept && every { whole.saturating_sub(named) } else { 0 };
-        if own > 0 && self.layout.sliding_groups > 0 {
-            // The windows go with it: without them it finds nothing.
-            own = held - named;
-        }
+        let (full, sliding) = (self.layout.full_groups, self.layout.sliding_groups);
+        let whole = hashed / self.layout.block_size;
+        let skipped = skipped.min(u64::from(whole));
+        let every = named == self.requests[slot].hashes.len() as u64 * u64::from(full);
+        let own = if !self.prefix_caching {
+            0
+        } else if sliding == 0 && every {
+            (u64::from(whole) * u64::from(full)).saturating_sub(named)
+        } else if sliding > 0 && self.finds_windows && self.requests[slot].hashes.is_empty() {
+            let window = u64::from(whole) - skipped;
+            u64::from(whole) * u64::from(full) + window * u64::from(sliding)
+        } else {
+            0
+        };
         if self.uncached_first {
             self.pool.give_first(held - named - own);
         } else {
             self.pool.give(held - named - own);
         }
-        let left = (own > 0).then(|| self.pool.give_owned(slot, own));
-        let before = (named / unit.max(1)) as u32 * self.layout.block_size;
-        (left, own, hashed - hashed.min(before))
+        let number = (own > 0).then(|| self.pool.give_owned(slot, own))?;
+        Some(LeftBehind { number, blocks: own, whole, skipped: skipped as u32 })
     }
 }

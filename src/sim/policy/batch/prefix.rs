@@ -1,6 +1,6 @@
 //! Admission of a request and what it finds of itself in the prefix cache.
 
-use super::requests::Phase;
+use super::requests::{LeftBehind, Phase};
 use super::{Batch, Chunking, InFlight};
 use crate::sim::scheduler::{Slot, Transition};
 use crate::sim::step::StepShape;
@@ -28,18 +28,11 @@ impl Batch {
         let (named, idle) = self.pool.lookup(usable);
         let unit = u64::from(self.layout.full_groups);
         let mut blocks = named;
-        if named as usize == r.hashes.len() && unit > 0 {
-            let remains = r.left_behind.map_or(0, |number| self.pool.remains(slot, number));
-            let found = if self.layout.sliding_groups == 0 {
-                remains / unit
-            } else if remains > 0 && remains == r.left_blocks {
-                // The blocks of the last window are reused before those of the full groups, and without them there is no hit:
-                // all of it or nothing.
-                u64::from(r.left_tokens / self.layout.block_size)
-            } else {
-                0
-            };
-            blocks = at_most.min(named + found as u32);
+        if named as usize == r.hashes.len()
+            && unit > 0
+            && let Some(left) = r.left_behind
+        {
+            blocks = self.found_again(slot, left, named).min(at_most);
         }
         Hit {
             named,
@@ -47,6 +40,21 @@ impl Batch {
             tokens: blocks * self.layout.block_size,
             in_use: u64::from(named) * unit - idle,
         }
+    }
+
+    /// Blocks of the sequence, from the first, that a preempted request finds again, `named` of them by hash.
+    ///
+    /// Its blocks are reused tail first, those of the sliding groups before those of the full ones. A hit of a sliding group needs the
+    /// blocks of the window before its end, or all from the first. What it gave up while it was computed is taken for gone.
+    fn found_again(&self, slot: Slot, left: LeftBehind, named: u32) -> u32 {
+        let remains = self.pool.remains(slot, left.number);
+        if self.layout.sliding_groups == 0 {
+            return named + (remains / u64::from(self.layout.full_groups)) as u32;
+        }
+        let lost = left.blocks - remains;
+        let kept = u64::from(left.whole - left.skipped).saturating_sub(lost) as u32;
+        let window = self.layout.window.saturating_sub(1).div_ceil(self.layout.block_size);
+        if kept >= window || left.skipped == 0 { left.skipped + kept } else { 0 }
     }
 
     /// The segment of free blocks whose reuse could let the request at the front of the queue in, which found too
@@ -60,7 +68,7 @@ impl Batch {
         let hit = self.prefix_hit(slot);
         let r = &self.requests[slot];
         let named = r.hashes[..hit.named as usize].iter().filter_map(|&hash| self.pool.idle(hash));
-        let idle = || named.clone().chain(r.left_behind.filter(|_| hit.own > 0));
+        let idle = || named.clone().chain(r.left_behind.filter(|_| hit.own > 0).map(|left| left.number));
         let tail_first = idle().is_sorted_by(|head, tail| head > tail);
         let left = chunking.budget - self.decode.rows;
         let known = r.num_tokens();
@@ -90,8 +98,8 @@ impl Batch {
             self.pool.hold(hash);
             self.requests[slot].named.push(hash);
         }
-        if let Some(number) = self.requests[slot].left_behind.take() {
-            self.pool.adopt(slot, number, u64::from(hit.own) * u64::from(self.layout.full_groups));
+        if let Some(left) = self.requests[slot].left_behind.take() {
+            self.pool.adopt(slot, left.number, u64::from(hit.own) * u64::from(self.layout.full_groups));
         }
         let r = &mut self.requests[slot];
         r.computed = hit.named;

@@ -18,6 +18,18 @@ pub(in crate::sim::policy) enum Phase {
     Ending,
 }
 
+/// What a preempted request left among the free blocks.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::sim::policy) struct LeftBehind {
+    /// The segment of the pool.
+    pub(in crate::sim::policy) number: u64,
+    /// Blocks in it at first, over all groups.
+    pub(in crate::sim::policy) blocks: u64,
+    /// Whole blocks of the sequence that were computed, and how many of them a sliding group had given up before.
+    pub(in crate::sim::policy) whole: u32,
+    pub(in crate::sim::policy) skipped: u32,
+}
+
 #[derive(Debug, Clone)]
 pub(in crate::sim::policy) struct Req {
     pub(in crate::sim::policy) id: u64,
@@ -40,11 +52,7 @@ pub(in crate::sim::policy) struct Req {
     /// Changes whenever the request leaves the decode rows, so that row_changes noted before are void.
     pub(in crate::sim::policy) epoch: u32,
     /// Its blocks among the free ones, after a preemption.
-    pub(in crate::sim::policy) left_behind: Option<u64>,
-    /// How many there are, those of the sliding groups' windows included.
-    pub(in crate::sim::policy) left_blocks: u64,
-    /// Tokens whose whole blocks are among them.
-    pub(in crate::sim::policy) left_tokens: u32,
+    pub(in crate::sim::policy) left_behind: Option<LeftBehind>,
     pub(in crate::sim::policy) resumed: bool,
     /// Under speculation: tokens for which a decode row holds KV slots, and steps under way that bring it tokens.
     pub(in crate::sim::policy) allocated: u32,
@@ -133,8 +141,6 @@ impl Requests {
             first_step: u64::MAX,
             epoch: 0,
             left_behind: None,
-            left_blocks: 0,
-            left_tokens: 0,
             resumed: false,
             allocated: 0,
             steps_in_flight: 0,

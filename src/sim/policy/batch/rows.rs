@@ -197,9 +197,13 @@ impl Batch {
 
     /// Blocks it holds.
     pub(super) fn held(&self, slot: Slot) -> u64 {
+        self.layout.held(self.skipped_as_of(slot), self.cached(slot))
+    }
+
+    /// Computed tokens as of which blocks before the window have been given back.
+    pub(super) fn skipped_as_of(&self, slot: Slot) -> u32 {
         let r = &self.requests[slot];
-        let skipped = if r.beyond_window { self.latest_skip(slot) } else { r.skipped_to };
-        self.layout.held(skipped, self.cached(slot))
+        if r.beyond_window { self.latest_skip(slot) } else { r.skipped_to }
     }
 
     /// Takes a row out of the decode sums; it goes on holding its blocks.

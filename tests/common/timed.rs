@@ -1,6 +1,7 @@
 //! A campaign whose time is held against that of another.
 
-use crate::cluster::text;
+use crate::common::text;
+use crate::start::tune;
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,21 +15,12 @@ pub(crate) fn long_campaign(dir: &Path, out: &str, more: &[&str]) -> Command {
     let space = dir.join("space.toml");
     let table = "engine = \"emulated\"\n[[flag]]\nname = \"gpu-memory-utilization\"\ntune = [{ values = [0.95, 0.85] }]\n";
     std::fs::write(&space, table).unwrap();
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("dyno"));
-    command
-        .args(
-            "tune --model Qwen/Qwen3-8B --engine emulated --hardware a100-sxm-80gb --search one-factor"
-                .split(' '),
-        )
-        .args("--workload random:128/400,n=8,concurrency=4 --repeats 3 --space".split(' '))
-        .arg(space)
-        .arg("--out")
-        .arg(dir.join(out))
-        .args(more)
-        .args(["--", "--emulate-version", "0.11.0"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
+    let words = "--model Qwen/Qwen3-8B --engine emulated --hardware a100-sxm-80gb --search one-factor \
+                 --workload random:128/400,n=8,concurrency=4 --repeats 3 --space";
+    let mut command = tune(words);
+    command.arg(space).arg("--out").arg(dir.join(out)).args(more).args(["--", "--emulate-version", "0.11.0"]);
+    // Nobody reads it while both campaigns are timed.
+    command.stdout(Stdio::null());
     command
 }
 

@@ -1,4 +1,4 @@
-//! What the tests on several nodes share: the record of a campaign, and waiting.
+//! What the tests with real components share: a campaign's record, and waiting.
 
 use serde_json::Value;
 use std::path::Path;
@@ -9,13 +9,10 @@ pub(crate) fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-fn record(out: &Path) -> Vec<Value> {
-    let record = std::fs::read_to_string(out.join("trials.jsonl")).unwrap_or_default();
-    record.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok()).collect()
-}
-
 pub(crate) fn trials(out: &Path) -> Vec<Value> {
-    record(out).into_iter().filter(|v| v["kind"] == "trial").collect()
+    let record = std::fs::read_to_string(out.join("trials.jsonl")).unwrap_or_default();
+    let lines = record.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
+    lines.filter(|v| v["kind"] == "trial").collect()
 }
 
 pub(crate) fn until(seconds: u64, mut condition: impl FnMut() -> bool) -> bool {
