@@ -39,6 +39,12 @@ fn as_vllm(tmp: &Path) -> PathBuf {
                 "dyno emulate --model openai/gpt-oss-20b --hardware a100-sxm-80gb --async-scheduling --emulate-version 0.11.0",
                 &command,
             );
+        // What was changed has another checksum; a line without one is read as it is.
+        let unsealed = |line: &str| match line.rfind(",\"sum\":\"") {
+            Some(at) => format!("{}}}\n", &line[..at]),
+            None => format!("{line}\n"),
+        };
+        let text: String = text.lines().map(unsealed).collect();
         std::fs::write(dir.join(file), text).unwrap();
     }
     dir
