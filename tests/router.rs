@@ -97,7 +97,7 @@ fn a_router_that_dies_is_told_as_such_and_costs_no_campaign() {
     let out = dir.path().join("out");
     let child = campaign(&out);
     assert!(until(120, || !routers().is_empty()), "a router starts");
-    std::thread::sleep(Duration::from_secs(2));
+    std::thread::sleep(Duration::from_millis(500));
     for pid in routers() {
         let id = rustix::process::Pid::from_raw(pid).unwrap();
         let _ = rustix::process::kill_process(id, rustix::process::Signal::KILL);
@@ -105,9 +105,14 @@ fn a_router_that_dies_is_told_as_such_and_costs_no_campaign() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     // The cause may lie outside, so that the copies are launched again, and the first failure is kept and told.
-    let first = &copies(&out)[0]["result"];
-    let failure = first["first_failure"]["root_cause"].as_str().unwrap_or_default();
-    assert!(failure.starts_with("router: "), "{}", first["first_failure"]);
-    assert_eq!(first["outcome"], "measured");
+    let all = copies(&out);
+    assert!(
+        all.iter().all(|t| t["result"]["outcome"] == "measured"),
+        "no candidate is blamed: {}",
+        text(&output)
+    );
+    let failures: Vec<&str> =
+        all.iter().filter_map(|t| t["result"]["first_failure"]["root_cause"].as_str()).collect();
+    assert!(failures.len() == 1 && failures[0].starts_with("router: "), "{failures:?}");
     assert_eq!(routers(), Vec::<i32>::new());
 }

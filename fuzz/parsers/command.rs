@@ -1,8 +1,8 @@
 //! Command lines.
 //!
 //! - no panic; a word that was quoted is one word again;
-//! - a launch written as text has the same environment and words when it is read, unless its first word begins a document
-//!   (`FROM image` is a Dockerfile, whatever was quoted before);
+//! - a launch of an engine written as text has the same environment and words when it is read, unless its first word begins a
+//!   document (`FROM image` is a Dockerfile, whatever was quoted before);
 //! - words without secrets stay so.
 
 use llm_dyno::engine::redact;
@@ -17,10 +17,9 @@ pub(crate) fn command(input: &[u8]) {
         assert_eq!(split(&joined.join(" ")), (words.clone(), true), "a quoted word is another word");
     }
     let launch = Launch::parse(&text);
-    // Several commands none of which starts an engine stay as they are, what separates them among the words; quoted it separates
-    // nothing any more.
+    // Words in which no engine is found stay as they are, settings and separators among them, and nobody writes them down.
     let document = launch.argv.first().is_some_and(|program| ["FROM", "ARG"].contains(&program.as_str()));
-    if !document && !launch.argv.iter().any(|w| ["&&", "||", ";", "|", "&", "|&"].contains(&w.as_str())) {
+    if launch.engine.is_some() && !document {
         let again = Launch::parse(&launch.to_text());
         assert_eq!((&launch.env, &launch.argv), (&again.env, &again.argv), "{:?}", launch.to_text());
     }
