@@ -1,6 +1,7 @@
 //! A launch: engine, release, model, GPUs, flags, files and environment.
 
 use super::program::{engine_of, is_program_word};
+use super::shell::assignment;
 use super::wrapper::{self, Bare};
 use super::{EngineKind, LaunchFile, Version, heredoc, manifest, switches, words, yaml};
 use std::collections::BTreeMap;
@@ -97,7 +98,7 @@ impl Launch {
     pub fn from_argv<S: AsRef<str>>(words: &[S]) -> Launch {
         let words: Vec<String> = words.iter().map(|w| w.as_ref().to_owned()).collect();
         let Bare { mut env, argv, version, problems, found, .. } = wrapper::strip(&words);
-        let set = words.iter().map_while(|w| env_assignment(w));
+        let set = words.iter().map_while(|w| assignment(w));
         // What the wrapper read is whole already: a value may end in the `;` behind it here.
         for (name, value) in set {
             env.entry(name.to_owned()).or_insert_with(|| value.to_owned());
@@ -309,14 +310,6 @@ fn read_flag(engine: Option<EngineKind>, words: &[String], out: &mut Vec<(String
     let more = if is_number(&first) { words[2..].iter().take_while(is_number).count() } else { 0 };
     out.push((name, Some(words[1..2 + more].join(" "))));
     2 + more
-}
-
-fn env_assignment(w: &str) -> Option<(&str, &str)> {
-    let (name, value) = w.split_once('=')?;
-    let ok = !name.is_empty()
-        && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    ok.then_some((name, value))
 }
 
 /// Words whose program is not found stay as they are.

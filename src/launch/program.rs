@@ -1,6 +1,7 @@
 //! The words by which an engine's program is known.
 
 use super::EngineKind;
+use super::shell::assignment;
 
 /// The last part of a path.
 pub(super) fn base(w: &str) -> &str {
@@ -32,7 +33,7 @@ pub(super) fn is_program_word(w: &str) -> bool {
 
 /// The engine whose program stands among these words.
 pub(super) fn engine_of(positional: &[&str]) -> Option<EngineKind> {
-    positional.iter().find_map(|w| {
+    positional.iter().filter(|w| assignment(w).is_none()).find_map(|w| {
         let base = w.rsplit('/').next().unwrap_or(w);
         if base.starts_with("trtllm-serve") {
             Some(EngineKind::Trtllm)
@@ -57,7 +58,8 @@ pub(super) fn by_variable(word: &str) -> Option<&'static str> {
 /// Where an engine's program stands.
 pub(super) fn program(words: &[String]) -> Option<usize> {
     let next = |i: usize, n: usize| words.get(i + n).map_or("", String::as_str);
-    (0..words.len()).find(|&i| {
+    // A setting whose value is a path to one (`BIN=/opt/bin/vllm`) is none.
+    (0..words.len()).filter(|&i| assignment(&words[i]).is_none()).find(|&i| {
         let w = base(&words[i]);
         match w {
             "vllm" => next(i, 1) == "serve" || next(i, 1) == "bench",
@@ -82,4 +84,17 @@ pub(super) fn program(words: &[String]) -> Option<usize> {
 /// The module of Python that is an engine's server.
 fn is_module(w: &str) -> bool {
     w.starts_with("vllm.entrypoints") || w.starts_with("sglang.") || w == "sglang_router.launch_server"
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::launch::Launch;
+
+    #[test]
+    fn a_setting_is_no_program() {
+        let l = Launch::parse("BIN=/opt/sglang/launch_server.py TP=2");
+        assert_eq!((l.engine, l.model.as_deref()), (None, None), "{l:?}");
+        let l = Launch::parse("BIN=/opt/bin/vllm vllm serve m -tp 2");
+        assert_eq!((l.model.as_deref(), l.env["BIN"].as_str()), (Some("m"), "/opt/bin/vllm"), "{l:?}");
+    }
 }

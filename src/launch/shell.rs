@@ -244,6 +244,15 @@ impl Variables {
     }
 }
 
+/// `NAME=value`.
+pub(super) fn assignment(w: &str) -> Option<(&str, &str)> {
+    let (name, value) = w.split_once('=')?;
+    let ok = !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    ok.then_some((name, value))
+}
+
 /// The name where a word is one variable and nothing else.
 fn variable(word: &str) -> Option<&str> {
     let name = word.strip_prefix('$')?;

@@ -3,7 +3,7 @@
 
 use super::branches::Join;
 use super::program::{base, by_variable, program};
-use super::shell::{Variables, defaulted, expanded};
+use super::shell::{Variables, assignment, defaulted, expanded};
 use super::{Version, nim, runtime, typography, words};
 use std::collections::BTreeMap;
 
@@ -167,14 +167,6 @@ fn setting(w: &str) -> Option<(&str, &str, bool)> {
     let (name, value) = w.split_once("+=")?;
     let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     plain.then_some((name, value, true))
-}
-
-fn assignment(w: &str) -> Option<(&str, &str)> {
-    let (name, value) = w.split_once('=')?;
-    let ok = !name.is_empty()
-        && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    ok.then_some((name, value))
 }
 
 fn assignments(words: &mut Vec<String>, env: &mut BTreeMap<String, String>) {
