@@ -73,11 +73,11 @@ impl Variables {
             let inner =
                 w.strip_prefix("${").and_then(|w| w.strip_suffix("[@]}").or_else(|| w.strip_suffix("[*]}")));
             match inner.and_then(|name| Some((name, self.arrays.get(name)?))) {
-                Some((name, items)) => {
+                Some((name, items)) if out.len() + items.len() <= MOST_WORDS => {
                     out.extend(items.iter().cloned());
                     self.used.insert(name.to_owned());
                 }
-                None => out.push(w.clone()),
+                _ => out.push(w.clone()),
             }
         }
         out
@@ -288,6 +288,11 @@ fn array(word: &str) -> Option<(&str, &str, bool)> {
     plain.then_some((name, rest, added))
 }
 
+/// Variables and arrays that would make a word longer than this, or a command of more words, stay as they stand: lines that each
+/// double the one before have no end.
+const LONGEST: usize = 1 << 20;
+const MOST_WORDS: usize = 1 << 14;
+
 /// `$NAME` and `${NAME}` where the command itself set them, and `$((…))` where all of it is known.
 pub(super) fn expanded(word: &str, env: &BTreeMap<String, String>) -> String {
     if !word.contains('$') {
@@ -295,7 +300,11 @@ pub(super) fn expanded(word: &str, env: &BTreeMap<String, String>) -> String {
     }
     let mut out = arithmetic::worked_out(word, env);
     for (name, value) in env.iter().rev() {
-        out = out.replace(&format!("${{{name}}}"), value);
+        let braced = format!("${{{name}}}");
+        if out.len() + (out.matches(&braced).count() + 1) * value.len() > LONGEST {
+            continue;
+        }
+        out = out.replace(&braced, value);
         let plain = format!("${name}");
         let ends = |rest: &str| rest.chars().next().is_none_or(|c| !(c.is_ascii_alphanumeric() || c == '_'));
         if let Some(at) = out.find(&plain)
@@ -322,6 +331,18 @@ pub(super) fn defaulted(word: &str) -> Option<(String, String, String)> {
 #[cfg(test)]
 mod tests {
     use crate::launch::{GpuLayout, Launch};
+
+    /// Thirty lines, each of which doubles the one before.
+    #[test]
+    fn what_doubles_again_and_again_takes_no_memory() {
+        let words: String = (0..30).map(|i| format!("A{}=${{A{i}}}${{A{i}}}\n", i + 1)).collect();
+        let l = Launch::parse(&format!("A0=xxxxxxxx\n{words}vllm serve m --served-model-name \"$A30\""));
+        assert!(l.env.values().all(|v| v.len() < 1 << 21) && l.argv.iter().all(|w| w.len() < 1 << 21));
+        assert_eq!(l.model.as_deref(), Some("m"));
+        let arrays = "A+=(\"${A[@]}\" \"${A[@]}\")\n".repeat(30);
+        let l = Launch::parse(&format!("A=(-tp 2)\n{arrays}vllm serve m \"${{A[@]}}\""));
+        assert!(l.argv.len() < 1 << 18, "{}", l.argv.len());
+    }
 
     #[test]
     fn arrays_and_conditions_of_a_script() {

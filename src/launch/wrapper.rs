@@ -247,12 +247,29 @@ fn shell_script(words: &[String]) -> Option<(usize, usize)> {
     Some((shell, shell + 2 + last))
 }
 
-/// A shell's script with the words that follow it (behind the name that `$0` gets) in place of `"$@"`.
+/// A script that grows beyond this by its own words is left as it stands: words that hold the script itself would double it again
+/// and again.
+const LONGEST: usize = 1 << 16;
+
+/// A shell's script with the words that follow it (behind the name that `$0` gets) in place of `"$@"`; what is put in is not
+/// looked at again.
 fn positional(script: &str, given: &[String]) -> String {
     let all: Vec<String> = given.iter().map(|w| words::quote(w)).collect();
-    ["\"$@\"", "\"${@}\"", "$@", "$*"]
-        .iter()
-        .fold(script.to_owned(), |s, form| s.replace(form, &all.join(" ")))
+    let all = all.join(" ");
+    let (mut out, mut rest) = (String::new(), script);
+    let next = |text: &str| {
+        let forms = ["\"$@\"", "\"${@}\"", "$@", "$*"];
+        forms.iter().filter_map(|f| Some((text.find(f)?, f.len()))).min()
+    };
+    while let Some((at, length)) = next(rest) {
+        out.push_str(&rest[..at]);
+        out.push_str(&all);
+        rest = &rest[at + length..];
+        if out.len() > LONGEST {
+            return script.to_owned();
+        }
+    }
+    out + rest
 }
 
 /// Environment that launchers pass on: `env A=b`, `-x A=b` (mpirun), `--export=ALL,A=b` (srun).
