@@ -26,7 +26,8 @@ pub(crate) fn command(input: &[u8]) {
     }
     let hidden = redact::argv(&words);
     assert_eq!(hidden.len(), words.len());
-    let count = |words: &[String]| words.iter().map(|w| w.matches("<redacted>").count()).sum::<usize>();
-    assert!(count(&redact::argv(&hidden)) >= count(&hidden), "what was hidden was shown");
+    // A word of several secrets may be hidden as a whole the second time.
+    let still = |(h, a): (&String, &String)| !h.contains("<redacted>") || a.contains("<redacted>");
+    assert!(hidden.iter().zip(&redact::argv(&hidden)).all(still), "what was hidden was shown");
     let _ = base_url(&text);
 }
