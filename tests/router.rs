@@ -43,13 +43,14 @@ fn copies(out: &Path) -> Vec<Value> {
     all.filter(|t| t["result"]["spec"]["candidate"]["flags"]["replicas"] == 2).collect()
 }
 
-/// Running routers.
+/// Running routers, also those that have already changed their title, as vLLM's does when it is loaded.
 fn routers() -> Vec<i32> {
     let mut out = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
         let words = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        if String::from_utf8_lossy(&words).contains("vllm_router.launch_router\0") {
+        let words = String::from_utf8_lossy(&words);
+        if words.starts_with("vllm::router") || words.contains("-m\0vllm_router.launch_router\0") {
             out.push(pid);
         }
     }
@@ -98,7 +99,9 @@ fn a_router_that_dies_is_told_as_such_and_costs_no_campaign() {
     let child = campaign(&out);
     assert!(until(120, || !routers().is_empty()), "a router starts");
     std::thread::sleep(Duration::from_millis(500));
-    for pid in routers() {
+    let running = routers();
+    assert!(!running.is_empty(), "the router still runs");
+    for pid in running {
         let id = rustix::process::Pid::from_raw(pid).unwrap();
         let _ = rustix::process::kill_process(id, rustix::process::Signal::KILL);
     }
