@@ -49,8 +49,15 @@ struct Container<'v> {
 }
 
 fn yaml(text: &str, starts: Starts) -> Option<Found> {
-    let documents: Vec<Value> =
-        documents(text).iter().filter_map(|d| serde_saphyr::from_str(d).ok()).collect();
+    let mut problems = Vec::new();
+    let mut value = |d: &String| {
+        serde_saphyr::from_str(d).ok().or_else(|| {
+            let (plain, told) = without_anchors(d)?;
+            problems.push(told);
+            serde_saphyr::from_str(&plain).ok()
+        })
+    };
+    let documents: Vec<Value> = documents(text).iter().filter_map(&mut value).collect();
     let mut all = Vec::new();
     for document in &documents {
         containers(document, 1, &mut all);
@@ -60,7 +67,6 @@ fn yaml(text: &str, starts: Starts) -> Option<Found> {
     let mut engines = all.iter().filter_map(|c| Some((c, words_of(c.map, image, starts)?)));
     let (container, words) = engines.next()?;
     let others = engines.count();
-    let mut problems = Vec::new();
     if container.replicas > 1 {
         problems.push(format!("the document starts {} replicas; one of them is read", container.replicas));
     }
@@ -69,6 +75,34 @@ fn yaml(text: &str, starts: Starts) -> Option<Found> {
             .push(format!("{} containers of the document start an engine; the first is read", others + 1));
     }
     Some(Found { words, problems })
+}
+
+/// A part of a document without the names that stand in another part of it, and what is to be told of them.
+fn without_anchors(text: &str) -> Option<(String, String)> {
+    let foreign = |word: &str| {
+        let name = word.trim().strip_prefix('*')?;
+        let plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "-_".contains(c));
+        (plain && !text.contains(&format!("&{name}"))).then(|| name.to_owned())
+    };
+    let mut names: Vec<String> = Vec::new();
+    let mut out = String::new();
+    for line in text.lines() {
+        let named = line.split_once(": ").and_then(|(key, value)| Some((key, foreign(value)?)));
+        let Some((key, name)) = named else {
+            out.push_str(line);
+            out.push('\n');
+            continue;
+        };
+        names.push(format!("*{name}"));
+        // What is merged in has no key of its own.
+        if key.trim() != "<<" {
+            out.push_str(key);
+            out.push_str(":\n");
+        }
+    }
+    let told =
+        format!("{} stands in another part of the document: what it sets is not read", names.join(", "));
+    (!names.is_empty()).then_some((out, told))
 }
 
 fn documents(text: &str) -> Vec<String> {
@@ -117,10 +151,16 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// A command as one string for a shell, or as its words.
+/// A command as one string for a shell, or as its words. A list of one word with blanks in it would be a program of that name, which
+/// nobody means.
 fn list(map: &Map<String, Value>, key: &str) -> Vec<String> {
     match map.get(key) {
         Some(Value::String(line)) => words::split(line).0,
+        Some(Value::Array(items))
+            if key != "args" && matches!(&items[..], [Value::String(line)] if line.trim().contains(' ')) =>
+        {
+            items.iter().filter_map(scalar).flat_map(|line| words::split(&line).0).collect()
+        }
         Some(Value::Array(items)) => items.iter().filter_map(scalar).collect(),
         _ => Vec::new(),
     }
@@ -327,5 +367,22 @@ mod tests {
         assert_eq!(read(other), (Some(EngineKind::Sglang), "m".into(), 2));
         assert_eq!(read(&other.replace("lmsysorg/sglang", "x # not vllm")).1, "m");
         assert_eq!(read("A=1\nvllm serve m -tp 2"), (Some(EngineKind::Vllm), "m".into(), 2));
+    }
+
+    #[test]
+    fn a_part_of_a_document_and_an_image_with_flags_alone() {
+        let part = "  llm:\n    <<: *common\n    image: lmsysorg/sglang\n    environment:\n      - M=${M:-org/m}\n    entrypoint: [\"/bin/sh\", \"-c\"]\n    \
+                    command:\n      - >\n        python -m sglang.launch_server\n        --model-path \"$M\" --tp 2\n";
+        assert_eq!(read(part), (Some(EngineKind::Sglang), "org/m".into(), 2));
+        let l = Launch::parse(part);
+        assert!(l.problems.iter().any(|p| p.contains("*common")), "{:?}", l.problems);
+        let set = "spec:\n  replicas: 3\n  template:\n    spec:\n      containers:\n      - image: lmsysorg/sglang:v0.5.4\n        args: [--model-path=m]\n";
+        assert_eq!(read(set), (Some(EngineKind::Sglang), "m".into(), 1));
+        let l = Launch::parse(set);
+        assert!(
+            ["3 replicas", "no server by itself"].iter().all(|t| l.problems.iter().any(|p| p.contains(t))),
+            "{:?}",
+            l.problems
+        );
     }
 }

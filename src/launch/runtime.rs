@@ -76,7 +76,8 @@ pub(super) fn run(words: &[String], env: &BTreeMap<String, String>) -> Option<Ru
 
 /// The release of an engine in an image's tag.
 pub(super) fn release(image: &str) -> Option<Version> {
-    let base = image.rsplit('/').next().unwrap_or(image);
+    let tagged = image.split('@').next().unwrap_or(image);
+    let base = tagged.rsplit('/').next().unwrap_or(tagged);
     // Apptainer keeps images as files: `vllm-openai_v0.10.2.sif`.
     let file = base.strip_suffix(".sif").and_then(|f| f.rsplit_once('_'));
     let tag = file.or_else(|| base.rsplit_once(':')).map_or("", |t| t.1);

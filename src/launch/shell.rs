@@ -203,7 +203,7 @@ impl Variables {
         }
         // The first word is split in any case (`$LAUNCHER vllm serve m`), and an empty one is none.
         let first = given.first().and_then(|w| variable(w)).and_then(|n| Some((n, self.values.get(n)?)));
-        if let Some((name, value)) = first.filter(|(_, v)| v.is_empty() || v.contains(char::is_whitespace)) {
+        if let Some((name, value)) = first {
             self.used.insert(name.to_owned());
             return [&words::split(value).0, &given[1..]].concat();
         }
@@ -245,7 +245,7 @@ impl Variables {
 }
 
 /// `NAME=value`.
-pub(super) fn assignment(w: &str) -> Option<(&str, &str)> {
+pub(crate) fn assignment(w: &str) -> Option<(&str, &str)> {
     let (name, value) = w.split_once('=')?;
     let ok = !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
@@ -294,7 +294,7 @@ const LONGEST: usize = 1 << 20;
 const MOST_WORDS: usize = 1 << 14;
 
 /// `$NAME` and `${NAME}` where the command itself set them, and `$((…))` where all of it is known.
-pub(super) fn expanded(word: &str, env: &BTreeMap<String, String>) -> String {
+pub(crate) fn expanded(word: &str, env: &BTreeMap<String, String>) -> String {
     if !word.contains('$') {
         return word.to_owned();
     }

@@ -93,7 +93,7 @@ pub(super) fn commands(text: &str) -> (Vec<String>, bool) {
         let code = line.trim_start();
         let deep = line.len() - code.len();
         if open.is_none() {
-            if code.is_empty() || code.starts_with('#') {
+            if code.is_empty() || code.starts_with('#') || code.starts_with("```") || is_heading(code) {
                 continue;
             }
             let block = [" then", " do", "{", "else"].iter().any(|w| out.trim_end().ends_with(w));
@@ -109,6 +109,13 @@ pub(super) fn commands(text: &str) -> (Vec<String>, bool) {
         out.push_str(line);
     }
     split(&out)
+}
+
+/// A line of a document that announces the command below it (`vllm serve command:`).
+fn is_heading(line: &str) -> bool {
+    let text = line.trim_end();
+    let words = text.split_whitespace().count();
+    text.ends_with(':') && words > 1 && !text.contains(" -") && !text.contains(['"', '\'', '=', '$'])
 }
 
 /// The quote that is open at the end of a line; a comment opens none.
@@ -151,6 +158,10 @@ mod tests {
         );
         assert_eq!(of("if true; then\n  vllm serve m\nfi"), "if true ; then ; vllm serve m ; fi");
         assert_eq!(of("sh -c 'cd /x\nvllm serve m'"), "sh -c cd /x\nvllm serve m");
+        assert_eq!(
+            of("vllm serve command:\n```\n  vllm serve m\n  --seed 1\n```\n"),
+            "vllm serve m --seed 1"
+        );
     }
 
     #[test]

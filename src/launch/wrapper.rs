@@ -2,7 +2,8 @@
 //! left; what is told by it (environment, the image's release) is kept.
 
 use super::branches::Join;
-use super::program::{base, by_variable, program};
+use super::copied::{pinned, releases, without_prompt};
+use super::program::{base, by_variable, engine_of, program};
 use super::shell::{Variables, assignment, defaulted, expanded};
 use super::{Version, nim, runtime, typography, words};
 use std::collections::BTreeMap;
@@ -35,9 +36,15 @@ fn strip_within(given: &[String], depth: u8) -> Bare {
     let mut script = Variables::default();
     let plain = script.without_arrays(given);
     let mut commands = segments(&plain).into_iter();
+    let mut pins = Vec::new();
     for (join, mut words) in commands.by_ref() {
+        without_prompt(&mut words, &script);
         script.keywords(&mut words);
         script.chained(join, &words);
+        pins.extend(releases(&words));
+        if words.first().is_some_and(|w| pinned(w).is_some()) {
+            continue;
+        }
         if words.is_empty() || script.skipped() || says(&words) || set_alone(&mut words, &mut script) {
             continue;
         }
@@ -65,6 +72,10 @@ fn strip_within(given: &[String], depth: u8) -> Bare {
         bare.problems.extend(script.conditions(&words));
         bare.argv = words;
         expand(&mut bare);
+        let program: Vec<&str> =
+            bare.argv.iter().map(String::as_str).take_while(|w| !w.starts_with("--")).collect();
+        let of = pins.iter().rev().find(|p| Some(p.0) == engine_of(&program)).map(|p| p.1);
+        bare.version = bare.version.or(of);
     } else {
         bare.problems.extend(script.unread());
         bare.env = script.values;
@@ -301,7 +312,18 @@ fn container(words: &[String], env: &mut BTreeMap<String, String>, bare: &mut Ba
             }
         };
     }
-    let started: &[&str] = if run.image.contains("vllm") { &["vllm", "serve"] } else { return None };
+    let named = run.words.iter().any(|w| w.starts_with("--model"));
+    let started: &[&str] = if run.image.contains("vllm") {
+        &["vllm", "serve"]
+    } else if run.image.contains("sglang") && named {
+        bare.problems.push(format!(
+            "the image {} starts no server by itself; sglang.launch_server is taken, whose flags these are",
+            run.image
+        ));
+        &["python3", "-m", "sglang.launch_server"]
+    } else {
+        return None;
+    };
     Some(started.iter().map(|w| (*w).to_owned()).chain(run.words).collect())
 }
 

@@ -139,7 +139,7 @@ fn own_flags_a_recipe_and_an_earlier_campaign_are_taken_up() {
     .unwrap();
     std::fs::write(path("recipe.yaml"), "max-num-seqs: 96\nno-enable-prefix-caching: true\n").unwrap();
     let own = model(&tmp.path().join("model"), VOCAB);
-    let common = ["--model", &own, "--workload", "random:16/4,n=4", "--max-trials", "8"];
+    let common = ["--model", &own, "--workload", "random:16/4,n=4", "--max-trials", "12"];
     let flags = ["--flags", "max-logprobs,max-num-seqs,enable-prefix-caching", "--space", &path("own.toml")];
 
     let dry = tune(&[&common[..], &flags, &["--dry-run"]].concat());

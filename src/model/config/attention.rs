@@ -178,7 +178,9 @@ fn latent(f: &Facts<'_>, s: Sizes, layer: u32, mix: Mix, span: Span) -> Attentio
         q_rank: of("q_lora_rank").unwrap_or(0),
         nope_dim: of("qk_nope_head_dim").unwrap_or_else(|| f.need("qk_nope_head_dim")),
     };
-    let v_head_dim = of("v_head_dim").unwrap_or_else(|| f.need("v_head_dim"));
+    // MiniCPM3's class works it out.
+    let own = f.is(&["minicpm3"]).then(|| s.hidden / q_heads.max(1));
+    let v_head_dim = of("v_head_dim").or(own).unwrap_or_else(|| f.need("v_head_dim"));
     let (hidden, heads) = (u64::from(s.hidden), u64::from(q_heads));
     let mut params = latent_params(&l, hidden, heads, u64::from(v_head_dim));
     let indexer = (mix == Mix::Indexed && has_own_index(f, layer)).then(|| indexer(f));

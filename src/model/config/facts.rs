@@ -303,7 +303,10 @@ impl<'a> Facts<'a> {
                 if names.len() > 1 {
                     p = p.hint(format!("also looked for {}", names[1..].join(", ")));
                 }
-                self.problems.borrow_mut().push(p);
+                // A key of every layer is missing once.
+                if !self.problems.borrow().contains(&p) {
+                    self.problems.borrow_mut().push(p);
+                }
             }
             1
         })

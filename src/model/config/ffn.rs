@@ -147,6 +147,10 @@ fn dense_width(f: &Facts<'_>, s: Sizes, layer: u32) -> u32 {
     {
         return n;
     }
+    // Qwen's first release writes the widths of its two upper matrices together.
+    if f.kind == "qwen" {
+        return f.need("intermediate_size") / 2;
+    }
     let width = f.count("intermediate_size_mlp").or_else(|| f.count("dense_intermediate_size"));
     let width = width.or_else(|| f.count_at("intermediate_size", layer)).or_else(|| {
         let four = f.starts(&[

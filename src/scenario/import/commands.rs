@@ -1,29 +1,38 @@
 //! The commands that stand in a text above a printed table: which model was served, and by what.
 
-use crate::launch::{Launch, split};
+use crate::launch::{Launch, assignment, expanded, split};
+use std::collections::BTreeMap;
 
-/// What the text above a table tells of the run.
+/// What the text around a table tells of the run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Told {
     pub(super) model: Option<String>,
     /// The server's command, where there is exactly one.
     pub(super) server: Option<String>,
+    /// Requests in flight that the last benchmark's command asks for.
+    pub(super) concurrency: Option<u32>,
+    /// The client protocol that it asks for, which may be an engine's own.
+    pub(super) backend: Option<String>,
 }
 
 /// Reads the lines above a table; `before` is what was told above an earlier one, which holds where these tell nothing.
 ///
 /// The model is that of the server, else that which the benchmark names. Commands that name several tell none.
 pub(super) fn above(lines: &[&str], before: &Told) -> Told {
-    let commands = logical(lines);
+    let variables = settings(lines);
     let mut servers: Vec<(String, Launch)> = Vec::new();
-    let mut asked: Vec<String> = Vec::new();
-    for command in &commands {
-        if is_benchmark(command) {
-            asked.extend(named(command).filter(|m| is_name(m)));
-        } else if starts_server(command) {
-            let launch = Launch::parse(command);
+    let (mut asked, mut concurrency, mut backend): (Vec<String>, Option<u32>, Option<String>) =
+        (Vec::new(), None, None);
+    for command in logical(lines) {
+        let command = expanded(behind_label(&command), &variables);
+        if is_benchmark(&command) {
+            asked.extend(named(&command).filter(|m| is_name(m)));
+            concurrency = in_flight(&command);
+            backend = protocol(&command);
+        } else if starts_server(&command) {
+            let launch = Launch::parse(&command);
             if launch.engine.is_some() && launch.model.as_deref().is_none_or(is_name) {
-                servers.push((command.clone(), launch));
+                servers.push((command, launch));
             }
         }
     }
@@ -32,10 +41,10 @@ pub(super) fn above(lines: &[&str], before: &Told) -> Told {
         models = asked;
     }
     if servers.is_empty() && models.is_empty() {
-        models.extend(lines.iter().rev().find_map(|l| stated(l)));
+        models.extend(lines.iter().rev().find_map(|l| stated(l)).or_else(|| set(&variables)));
     }
     if servers.is_empty() && models.is_empty() {
-        return before.clone();
+        return Told { concurrency, backend, ..before.clone() };
     }
     models.dedup();
     let model = models.pop().filter(|_| models.is_empty());
@@ -44,7 +53,53 @@ pub(super) fn above(lines: &[&str], before: &Told) -> Told {
         [] => before.server.clone().filter(|_| model == before.model),
         _ => None,
     };
-    Told { model, server }
+    Told { model, server, concurrency, backend }
+}
+
+/// Variables that the lines set, each with the last value; a setting before a command counts too.
+fn settings(lines: &[&str]) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for line in lines.iter().filter(|l| l.contains('=')) {
+        let words = split(line).0;
+        let set = words.iter().skip_while(|w| ["export", "env", "$", ">"].contains(&w.as_str()));
+        for (name, value) in set.map_while(|w| assignment(w)) {
+            let value = expanded(value, &all);
+            all.insert(name.to_owned(), value);
+        }
+    }
+    all
+}
+
+/// The model that a variable holds by its name, where only one does.
+fn set(variables: &BTreeMap<String, String>) -> Option<String> {
+    const ENDS: [&str; 4] = ["MODEL", "MODEL_NAME", "MODEL_ID", "MODEL_PATH"];
+    let mut found = variables
+        .iter()
+        .filter(|(name, value)| ENDS.iter().any(|e| name.to_uppercase().ends_with(e)) && is_hub_name(value))
+        .map(|p| p.1);
+    found.next().filter(|_| found.next().is_none()).cloned()
+}
+
+/// `server-command: vllm serve m`: a command behind its label.
+fn behind_label(line: &str) -> &str {
+    let Some((label, rest)) = line.split_once(": ") else { return line };
+    let short = label.split_whitespace().count() <= 3 && !label.contains(['=', '/', '\'', '"']);
+    let rest = rest.trim().trim_matches('`');
+    if short && (starts_server(rest) || is_benchmark(rest)) { rest } else { line }
+}
+
+/// The words of the command that aiperf prints under its table, broken at the width of the terminal.
+pub(super) fn below(lines: &[&str]) -> Told {
+    let Some(at) = lines.iter().position(|l| l.trim().starts_with("CLI Command:")) else {
+        return Told::default();
+    };
+    let label = |l: &&str| {
+        let name = l.split(':').next().unwrap_or_default();
+        l.contains(':') && !name.is_empty() && name.chars().all(|c| c.is_alphabetic() || c == ' ')
+    };
+    let more = lines[at + 1..].iter().take_while(|l| !l.trim().is_empty() && !label(l));
+    let all: Vec<&str> = std::iter::once(&lines[at]).chain(more).map(|l| l.trim()).collect();
+    above(&[&all.join(" ").replacen("CLI Command:", "", 1)], &Told::default())
 }
 
 /// Lines as a shell joins them, without prompts and marks of lists; a line that begins with a dash goes on with a command.
@@ -70,7 +125,43 @@ fn logical(lines: &[&str]) -> Vec<String> {
 }
 
 fn is_benchmark(command: &str) -> bool {
-    ["vllm bench ", "bench_serving", "benchmark_serving", "Namespace("].iter().any(|w| command.contains(w))
+    const TOOLS: [&str; 9] = [
+        "vllm bench ",
+        "bench_serving",
+        "benchmark_serving",
+        "Namespace(",
+        "genai-perf profile",
+        "aiperf profile",
+        "guidellm benchmark",
+        "token_benchmark_ray",
+        "evalscope perf",
+    ];
+    TOOLS.iter().any(|w| command.contains(w))
+}
+
+/// The value of a flag by any of its names: `--name value` or `--name=value`.
+fn flag(words: &[String], names: &[&str]) -> Option<String> {
+    words.iter().enumerate().find_map(|(i, w)| {
+        let (name, own) = w.split_once('=').map_or((w.as_str(), None), |(n, v)| (n, Some(v.to_owned())));
+        names.contains(&name).then(|| own.or_else(|| words.get(i + 1).cloned())).flatten()
+    })
+}
+
+/// `--backend vllm`, or what the benchmark prints of it with its settings.
+fn protocol(command: &str) -> Option<String> {
+    match command.split("Namespace(").nth(1) {
+        Some(settings) => {
+            let value = settings.split([',', '(']).find_map(|s| s.trim().strip_prefix("backend='"))?;
+            Some(value.trim_end_matches('\'').to_owned())
+        }
+        None => flag(&split(command).0, &["--backend"]),
+    }
+}
+
+/// Requests in flight that a benchmark's command asks for.
+fn in_flight(command: &str) -> Option<u32> {
+    let names = ["--max-concurrency", "--concurrency", "--num-concurrent-requests", "--parallel"];
+    flag(&split(command).0, &names)?.parse().ok().filter(|n| *n > 0)
 }
 
 /// Words that begin a command which starts an engine.
@@ -96,9 +187,33 @@ fn starts_server(command: &str) -> bool {
 /// The model that a line states: `Model: org/name`, or a name of the hub and nothing else (a heading, a line of a list).
 fn stated(line: &str) -> Option<String> {
     let plain = |t: &str| t.trim_matches(|c: char| c.is_whitespace() || "#>*-`|:：".contains(c)).to_owned();
-    let (name, value) =
-        line.split_once([':', '：']).map_or((String::new(), plain(line)), |p| (plain(p.0), plain(p.1)));
-    let named = name.is_empty() || name.to_lowercase().ends_with("model") || name.ends_with("模型");
+    // `Model: org/name`, or a row of a table of settings.
+    let row = || line.trim().trim_matches('|').split_once('|').filter(|p| !p.1.contains('|'));
+    let pair = line.split_once([':', '：']).or_else(row);
+    let (name, value) = pair.map_or((String::new(), plain(line)), |p| (plain(p.0), plain(p.1)));
+    let told = {
+        let lower = name.to_lowercase();
+        ["model", "model name", "model id", "model_id", "model_name", "模型"]
+            .iter()
+            .any(|e| lower.ends_with(e))
+    };
+    // Words in brackets behind the name describe it.
+    let value = value.split(" (").next().unwrap_or_default().trim_matches(['`', '*', ' ']).to_owned();
+    // `input/output` and dates are no names: one of a model has a size or a release in it.
+    let counted =
+        value.contains(|c: char| c.is_ascii_digit()) && value.contains(|c: char| c.is_ascii_alphabetic());
+    // `Model: Llama 3.1 8B Instruct`: a name in words has its size or release in it.
+    let in_words = told && counted && value.split_whitespace().count() <= 6 && is_words(&value);
+    (is_hub_name(&value) && (told || (name.is_empty() && counted)) || in_words).then_some(value)
+}
+
+fn is_words(value: &str) -> bool {
+    value.starts_with(|c: char| c.is_ascii_alphabetic())
+        && value.chars().all(|c| c.is_ascii_alphanumeric() || "-_. ".contains(c))
+}
+
+/// `org/name`, and nothing else.
+fn is_hub_name(value: &str) -> bool {
     let mut parts = value.split('/');
     let part = |p: &str| {
         !p.is_empty()
@@ -106,10 +221,7 @@ fn stated(line: &str) -> Option<String> {
             && !p.starts_with('.')
     };
     let hub = parts.next().is_some_and(|o| part(o) && !o.contains('.')) && parts.next().is_some_and(part);
-    // `input/output` and dates are no names: one of a model has a size or a release in it.
-    let counted =
-        value.contains(|c: char| c.is_ascii_digit()) && value.contains(|c: char| c.is_ascii_alphabetic());
-    (named && hub && counted && parts.next().is_none()).then_some(value)
+    hub && parts.next().is_none() && value.contains(|c: char| c.is_ascii_alphabetic())
 }
 
 /// Whether a word is the name of a model, and not one of a sentence.
@@ -123,12 +235,7 @@ fn named(command: &str) -> Option<String> {
         let value = settings.split([',', '(']).find_map(|s| s.trim().strip_prefix("model='"))?;
         return Some(value.trim_end_matches('\'').to_owned()).filter(|m| !m.is_empty());
     }
-    let words = split(command).0;
-    let at = words.iter().position(|w| w == "--model" || w.starts_with("--model="))?;
-    let value = match words[at].split_once('=') {
-        Some((_, value)) => value.to_owned(),
-        None => words.get(at + 1)?.clone(),
-    };
+    let value = flag(&split(command).0, &["--model", "-m", "--model-names", "--model-id"])?;
     let known = !value.is_empty() && !value.starts_with(['-', '<']) && !value.contains(['$', '{']);
     known.then_some(value)
 }
@@ -178,10 +285,30 @@ mod tests {
         assert_eq!(told("vllm serve o/a -tp 1\nvllm serve o/a -tp 2"), (Some(own("o/a")), None));
         assert_eq!(told("vllm bench serve --model $MODEL"), (None, None));
         assert_eq!(told("vllm serve and its benchmark\nWe ran vllm serve o/a"), (None, None));
-        let before = Told { model: Some(own("o/a")), server: Some(own("vllm serve o/a")) };
+        let before = Told { model: Some(own("o/a")), server: Some(own("vllm serve o/a")), ..Told::default() };
         assert_eq!(above(&["words"], &before), before);
         assert_eq!(above(&["vllm bench serve --model o/a"], &before), before);
-        let other = Told { model: Some(own("o/b")), server: None };
+        let other = Told { model: Some(own("o/b")), ..Told::default() };
         assert_eq!(above(&["vllm bench serve --model o/b"], &before), other);
+    }
+
+    #[test]
+    fn variables_labels_and_the_commands_of_other_tools() {
+        let text = "A=1 \nexport MODEL=o/m-7B\npython3 -m vllm.entrypoints.openai.api_server --model $MODEL -tp 2\nvllm bench serve --model $MODEL";
+        let server = "python3 -m vllm.entrypoints.openai.api_server --model o/m-7B -tp 2";
+        assert_eq!(told(text), (Some(own("o/m-7B")), Some(own(server))));
+        assert_eq!(told("server-command: vllm serve o/m").1, Some(own("vllm serve o/m")));
+        assert_eq!(told("X_MODEL=o/m TP=1 modal run x.py").0, Some(own("o/m")));
+        assert_eq!(told("A_MODEL=o/m B_MODEL=o/n modal run x.py").0, None);
+        assert_eq!(told("**Model**: o/m-Instruct (1T MoE, FP8)").0, Some(own("o/m-Instruct")));
+        assert_eq!(told("**Model:** Llama 3.1 8B Instruct").0, Some(own("Llama 3.1 8B Instruct")));
+        assert_eq!(told("Note on the model: it has 8 layers, see below").0, None);
+        assert_eq!(told("| Model | `o/m-Instruct` |").0, Some(own("o/m-Instruct")));
+        let perf = "genai-perf profile \\\n  -m o/m \\\n  --concurrency 10";
+        let t = above(&perf.lines().collect::<Vec<_>>(), &Told::default());
+        assert_eq!((t.model.as_deref(), t.concurrency), (Some("o/m"), Some(10)));
+        let wrapped = "CLI Command: aiperf profile --model 'o/m' --url 'localhost:8000' --concurrency\n2\nBenchmark Duration: 15.81 sec";
+        let t = below(&wrapped.lines().collect::<Vec<_>>());
+        assert_eq!((t.model.as_deref(), t.concurrency), (Some("o/m"), Some(2)));
     }
 }

@@ -1,13 +1,18 @@
 //! Tables that are drawn in a text: aiperf's and genai-perf's as they print them, and tables of Markdown, a row a run.
 
+use super::commands::{self, Told};
 use super::content::Content;
-use super::table;
-use serde_json::{Value, json};
+use super::{table, transposed};
+use crate::launch::Launch;
+use serde_json::{Map, Value, json};
 
-/// A table that a tool draws with lines of a box, as the CSV that it would have written.
+/// A table that a tool draws with lines of a box, as the CSV that it would have written; the commands around it tell model and
+/// load.
 pub(super) fn boxed(file: &str, text: &str) -> Option<Content> {
+    let lines: Vec<&str> = text.lines().collect();
+    let is_row = |l: &&str| l.trim().starts_with(['┃', '│']);
     let mut rows: Vec<Vec<String>> = Vec::new();
-    for line in text.lines().map(str::trim).filter(|l| l.starts_with(['┃', '│'])) {
+    for line in lines.iter().copied().filter(is_row).map(str::trim) {
         let cells: Vec<String> =
             line.trim_matches(['┃', '│']).split(['┃', '│']).map(|c| c.trim().replace(',', "")).collect();
         let more = cells.iter().skip(1).all(String::is_empty);
@@ -20,34 +25,90 @@ pub(super) fn boxed(file: &str, text: &str) -> Option<Content> {
     let at = rows.iter().position(|r| ["Metric", "Statistic"].contains(&r[0].as_str()) && r.len() > 2)?;
     "Metric".clone_into(&mut rows[at][0]);
     let csv: String = rows[at..].iter().map(|r| r.join(",") + "\n").collect();
-    let found = table::read(file, &csv, b',').ok()?;
-    of_a_tool(&found).then_some(found)
+    let mut found = table::read(file, &csv, b',').ok()?;
+    let Content::One(Value::Object(object)) = &mut found else { return None };
+    super::tool(object)?;
+    let first = lines.iter().position(is_row)?;
+    let mut told = commands::above(&lines[..first], &Told::default());
+    let last = lines.iter().rposition(is_row)?;
+    let below = commands::below(&lines[last + 1..]);
+    told.model = told.model.or(below.model);
+    told.concurrency = told.concurrency.or(below.concurrency);
+    let config = json!({ "endpoint": { "model_names": [told.model] }, "loadgen": { "concurrency": told.concurrency } });
+    object.entry("input_config").or_insert(config);
+    object.extend(told.server.map(|c| ("serve_command".to_owned(), json!(c))));
+    Some(found)
 }
 
-/// The first table of Markdown that has results. What the text above it names as the model holds for rows that name none.
-pub(super) fn markdown(file: &str, text: &str, model: impl Fn(usize) -> Option<String>) -> Option<Content> {
+/// The first table of Markdown that has results, and those with the same head behind it. What the text above a table tells of model
+/// and load holds for rows that tell none.
+pub(super) fn markdown(file: &str, text: &str, told: impl Fn(usize) -> Told) -> Option<Content> {
     let lines: Vec<&str> = text.lines().collect();
-    let is_row = |l: &&str| l.trim().starts_with('|');
-    let cells = |l: &str| -> Vec<String> {
-        let inner = l.trim().trim_matches('|');
-        inner.split('|').map(|c| c.trim().trim_matches(['*', '`']).replace(',', "")).collect()
-    };
     let ruled = |l: &&str| is_row(l) && l.contains('-') && l.trim().chars().all(|c| "|-: ".contains(c));
-    (1..lines.len()).filter(|i| ruled(&lines[*i]) && is_row(&lines[i - 1])).find_map(|i| {
-        let rows = lines[i + 1..].iter().take_while(|l| is_row(l));
-        let head = std::iter::once(cells(lines[i - 1]));
-        let csv: String = head.chain(rows.map(|l| cells(l))).map(|r| r.join(",") + "\n").collect();
-        let Ok(Content::Many(mut found)) = table::read(file, &csv, b',') else { return None };
-        let named = model(i - 1);
+    let (mut all, mut first): (Vec<(usize, Value)>, Option<&str>) = (Vec::new(), None);
+    for i in (1..lines.len()).filter(|i| ruled(&lines[*i]) && is_row(&lines[i - 1])) {
+        if first.is_some_and(|head| cells(head) != cells(lines[i - 1])) {
+            continue;
+        }
+        let rows = lines[i + 1..].iter().take_while(|l| is_row(l)).map(|l| cells(l)).collect();
+        let Some(mut found) = rows_of(file, &cells(lines[i - 1]), rows) else { continue };
+        first = first.or(Some(lines[i - 1]));
+        let told = told(i - 1);
+        let one = found.len() == 1;
         for (line, row) in &mut found {
             // Rows are counted from the head, and the rule below it is none.
             *line += i;
-            if let (Value::Object(row), Some(name)) = (row, &named) {
-                row.entry("model").or_insert_with(|| json!(name));
+            if let Value::Object(row) = row {
+                fill(row, &told, one);
             }
         }
-        (!found.is_empty()).then_some(Content::Many(found))
-    })
+        all.append(&mut found);
+    }
+    (!all.is_empty()).then_some(Content::Many(all))
+}
+
+fn is_row(line: &&str) -> bool {
+    line.trim().starts_with('|')
+}
+
+fn cells(line: &str) -> Vec<String> {
+    let inner = line.trim().trim_matches('|').replace("**", "");
+    inner.split('|').map(|c| c.trim().trim_matches(['*', '`']).replace(',', "")).collect()
+}
+
+/// The runs of one table, a row each; a table on its side is turned.
+fn rows_of(file: &str, head: &[String], rows: Vec<Vec<String>>) -> Option<Vec<(usize, Value)>> {
+    let read = |head: &[String], rows: &[Vec<String>]| {
+        let csv: String =
+            std::iter::once(head).chain(rows.iter().map(Vec::as_slice)).map(|r| r.join(",") + "\n").collect();
+        table::read(file, &csv, b',').ok()
+    };
+    let found = match transposed::upright(head, &rows) {
+        Some((head, rows)) => read(&head, &rows),
+        None => read(head, &rows),
+    };
+    match found {
+        Some(Content::Many(rows)) if !rows.is_empty() => Some(rows),
+        _ => None,
+    }
+}
+
+/// What was told above the table, where a row does not say it; a load only where the table is one run.
+fn fill(row: &mut Map<String, Value>, told: &Told, one: bool) {
+    if let Some(name) = &told.model {
+        row.entry("model").or_insert_with(|| json!(name));
+    }
+    if let Some(command) = told.server.as_ref().filter(|_| !row.contains_key("engine")) {
+        row.entry("serve_command").or_insert_with(|| json!(command));
+        let engine = Launch::parse(command).engine;
+        row.extend(engine.map(|e| ("engine".to_owned(), json!(e))));
+    }
+    if let Some(n) = told.concurrency.filter(|_| one) {
+        let workload = row.entry("workload").or_insert_with(|| json!({ "dataset": "custom" }));
+        if let Some(workload) = workload.as_object_mut() {
+            workload.entry("max_concurrency").or_insert_with(|| json!(n));
+        }
+    }
 }
 
 /// Values of a tool that stand in a text: a line each, or in a fence of several lines.
@@ -69,13 +130,13 @@ pub(super) fn values(text: &str) -> Option<Content> {
     (!found.is_empty()).then_some(Content::Many(found))
 }
 
-fn of_a_tool(content: &Content) -> bool {
-    matches!(content, Content::One(Value::Object(o)) if super::tool(o).is_some())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of_model() -> Told {
+        Told { model: Some("o/m".into()), ..Told::default() }
+    }
 
     #[test]
     fn a_table_of_lines_and_one_of_markdown() {
@@ -85,12 +146,17 @@ mod tests {
         assert_eq!(o["time_to_first_token"]["avg"], 1912.29);
         assert_eq!(o["output_token_throughput_per_user"]["unit"], "tokens/sec/user");
         let text = "# r\n| a | b |\n|---|---|\n| 1 | 2 |\n\n| **concurrency** | TTFT (ms) |\n|:-:|--:|\n| 4 | 1,200.5 |\n| 8 | 7 |\nend";
-        let Some(Content::Many(rows)) = markdown("x.md", text, |_| Some("o/m".into())) else {
-            panic!("no table")
-        };
+        let Some(Content::Many(rows)) = markdown("x.md", text, |_| of_model()) else { panic!("no table") };
         assert_eq!((rows.len(), rows[0].0, &rows[0].1["model"]), (2, 8, &json!("o/m")));
         assert_eq!(rows[0].1["result"]["mean_ttft_ms"], 1200.5);
-        assert!(markdown("x.md", "| a |\n|---|\n| 1 |", |_| None).is_none());
+        let aside = "Model: o/n\n\n| Metric | Base | PR |\n|---|---|---|\n| Mean TTFT | 70.1 ms | 0.06 s |\n| **Output throughput (tok/s)** | 10 | 12 |\n";
+        let Some(Content::Many(rows)) = markdown("x.md", aside, |_| of_model()) else { panic!("no table") };
+        assert_eq!((rows.len(), &rows[1].1["result"]["mean_ttft_ms"]), (2, &json!(60.0)));
+        let twice = "| TTFT (ms) | RPS |\n|--|--|\n| 1 | 2 |\n\n| TTFT (ms) | RPS |\n|--|--|\n| 3 | 4 |\n\n| TPOT (ms) |\n|--|\n| 3 |\n";
+        assert!(
+            matches!(markdown("x.md", twice, |_| Told::default()), Some(Content::Many(r)) if r.len() == 2)
+        );
+        assert!(markdown("x.md", "| a |\n|---|\n| 1 |", |_| Told::default()).is_none());
     }
 
     #[test]

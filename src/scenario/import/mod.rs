@@ -6,12 +6,14 @@
 
 mod aiperf;
 mod aiperf_requests;
+mod columns;
 mod commands;
 pub(super) mod content;
 mod drawn;
 mod evalscope;
 mod fib;
 mod guidellm;
+mod guidellm_console;
 mod inference_perf;
 mod inferencex;
 mod llmd;
@@ -22,6 +24,7 @@ mod printed;
 mod sglang;
 mod table;
 pub(super) mod text;
+mod transposed;
 mod trtllm_bench;
 mod vllm;
 

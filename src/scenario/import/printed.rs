@@ -53,6 +53,10 @@ pub(super) fn read(text: &str) -> Option<Vec<(usize, Value)>> {
             map.insert(MARK.to_owned(), json!(true));
             map.extend(told.model.clone().map(|m| ("model".to_owned(), json!(m))));
             map.extend(told.server.clone().map(|c| ("serve_command".to_owned(), json!(c))));
+            map.extend(told.backend.clone().map(|b| ("backend".to_owned(), json!(b))));
+            if let Some(n) = told.concurrency {
+                map.entry("max_concurrency").or_insert_with(|| json!(n));
+            }
             block = Some((number, map));
         } else if let Some((_, map)) = &mut block {
             if line.trim().len() > 20 && line.trim().chars().all(|c| c == '=') {
@@ -82,10 +86,19 @@ fn entry(line: &str) -> Option<(String, Value)> {
     if value == "None" {
         return None;
     }
-    let number = value.replace(',', "").parse::<f64>().ok().filter(|v| v.is_finite());
+    let plain = value.replace(',', "");
+    let number = plain.parse::<f64>().ok().filter(|v| v.is_finite()).or_else(|| remarked(&plain));
     let known = NAMES.iter().find(|(n, _)| *n == name).map(|(_, key)| (*key).to_owned());
     let key = known.or_else(|| latency(&name))?;
     Some((key, number.map_or_else(|| json!(value), |v| json!(v))))
+}
+
+/// A figure with a remark behind it (`27.44   <=====`, `70.1 (-3 %)`). A second figure, as of another run beside it, is no remark.
+fn remarked(value: &str) -> Option<f64> {
+    let (first, rest) = value.split_once(char::is_whitespace)?;
+    let rest = rest.trim();
+    let remark = rest.starts_with(['(', '<', '#']) || !rest.contains(|c: char| c.is_ascii_digit());
+    first.parse::<f64>().ok().filter(|v| v.is_finite() && remark)
 }
 
 /// `mean ttft (ms)`, `p99 itl (ms)`, `median e2e latency (ms)`.
@@ -125,5 +138,9 @@ mod tests {
         let commented: String = text.lines().map(|l| format!("# {l}\n")).collect();
         assert_eq!(read(&commented).unwrap()[0].1, found[0].1);
         assert!(read("nothing here").is_none());
+        let marked = text.replace("70.1\n", "70.1     <=====\n");
+        assert_eq!(read(&marked).unwrap()[0].1, found[0].1);
+        let two = text.replace("70.1\n", "70.1  |  80.3\n");
+        assert!(read(&two).unwrap()[0].1["mean_ttft_ms"].is_string());
     }
 }

@@ -2,13 +2,13 @@
 //!
 //! A table whose columns are a tool's own keys (`vllm bench sweep`'s summary, InferenceX) is read as that tool's
 //! objects. Any other table needs a clear mapping: [`column()`] says what a name means. A latency without a unit in its
-//! name is not guessed.
+//! name or in its cells is not guessed.
 
+use super::columns::{Meaning, column, with_unit};
 use super::content::Content;
 use super::parallel::{self, Shares, engine_named};
 use crate::error::Problem;
 use crate::launch::EngineKind;
-use crate::scenario::Key;
 use serde_json::{Map, Number, Value, json};
 
 /// The rows of a CSV text as objects.
@@ -83,134 +83,18 @@ fn statistics(mut reader: csv::Reader<&[u8]>, head: &[String]) -> Result<Content
     Ok(Content::One(Value::Object(object)))
 }
 
-/// What a column of a free table means.
-#[derive(Debug, Clone, PartialEq)]
-enum Meaning {
-    /// A key of the record.
-    Record(&'static str),
-    /// A key of its workload.
-    Workload(&'static str),
-    /// A result, and the factor to its unit.
-    Result(Key, f64),
-    Tensor,
-    Pipeline,
-    Data,
-    /// A latency whose unit is not in its name.
-    NoUnit,
-}
-
-#[expect(clippy::too_many_lines, reason = "a table of names")]
-fn column(name: &str) -> Option<Meaning> {
-    let n: String = name.to_lowercase().chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
-    let words: Vec<&str> = n.split('_').filter(|w| !w.is_empty()).collect();
-    let n = words.join("_");
-    if let Some(key) = Key::from_name(&n) {
-        return Some(Meaning::Result(key, 1.0));
-    }
-    Some(match n.as_str() {
-        "model" | "model_id" | "model_name" => Meaning::Record("model"),
-        "hardware" | "gpu" | "gpu_type" | "gpu_model" | "accelerator" | "device" | "hw" => {
-            Meaning::Record("hardware")
-        }
-        "engine" | "framework" | "backend" | "server" | "inference_engine" => Meaning::Record("engine"),
-        "engine_version" | "version" | "framework_version" => Meaning::Record("engine_version"),
-        "num_gpus" | "gpus" | "gpu_count" | "n_gpus" => Meaning::Record("num_gpus"),
-        "serve_command" | "command" | "launch_command" => Meaning::Record("serve_command"),
-        "precision" | "dtype" | "quantization" => Meaning::Record("precision"),
-        "tp" | "tp_size" | "tensor_parallel" | "tensor_parallel_size" => Meaning::Tensor,
-        "pp" | "pp_size" | "pipeline_parallel_size" => Meaning::Pipeline,
-        "dp" | "dp_size" | "data_parallel_size" => Meaning::Data,
-        "input_len"
-        | "isl"
-        | "input_length"
-        | "prompt_len"
-        | "prompt_length"
-        | "input_tokens"
-        | "prompt_tokens"
-        | "input_sequence_length"
-        | "input_sequence_length_tokens"
-        | "random_input_len" => Meaning::Workload("input_len"),
-        "output_len"
-        | "osl"
-        | "output_length"
-        | "output_tokens"
-        | "completion_tokens"
-        | "max_tokens"
-        | "output_sequence_length"
-        | "output_sequence_length_tokens"
-        | "random_output_len" => Meaning::Workload("output_len"),
-        "num_prompts" | "num_requests" | "requests" | "request_count" => Meaning::Workload("num_prompts"),
-        "concurrency"
-        | "conc"
-        | "max_concurrency"
-        | "users"
-        | "concurrent_requests"
-        | "concurrent_users"
-        | "vus" => Meaning::Workload("max_concurrency"),
-        "request_rate" | "qps" | "rate" | "offered_rate" | "target_qps" => Meaning::Workload("request_rate"),
-        "req_s"
-        | "rps"
-        | "requests_per_second"
-        | "requests_per_sec"
-        | "requests_s"
-        | "request_throughput_req_s" => Meaning::Result(Key::RequestThroughput, 1.0),
-        "output_tok_s"
-        | "output_tokens_s"
-        | "output_tokens_per_second"
-        | "output_tokens_per_sec"
-        | "output_tps"
-        | "output_token_throughput"
-        | "output_throughput_tok_s"
-        | "output_token_throughput_tok_s"
-        | "output_token_throughput_tokens_sec" => Meaning::Result(Key::OutputThroughput, 1.0),
-        "total_tok_s"
-        | "total_tokens_s"
-        | "total_tokens_per_second"
-        | "total_tokens_per_sec"
-        | "total_tps"
-        | "total_throughput"
-        | "total_token_throughput_tok_s"
-        | "total_throughput_tok_s" => Meaning::Result(Key::TotalTokenThroughput, 1.0),
-        "duration_s" | "benchmark_duration" | "benchmark_duration_s" | "elapsed_s" => {
-            Meaning::Result(Key::Duration, 1.0)
-        }
-        _ => return latency(&words),
-    })
-}
-
-/// `p99_ttft_ms`, `ttft_p50_s`, `Mean TPOT (ms)`, `e2e_latency_avg_ms`.
-fn latency(words: &[&str]) -> Option<Meaning> {
-    let (mut stat, mut unit, mut rest) = ("mean", None, Vec::new());
-    for w in words {
-        match *w {
-            "mean" | "avg" | "average" => stat = "mean",
-            "median" | "p50" => stat = "median",
-            "std" | "stddev" => stat = "std",
-            "p90" | "p95" | "p99" => stat = w,
-            "ms" | "msec" | "milliseconds" => unit = Some(1.0),
-            "s" | "sec" | "seconds" => unit = Some(1e3),
-            "us" => unit = Some(1e-3),
-            other => rest.push(other),
-        }
-    }
-    let metric = match rest.join("_").as_str() {
-        "ttft" | "time_to_first_token" | "ttft_latency" => "ttft",
-        "tpot" | "time_per_output_token" => "tpot",
-        "itl" | "inter_token_latency" => "itl",
-        "e2el" | "e2e" | "e2e_latency" | "request_latency" | "latency" | "end_to_end_latency" => "e2el",
-        _ => return None,
-    };
-    let key = Key::from_name(&format!("{stat}_{metric}_ms"))?;
-    Some(unit.map_or(Meaning::NoUnit, |factor| Meaning::Result(key, factor)))
-}
-
 fn mapped(file: &str, head: &[String], rows: Vec<(usize, Map<String, Value>)>) -> Result<Content, Problem> {
     let meanings: Vec<Option<Meaning>> = head.iter().map(|h| column(h)).collect();
-    let results = meanings.iter().filter(|m| matches!(m, Some(Meaning::Result(..)))).count();
+    let results =
+        meanings.iter().filter(|m| matches!(m, Some(Meaning::Result(..) | Meaning::NoUnit(_)))).count();
+    let said = |h: &String| {
+        let mut cells = rows.iter().filter_map(|(_, row)| row.get(h)).filter(|c| !c.is_null());
+        cells.all(|c| c.as_str().and_then(with_unit).is_some_and(|(_, unit)| unit.is_some()))
+    };
     let unitless: Vec<&str> = head
         .iter()
         .zip(&meanings)
-        .filter(|(_, m)| **m == Some(Meaning::NoUnit))
+        .filter(|(h, m)| matches!(m, Some(Meaning::NoUnit(_))) && !said(h))
         .map(|(h, _)| h.as_str())
         .collect();
     if !unitless.is_empty() {
@@ -266,14 +150,19 @@ fn one<'a>(cells: impl Iterator<Item = (&'a Meaning, &'a Value)>, note: Option<&
                 workload.extend(count.map(|n| ((*key).to_owned(), json!(n))));
             }
             Meaning::Result(key, factor) => {
-                if let Some(v) = value.as_f64() {
-                    result.insert(key.name().to_owned(), json!(v * factor));
+                let own = || value.as_str().and_then(with_unit).map(|(v, unit)| v * unit.unwrap_or(*factor));
+                if let Some(v) = value.as_f64().map(|v| v * factor).or_else(own) {
+                    result.insert(key.name().to_owned(), json!(v));
                 }
             }
             Meaning::Tensor => shares.tensor = count,
             Meaning::Pipeline => shares.pipeline = count,
             Meaning::Data => shares.data = count,
-            Meaning::NoUnit => {}
+            Meaning::NoUnit(key) => {
+                if let Some((v, Some(unit))) = value.as_str().and_then(with_unit) {
+                    result.insert(key.name().to_owned(), json!(v * unit));
+                }
+            }
         }
     }
     let engine = record.get("engine").cloned().and_then(|e| serde_json::from_value::<EngineKind>(e).ok());

@@ -2,7 +2,7 @@
 
 use super::commands::{self, Told};
 use super::content::Content;
-use super::{drawn, evalscope, printed, table};
+use super::{drawn, evalscope, guidellm_console, printed, table};
 use crate::data::python_json;
 use crate::error::Problem;
 use serde_json::Value;
@@ -31,10 +31,11 @@ fn json(file: &str, text: &str, ending: &str) -> Result<Content, Problem> {
         return Ok(Content::Many(values));
     }
     let lines: Vec<&str> = text.lines().collect();
-    let model = |above: usize| commands::above(&lines[..above], &Told::default()).model;
+    let told = |above: usize| commands::above(&lines[..above], &Told::default());
     let found = evalscope::find(text).map(Content::One);
     let found = found.or_else(|| drawn::values(text)).or_else(|| drawn::boxed(file, text));
-    if let Some(found) = found.or_else(|| drawn::markdown(file, text, model)) {
+    let found = found.or_else(|| guidellm_console::read(text));
+    if let Some(found) = found.or_else(|| drawn::markdown(file, text, told)) {
         return Ok(found);
     }
     if text.contains(printed::TITLE) {

@@ -1,7 +1,7 @@
 //! `vllm bench serve --save-result`, with `--save-detailed` also request by request; read and written.
 
 use super::{fill, missing_throughputs, printed, text, totals_workload, workload_of};
-use crate::launch::EngineKind;
+use crate::launch::{EngineKind, Launch};
 use crate::scenario::{Key, Metrics, Record, RequestRow};
 use crate::workload::{Dataset, RequestRate, WorkloadSpec};
 use serde_json::{Map, Value, json};
@@ -55,7 +55,7 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
     workload.total_input_tokens = result.get(Key::TotalInputTokens);
     workload.total_output_tokens = result.get(Key::TotalOutputTokens);
     Ok(Record {
-        engine: engine(object),
+        engine: engine(object).or_else(|| Launch::parse(object.get("serve_command")?.as_str()?).engine),
         model: text(object, "model_id").or_else(|| text(object, "model")),
         serve_command: text(object, "serve_command"),
         workload: Some(workload),

@@ -1,0 +1,78 @@
+//! What a command brings along that was copied from a terminal or a document: its prompt, and the release that was installed above it.
+
+use super::shell::Variables;
+use super::{EngineKind, Version};
+
+/// Takes a prompt off that was copied with its command: `$python -m …`, `(venv) user@host:~$ vllm serve …`.
+pub(super) fn without_prompt(words: &mut Vec<String>, script: &Variables) {
+    let prompt = |w: &str| {
+        (w.contains('@') && w.ends_with(['$', '#', '%', ':']) || matches!(w, "$" | ">" | "%" | "❯"))
+            || (w.starts_with('(') && w.ends_with(')') && !w[1..w.len() - 1].contains(['(', ')', ' ', '$']))
+    };
+    // A pair of brackets alone is a group of commands; a prompt's has a command behind it.
+    while words.len() > 1 && prompt(&words[0]) {
+        words.remove(0);
+    }
+    let Some(first) = words.first_mut() else { return };
+    let bare = first.strip_prefix('$').filter(|name| !script.values.contains_key(*name));
+    if let Some(name) = bare.filter(|n| PROGRAMS.contains(n)) {
+        *first = name.to_owned();
+    }
+}
+
+/// Programs that begin a launch; a variable of such a name, set nowhere, is a prompt's sign and the program.
+const PROGRAMS: [&str; 8] =
+    ["python", "python3", "vllm", "sglang", "trtllm-serve", "docker", "podman", "mpirun"];
+
+/// The releases that words name: pins, and sentences about the engine (`the recent vllm v0.11.0 container`).
+pub(super) fn releases(words: &[String]) -> Vec<(EngineKind, Version)> {
+    let spoken = |pair: &[String]| {
+        let engine = match pair[0].to_lowercase().trim_end_matches([':', ',']) {
+            "vllm" => EngineKind::Vllm,
+            "sglang" => EngineKind::Sglang,
+            _ => return None,
+        };
+        let release = pair[1].trim_start_matches('v').trim_end_matches([',', '.', ')', ';']);
+        let whole = release.matches('.').count() >= 2 && release.starts_with(|c: char| c.is_ascii_digit());
+        Some((engine, release.parse().ok().filter(|_| whole)?))
+    };
+    words.iter().filter_map(|w| pinned(w)).chain(words.windows(2).filter_map(spoken)).collect()
+}
+
+/// `vllm==0.9.2`, as requirements and `pip install` have it.
+pub(super) fn pinned(word: &str) -> Option<(EngineKind, Version)> {
+    let (name, release) = word.split_once("==")?;
+    let engine = match name.split('[').next()? {
+        "vllm" => EngineKind::Vllm,
+        "sglang" => EngineKind::Sglang,
+        "tensorrt-llm" | "tensorrt_llm" => EngineKind::Trtllm,
+        _ => return None,
+    };
+    Some((engine, release.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::launch::{EngineKind, Launch};
+
+    #[test]
+    fn prompts_and_pins_are_no_words_of_the_command() {
+        for text in [
+            "vllm==0.9.2\n\nexport A=1\n$python -m vllm.entrypoints.openai.api_server --model m",
+            "pip install 'vllm==0.9.2' x==1\n(venv) me@box:~/x$ vllm serve m",
+            "I use the recent vllm v0.9.2 docker container.\nvllm serve command:\n```\n  vllm serve m\n```",
+            "pip install sglang[all]==0.5.4\npip install vllm==0.9.2\nroot@a1b2:/w# vllm serve m",
+        ] {
+            let l = Launch::parse(text);
+            assert_eq!(
+                (l.engine, l.model.as_deref(), l.version.map(|v| v.to_string()).as_deref()),
+                (Some(EngineKind::Vllm), Some("m"), Some("0.9.2")),
+                "{text}"
+            );
+        }
+        // A script's own variable of that name is one.
+        let l =
+            Launch::parse("python=/x/bin/python3\n$python -m vllm.entrypoints.openai.api_server --model m");
+        assert_eq!((l.engine, l.argv[0].as_str()), (Some(EngineKind::Vllm), "/x/bin/python3"));
+    }
+}
