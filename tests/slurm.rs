@@ -11,13 +11,12 @@ mod start;
 mod timed;
 
 use common::{text, trials, until};
-use serde_json::Value;
 use start::tune;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Output};
-use std::time::{Duration, Instant};
-use timed::{long_campaign, recommendation, seconds};
+use std::time::Duration;
+use timed::{long_campaign, one_trial_was_lost_with, recommendation, seconds};
 
 /// A Slurm cluster of this test alone; it ends with this value.
 struct Cluster {
@@ -83,71 +82,54 @@ fn verdict(out: &Path) -> (Vec<String>, bool) {
     (flags.collect(), said["improvement"]["significant"].as_bool().unwrap())
 }
 
-#[test]
-#[ignore = "needs Slurm"]
-fn a_campaign_on_three_nodes_one_of_which_is_lost() {
-    let dir = tempfile::tempdir().unwrap();
-    let here = dir.path().join("here");
-    let began = Instant::now();
-    let output = campaign(&here, &[]).output().unwrap();
-    let alone = began.elapsed().as_secs_f64();
-    assert!(output.status.success(), "{}", text(&output));
-    let cluster = Cluster::up();
-    let out = dir.path().join("slurm");
-    let began = Instant::now();
-    let child = cluster.campaign(&out, &[]);
-    assert!(until(300, || trials(&out).len() >= 3), "{}", trials(&out).len());
-    // Soon after the next launch there has begun, so that it is under way.
-    let on_3 = || cluster.alive().into_iter().filter(|job| job.ends_with(" node3")).collect::<BTreeSet<_>>();
-    let before = on_3();
-    assert!(until(120, || on_3().difference(&before).next().is_some()), "{:?}", cluster.alive());
-    std::thread::sleep(Duration::from_secs(1));
-    assert!(script(cluster.dir.path(), &["kill", "3"]).status.success());
-    let output = child.wait_with_output().unwrap();
-    let together = began.elapsed().as_secs_f64();
-    assert!(output.status.success(), "{}", text(&output));
-    let all = trials(&out);
-    assert!(all.len() >= 12, "{}", all.len());
-    let nodes: BTreeSet<&str> =
-        all.iter().map(|t| t["result"]["placement"]["node"].as_str().unwrap()).collect();
-    assert_eq!(nodes.into_iter().collect::<Vec<_>>(), ["node1", "node2", "node3"]);
-    assert!(all.iter().all(|t| t["result"]["outcome"] == "measured"), "no candidate is blamed for the node");
-    let lost: Vec<&Value> = all.iter().filter(|t| !t["result"]["placement"]["lost"][0].is_null()).collect();
-    assert_eq!(lost.len(), 1, "{lost:?}");
-    assert_eq!(lost[0]["result"]["placement"]["lost"][0]["node"], "node3");
-    let report = std::fs::read_to_string(out.join("report.md")).unwrap();
-    assert!(report.contains("was lost with its node and ran again"), "{report}");
-    assert!(report.contains("The defaults ran on 3 nodes"), "{report}");
-    assert_eq!(verdict(&out), verdict(&here));
-    assert_eq!(cluster.alive(), Vec::<String>::new());
-    // Told and not held: half a minute until Slurm gives up a node is much beside launches as short as these.
-    let (few, many) = (trials(&here).len(), all.len());
-    println!(
-        "one node {alone:.0} s for {few} trials, three nodes {together:.0} s for {many}: {:.2}",
-        together / alone
-    );
-}
-
-/// The same campaign on a cluster of one node and on one of three.
+/// The same campaign on three nodes, once more with one of them lost in the middle, and on a cluster of one.
 #[test]
 #[ignore = "needs Slurm"]
 fn three_nodes_take_less_than_half_of_the_time_of_one() {
     let dir = tempfile::tempdir().unwrap();
-    let run = |nodes: &str| {
-        let cluster = Cluster::of(nodes);
+    let run = |cluster: &Cluster, out: &str, meanwhile: &dyn Fn()| {
         let jobs = cluster.dir.path().join("jobs");
         let on = ["--executor", "slurm", "--slurm-dir", jobs.to_str().unwrap()];
-        let mut command = long_campaign(dir.path(), nodes, &on);
+        let mut command = long_campaign(dir.path(), out, &on);
         command.env("SLURM_CONF", &cluster.conf);
-        seconds(command)
+        seconds(command, meanwhile)
     };
-    let (together, alone) = (run("3"), run("1"));
-    let (one, three) = (dir.path().join("1"), dir.path().join("3"));
-    assert_eq!(verdict(&three), verdict(&one));
-    let (few, many) = (trials(&one).len(), trials(&three).len());
-    let part = together / alone;
-    println!("one node {alone:.0} s for {few} trials, three nodes {together:.0} s for {many}: {part:.2}");
-    assert!(few.min(many) >= 12 && part < 0.5, "{part}");
+    let (one, three, two) = (dir.path().join("1"), dir.path().join("3"), dir.path().join("2"));
+    let cluster = Cluster::of("3");
+    let together = run(&cluster, "3", &|| {});
+    let with_a_loss = run(&cluster, "2", &|| {
+        assert!(until(300, || trials(&two).len() >= 7), "{}", trials(&two).len());
+        // Soon after the next launch there has begun, so that it is under way.
+        let on_3 =
+            || cluster.alive().into_iter().filter(|job| job.ends_with(" node3")).collect::<BTreeSet<_>>();
+        let before = on_3();
+        assert!(until(120, || on_3().difference(&before).next().is_some()), "{:?}", cluster.alive());
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(script(cluster.dir.path(), &["kill", "3"]).status.success());
+    });
+    assert_eq!(cluster.alive(), Vec::<String>::new());
+    drop(cluster);
+    let alone = run(&Cluster::of("1"), "1", &|| {});
+    for out in [&three, &two] {
+        assert_eq!(verdict(out), verdict(&one));
+        assert!(trials(out).len() >= 12, "{}", trials(out).len());
+    }
+    one_trial_was_lost_with("node3", &two);
+    let all = trials(&two);
+    let nodes: BTreeSet<&str> =
+        all.iter().map(|t| t["result"]["placement"]["node"].as_str().unwrap()).collect();
+    assert_eq!(nodes.into_iter().collect::<Vec<_>>(), ["node1", "node2", "node3"]);
+    let report = std::fs::read_to_string(two.join("report.md")).unwrap();
+    assert!(report.contains("The defaults ran on 3 nodes"), "{report}");
+    let (part, lossy) = (together / alone, with_a_loss / alone);
+    println!(
+        "one node {alone:.0} s for {} trials, three nodes {together:.0} s for {}: {part:.2}; one of them lost {with_a_loss:.0} s for {}: {lossy:.2}",
+        trials(&one).len(),
+        trials(&three).len(),
+        all.len()
+    );
+    // A lost node is lost to Slurm half a minute later, much beside launches as short as these.
+    assert!(part < 0.5 && lossy < 0.8, "{part} {lossy}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::program::{engine_of, is_program_word};
 use super::shell::assignment;
 use super::wrapper::{self, Bare};
-use super::{EngineKind, LaunchFile, Version, heredoc, manifest, switches, words, yaml};
+use super::{EngineKind, LaunchFile, Version, heredoc, manifest, prose, switches, words, yaml};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -44,8 +44,20 @@ impl Launch {
     /// The files that the command names are not opened here: see [`Launch::with_files`]. One that the same lines write
     /// (`cat > options.yml << EOF`) is read as they write it. A document that starts the engine (a compose file, a manifest, a
     /// Dockerfile) stands for the command of its container.
+    ///
+    /// Where the text itself starts no engine, the first part that does counts: a fenced block, a command between backquotes.
     pub fn parse(line: &str) -> Launch {
-        Launch::parse_text(line, true)
+        let text = prose::without_templates(line);
+        let mut launch = Launch::parse_text(&text, true);
+        if launch.engine.is_none() && text.contains('`') {
+            let found =
+                prose::parts(&text).iter().map(|p| Launch::parse_text(p, true)).find(|l| l.engine.is_some());
+            launch = found.unwrap_or(launch);
+        }
+        if let (None, Some(engine)) = (launch.version, launch.engine) {
+            launch.version = prose::release(&text, engine);
+        }
+        launch
     }
 
     /// `from_written`: a file that the lines write may hold the command.

@@ -32,11 +32,22 @@ pub(super) fn releases(words: &[String]) -> Vec<(EngineKind, Version)> {
             "sglang" => EngineKind::Sglang,
             _ => return None,
         };
-        let release = pair[1].trim_start_matches('v').trim_end_matches([',', '.', ')', ';']);
-        let whole = release.matches('.').count() >= 2 && release.starts_with(|c: char| c.is_ascii_digit());
+        let release = pair[pair.len() - 1].trim_start_matches('v').trim_end_matches([',', '.', ')', ';']);
+        let whole = release.matches('.').count() >= 2
+            && release.starts_with(|c: char| c.is_ascii_digit())
+            // `v0.20.2+` means that release and those behind it.
+            && release.chars().all(|c| c.is_ascii_alphanumeric() || ".+-".contains(c))
+            && !release.ends_with('+');
         Some((engine, release.parse().ok().filter(|_| whole)?))
     };
-    words.iter().filter_map(|w| pinned(w)).chain(words.windows(2).filter_map(spoken)).collect()
+    // `vLLM version: 0.6.6`, `vLLM API server version 0.6.6`.
+    let far = |group: &[String]| {
+        let said = group[1..group.len() - 1].iter().any(|w| w.to_lowercase().starts_with("version"));
+        said.then(|| spoken(group)).flatten()
+    };
+    let near = words.windows(2).filter_map(spoken);
+    let further = words.windows(3).filter_map(far).chain(words.windows(5).filter_map(far));
+    words.iter().filter_map(|w| pinned(w)).chain(near).chain(further).collect()
 }
 
 /// `vllm==0.9.2`, as requirements and `pip install` have it.

@@ -20,6 +20,7 @@ mod manifest;
 mod nim;
 mod pm2;
 mod program;
+mod prose;
 mod ray;
 mod recipe;
 mod request;

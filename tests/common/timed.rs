@@ -1,6 +1,6 @@
 //! A campaign whose time is held against that of another.
 
-use crate::common::text;
+use crate::common::{text, trials};
 use crate::start::tune;
 use serde_json::Value;
 use std::path::Path;
@@ -24,10 +24,23 @@ pub(crate) fn long_campaign(dir: &Path, out: &str, more: &[&str]) -> Command {
     command
 }
 
-/// Seconds of a campaign, which has to end well.
-pub(crate) fn seconds(mut command: Command) -> f64 {
+/// Seconds of a campaign, which has to end well; `meanwhile` is called while it runs.
+pub(crate) fn seconds(mut command: Command, meanwhile: impl FnOnce()) -> f64 {
     let began = std::time::Instant::now();
-    let output = command.output().unwrap();
+    let child = command.spawn().unwrap();
+    meanwhile();
+    let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     began.elapsed().as_secs_f64()
+}
+
+/// The trials of a campaign of which one node was lost: all measured, one of them again, and the report tells of it.
+pub(crate) fn one_trial_was_lost_with(node: &str, out: &Path) {
+    let all = trials(out);
+    assert!(all.iter().all(|t| t["result"]["outcome"] == "measured"), "no candidate is blamed for the node");
+    let placed = |t: &Value| t["result"]["placement"].clone();
+    let lost: Vec<Value> = all.iter().map(placed).filter(|p| !p["lost"][0].is_null()).collect();
+    assert!(lost.len() == 1 && lost[0]["lost"][0]["node"] == node, "{lost:?}");
+    let report = std::fs::read_to_string(out.join("report.md")).unwrap();
+    assert!(report.contains("was lost with its node and ran again"), "{report}");
 }

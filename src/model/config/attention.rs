@@ -31,6 +31,10 @@ pub(super) fn attention(f: &Facts<'_>, s: Sizes, layer: u32, mix: Mix) -> Attent
     let v_head_dim = of_span(f, layer, local, "v_head_dim").unwrap_or(head_dim);
     let indexer = (mix == Mix::Indexed && f.get("index_head_dim").is_some()).then(|| indexer(f));
     let shares_kv = shares_kv(f, s, layer);
+    // Keys and values of such a layer are the picture's: a token of text has none (Llama-3.2-Vision).
+    let crosses = f
+        .list("cross_attention_layers")
+        .is_some_and(|l| l.iter().any(|v| v.as_u64() == Some(u64::from(layer))));
     let mut params = plain_params(f, s, (q_heads, kv_heads), (head_dim, v_head_dim), local);
     params.by_kv_head = if shares_kv { 0 } else { params.by_kv_head };
     Attention {
@@ -42,7 +46,7 @@ pub(super) fn attention(f: &Facts<'_>, s: Sizes, layer: u32, mix: Mix) -> Attent
         latent: None,
         indexer,
         tokens_per_entry: 1,
-        entry_bytes: None,
+        entry_bytes: crosses.then_some(0.0),
         shares_kv,
         params,
     }

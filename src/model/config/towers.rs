@@ -12,7 +12,7 @@ pub(super) fn params(f: &Facts<'_>, hidden: u32) -> u64 {
     let parts = [f.root, f.root.get("thinker_config").unwrap_or(&Value::Null)];
     let keys = ["vision_config", "audio_config", "vision_tower_config", "vit_config", "audio_encoder_config"];
     let configs = parts.iter().flat_map(|p| keys.iter().filter_map(|k| p.get(*k)));
-    configs.filter(|c| c.is_object()).map(|c| tower(c) + projector(c, hidden)).sum()
+    configs.filter(|c| c.is_object()).map(|c| tower(c) + projector(f, c, hidden)).sum()
 }
 
 /// The tower of pictures. One with a merge of patches and no fixed picture takes them as large as 16,384 tokens (the processors
@@ -62,12 +62,18 @@ fn width(c: &Value) -> u64 {
 
 fn tower(c: &Value) -> u64 {
     let w = width(c);
+    // Llama-3.2-Vision: further layers over all tiles, and a place in the picture by tile and its shape.
+    let global = size(c, &["num_global_layers"]).unwrap_or(0);
+    let tiles = size(c, &["max_num_tiles"]).unwrap_or(0) * (shapes(c) + 1) * patches(c) * w;
     let layers = size(c, &["depth", "num_hidden_layers", "layers", "encoder_layers", "vt_num_hidden_layers"])
         .unwrap_or(0);
     let ffn = feed_forward(c);
     let gated = c.get("hidden_act").and_then(Value::as_str).is_some_and(|a| a == "silu");
     let patch = size(c, &["patch_size", "spatial_patch_size"]).unwrap_or(14).min(1024);
-    layers.min(1000) * (4 * w * w + if gated { 3 } else { 2 } * w * ffn) + 3 * patch * patch * w
+    let frames = size(c, &["temporal_patch_size"]).unwrap_or(1).min(16);
+    (layers + global).min(1000) * (4 * w * w + if gated { 3 } else { 2 } * w * ffn)
+        + 3 * frames * patch * patch * w
+        + tiles
 }
 
 fn feed_forward(c: &Value) -> u64 {
@@ -76,9 +82,27 @@ fn feed_forward(c: &Value) -> u64 {
     ffn.unwrap_or((width(c) as f64 * ratio) as u64)
 }
 
-/// Two layers from the merged patches to the language model's width.
-fn projector(c: &Value, hidden: u32) -> u64 {
+/// Shapes of pictures that are cut into tiles.
+fn shapes(c: &Value) -> u64 {
+    c.get("supported_aspect_ratios").and_then(Value::as_array).map_or(0, |l| l.len().min(64) as u64)
+}
+
+/// Patches of one tile, and its class.
+fn patches(c: &Value) -> u64 {
+    let patch = size(c, &["patch_size"]).unwrap_or(14).max(1);
+    let side = size(c, &["image_size"]).unwrap_or(0).min(1 << 14) / patch;
+    side * side + 1
+}
+
+/// Two layers from the merged patches to the language model's width. Qwen's first keeps the merged width; Llama-3.2-Vision has one
+/// layer, from the last and some earlier outputs of the tower.
+fn projector(f: &Facts<'_>, c: &Value, hidden: u32) -> u64 {
+    let hidden = u64::from(hidden);
+    if let Some(outputs) = c.get("intermediate_layers_indices").and_then(Value::as_array) {
+        return width(c) * (outputs.len().min(64) as u64 + 1) * hidden;
+    }
     let merge = size(c, &["spatial_merge_size"]).unwrap_or(1).min(16);
     let from = width(c) * merge * merge;
-    from * from.min(u64::from(hidden)) + from * u64::from(hidden)
+    let between = if f.starts(&["qwen"]) && merge > 1 { from } else { from.min(hidden) };
+    from * between + from * hidden
 }

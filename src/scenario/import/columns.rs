@@ -96,7 +96,13 @@ fn load(n: &str) -> Option<Meaning> {
 /// Totals of the run.
 fn count(n: &str) -> Option<Meaning> {
     let key = match n {
-        "duration_s" | "benchmark_duration" | "benchmark_duration_s" | "elapsed_s" => Key::Duration,
+        "duration_s"
+        | "benchmark_duration"
+        | "benchmark_duration_s"
+        | "elapsed_s"
+        | "total_time_s"
+        | "total_time_sec"
+        | "wall_time_s" => Key::Duration,
         "successful_requests" | "successful" | "completed_requests" | "succeeded" => Key::Completed,
         "failed_requests" | "failures" | "errors" | "error_count" => Key::Failed,
         "total_generated_tokens" | "generated_tokens" => Key::TotalOutputTokens,
@@ -162,6 +168,10 @@ pub(super) fn with_unit(text: &str) -> Option<(f64, Option<f64>)> {
     let end = text.find(|c: char| !(c.is_ascii_digit() || ".-+e".contains(c))).unwrap_or(text.len());
     let number = text[..end].trim_end_matches('e').parse::<f64>().ok().filter(|n| n.is_finite())?;
     let rest = text[text[..end].trim_end_matches('e').len()..].trim();
+    // `80 / 80`: so many of so many.
+    if rest.strip_prefix('/').is_some_and(|of| of.trim().parse::<f64>().is_ok()) {
+        return Some((number, None));
+    }
     let unit = rest.split(['(', ' ']).next().unwrap_or_default().to_lowercase();
     let behind = rest[unit.len().min(rest.len())..].trim();
     // A second figure in the cell is not this one's remark unless it stands in brackets.
@@ -208,7 +218,8 @@ mod tests {
         assert_eq!(with_unit("1.2s"), Some((1.2, Some(1e3))));
         assert_eq!(with_unit("29.5 (-3 %)"), Some((29.5, None)));
         assert_eq!(with_unit("33.9 tok/s"), Some((33.9, None)));
-        for text in ["3 | 4", "12 / 14", "n/a", "95%", "~3"] {
+        assert_eq!(with_unit("80 / 80"), Some((80.0, None)));
+        for text in ["3 | 4", "12 / 14 ms", "n/a", "95%", "~3"] {
             assert_eq!(with_unit(text), None, "{text}");
         }
     }

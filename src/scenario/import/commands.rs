@@ -119,7 +119,9 @@ fn logical(lines: &[&str]) -> Vec<String> {
             }
             _ => out.push(text.to_owned()),
         }
-        open = goes_on;
+        // A quote that is open goes on over lines, inside of a command that went on before.
+        let quoted = |l: &String| continues && l.matches('\'').count() % 2 == 1;
+        open = goes_on || out.last().is_some_and(quoted);
     }
     out
 }
@@ -130,7 +132,7 @@ fn is_benchmark(command: &str) -> bool {
         "bench_serving",
         "benchmark_serving",
         "Namespace(",
-        "genai-perf profile",
+        "genai-perf ",
         "aiperf profile",
         "guidellm benchmark",
         "token_benchmark_ray",

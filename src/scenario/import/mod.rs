@@ -60,7 +60,9 @@ fn tool(object: &Map<String, Value>) -> Option<(&'static str, Reader)> {
     } else if list("benchmarks") {
         ("guidellm", guidellm::read)
     } else if stat(object, "request_latency", "avg").is_some()
-        && ["request_throughput", "time_to_first_token"].iter().any(|k| stat(object, k, "avg").is_some())
+        && ["request_throughput", "time_to_first_token", "num_output_token"]
+            .iter()
+            .any(|k| stat(object, k, "avg").is_some())
     {
         ("aiperf or genai-perf", |o| Ok(vec![aiperf::read(o)]))
     } else if sglang::is_offline(object) {

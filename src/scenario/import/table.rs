@@ -9,6 +9,7 @@ use super::content::Content;
 use super::parallel::{self, Shares, engine_named};
 use crate::error::Problem;
 use crate::launch::EngineKind;
+use crate::scenario::Key;
 use serde_json::{Map, Number, Value, json};
 
 /// The rows of a CSV text as objects.
@@ -165,12 +166,12 @@ fn one<'a>(cells: impl Iterator<Item = (&'a Meaning, &'a Value)>, note: Option<&
             }
         }
     }
-    let engine = record.get("engine").cloned().and_then(|e| serde_json::from_value::<EngineKind>(e).ok());
-    let model = record.get("model").and_then(Value::as_str).map(str::to_owned);
-    if let (None, Some(engine), Some(model)) = (record.get("serve_command"), engine, model)
-        && shares != Shares::default()
+    commanded(&mut record, shares);
+    // A table that tells of none that failed counts those that were completed.
+    if let Some(n) = workload.get("num_prompts").cloned()
+        && !result.contains_key(Key::Failed.name())
     {
-        record.insert("serve_command".into(), json!(parallel::command(engine, &model, shares)));
+        result.entry(Key::Completed.name()).or_insert(n);
     }
     if !workload.is_empty() {
         let known = workload.contains_key("input_len") && workload.contains_key("output_len");
@@ -181,4 +182,15 @@ fn one<'a>(cells: impl Iterator<Item = (&'a Meaning, &'a Value)>, note: Option<&
     record.insert("source".into(), json!("CSV"));
     record.extend(note.map(|n| ("note".to_owned(), json!(n))));
     record
+}
+
+/// A launch's command where engine, model and ranks of a row tell it.
+fn commanded(record: &mut Map<String, Value>, shares: Shares) {
+    let engine = record.get("engine").cloned().and_then(|e| serde_json::from_value::<EngineKind>(e).ok());
+    let model = record.get("model").and_then(Value::as_str).map(str::to_owned);
+    if let (None, Some(engine), Some(model)) = (record.get("serve_command"), engine, model)
+        && shares != Shares::default()
+    {
+        record.insert("serve_command".into(), json!(parallel::command(engine, &model, shares)));
+    }
 }

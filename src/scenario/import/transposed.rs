@@ -29,16 +29,17 @@ pub(super) fn upright(head: &[String], rows: &[Vec<String>]) -> Option<Upright> 
     if !columns.is_empty() && columns.iter().all(|i| is_statistic(&head[*i])) {
         return Some(statistics(head, &rows, &columns));
     }
-    let mut names: Vec<String> = vec!["engine".into()];
+    let load = loads(head);
+    let mut names: Vec<String> = vec!["engine".into(), load.0];
     names.extend(rows.iter().map(|(n, _)| n.clone()));
     let run = |i: &usize| -> Vec<String> {
-        let mut out = vec![engine(&head[*i])];
+        let mut out = vec![engine(&head[*i]), load.1[*i].clone()];
         out.extend(rows.iter().map(|(_, row)| row.get(*i).cloned().unwrap_or_default()));
         out
     };
     // A column of differences has signs or shares in it, and is no run.
     let figures = |run: &Vec<String>| {
-        let known = rows.iter().zip(&run[1..]).filter(|((n, _), _)| is_result(n));
+        let known = rows.iter().zip(&run[2..]).filter(|((n, _), _)| is_result(n));
         known
             .filter(|(_, cell)| {
                 cell.starts_with(|c: char| c.is_ascii_digit()) && !cell.ends_with(['%', 'x', '×'])
@@ -47,6 +48,29 @@ pub(super) fn upright(head: &[String], rows: &[Vec<String>]) -> Option<Upright> 
     };
     let runs: Vec<Vec<String>> = columns.iter().map(run).filter(|r| figures(r) >= 2).collect();
     (!runs.is_empty()).then_some((names, runs))
+}
+
+/// What the heads of the columns say of the load: `conc=8` in each, or numbers behind a first head that names it.
+fn loads(head: &[String]) -> (String, Vec<String>) {
+    let pair = |h: &String| {
+        let (name, value) = h.split_once(['=', ':']).or_else(|| h.split_once(' '))?;
+        matches!(column(name), Some(Meaning::Workload(_)))
+            .then(|| (name.trim().to_owned(), value.trim().to_owned()))
+    };
+    let named = matches!(head.first().and_then(|h| column(h)), Some(Meaning::Workload(_)));
+    let (mut name, mut values) =
+        (head.first().filter(|_| named).cloned().unwrap_or_default(), vec![String::new()]);
+    for h in head.iter().skip(1) {
+        match pair(h) {
+            Some((own, value)) => {
+                name = own;
+                values.push(value);
+            }
+            None if named => values.push(h.clone()),
+            None => values.push(String::new()),
+        }
+    }
+    (name, values)
 }
 
 /// One run whose figures stand under names of statistics.
@@ -99,8 +123,14 @@ mod tests {
             "Metric,vLLM main,PR,Change\nSuccessful requests,100,100,0%\nMean TTFT (ms),70.1,60,-14%\nnote,a,b,c",
         );
         let (names, runs) = upright(&head, &rows).unwrap();
-        assert_eq!(names, ["engine", "Successful requests", "Mean TTFT (ms)", "note"]);
-        assert_eq!(runs, [["vllm", "100", "70.1", "a"], ["", "100", "60", "b"]]);
+        assert_eq!(names, ["engine", "", "Successful requests", "Mean TTFT (ms)", "note"]);
+        assert_eq!(runs, [["vllm", "", "100", "70.1", "a"], ["", "", "100", "60", "b"]]);
+        for heads in ["Metric,conc=8,conc=16", "Concurrency,8,16"] {
+            let (head, rows) = table(&format!("{heads}\nMean TTFT (ms),70.1,60\nreq/s,1,2"));
+            let (names, runs) = upright(&head, &rows).unwrap();
+            assert!(matches!(column(&names[1]), Some(Meaning::Workload("max_concurrency"))), "{names:?}");
+            assert_eq!((runs[0][1].as_str(), runs[1][1].as_str()), ("8", "16"));
+        }
         let (head, rows) = table("Metric,Mean,P99\nTTFT (ms),12,20\nTPOT (ms),3,4");
         let (names, runs) = upright(&head, &rows).unwrap();
         assert_eq!(names, ["TTFT (ms) Mean", "TTFT (ms) P99", "TPOT (ms) Mean", "TPOT (ms) P99"]);
