@@ -78,7 +78,57 @@ fn trials_over_ssh() {
     let hosts = Hosts::up();
     a_killed_tuner_leaves_nothing_on_the_hosts(&hosts);
     hosts_that_cannot_be_reached_are_named(&hosts);
+    one_engine_over_two_hosts(&hosts);
     a_campaign_one_of_whose_hosts_is_lost(&hosts);
+}
+
+/// Each launch is one engine of two ranks, the second of which runs where ssh starts it.
+fn one_engine_over_two_hosts(hosts: &Hosts) {
+    let dir = tempfile::tempdir().unwrap();
+    let start = |name: &str| {
+        tune(
+            "--model openai/gpt-oss-20b --engine emulated --hardware a100-sxm-80gb --num-gpus 2 --workload random:256/48,n=24 \
+             --flags async-scheduling --repeats 2 --engine-nodes 127.0.0.1,127.0.0.2",
+        )
+        .args(["--ssh-options", &hosts.options, "--out"])
+        .arg(dir.path().join(name))
+        .args(["--", "--emulate-version", "0.11.0", "--tensor-parallel-size", "2", "--nnodes", "{num_nodes}"])
+        .args(["--node-rank", "{node_rank}", "--master-addr", "{head_address}", "--master-port", "{head_port}", "{headless}"])
+        .spawn()
+        .unwrap()
+    };
+    let output = start("over").wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let all = trials(&dir.path().join("over"));
+    assert!(all.len() >= 4 && all.iter().all(|t| t["result"]["outcome"] == "measured"), "{}", text(&output));
+    for trial in &all {
+        let at = Path::new(trial["result"]["spec"]["dir"].as_str().unwrap()).to_path_buf();
+        let log = |name: &str| std::fs::read_to_string(at.join(name)).unwrap();
+        assert!(log("engine.log").contains("2 nodes have met"), "{}", log("engine.log"));
+        assert!(log("engine-1.log").contains("rank 1 has joined"), "{}", log("engine-1.log"));
+    }
+    assert_eq!(ranks(), Vec::<String>::new());
+    // The second host goes away, with all that ran on it, while an engine answers.
+    let out = dir.path().join("lost");
+    let child = start("lost");
+    assert!(until(120, || !trials(&out).is_empty() && !ranks().is_empty()), "a second launch runs");
+    assert!(script(hosts.dir.path(), &["kill", "2"]).status.success());
+    let output = child.wait_with_output().unwrap();
+    let said = text(&output);
+    assert!(said.contains("rank 1 on 127.0.0.2"), "{said}");
+    assert_eq!(ranks(), Vec::<String>::new());
+    assert!(script(hosts.dir.path(), &["again", "2"]).status.success());
+}
+
+/// Processes of further ranks.
+fn ranks() -> Vec<String> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let words = all.filter_map(|e| std::fs::read(e.path().join("cmdline")).ok());
+    let headless = |w: &Vec<u8>| {
+        let words: Vec<&[u8]> = w.split(|b| *b == 0).collect();
+        words.contains(&&b"emulate"[..]) && words.contains(&&b"--headless"[..])
+    };
+    words.filter(headless).map(|w| String::from_utf8_lossy(&w).into_owned()).collect()
 }
 
 fn a_killed_tuner_leaves_nothing_on_the_hosts(hosts: &Hosts) {

@@ -104,6 +104,7 @@ fn plan() -> Result<Plan> {
         variants: Vec::new(),
         replicas: Vec::new(),
         nodes: Vec::new(),
+        ssh_options: Vec::new(),
         router: None,
         draft_model: None,
         max_quality_loss: None,

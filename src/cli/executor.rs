@@ -38,7 +38,7 @@ pub(super) struct ExecutorArgs {
     /// Hosts for --executor ssh (comma list), as ssh knows them
     #[arg(long, value_name = "HOSTS", value_delimiter = ',')]
     ssh_hosts: Vec<String>,
-    /// More words for ssh, such as '-p 2222 -i KEY'
+    /// More words for the ssh of `--executor ssh` and of `--engine-nodes`, such as '-p 2222 -i KEY'
     #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
     ssh_options: Option<String>,
     /// More words for sbatch, such as '-p gpu -A lab -t 2:00:00'
@@ -62,6 +62,11 @@ pub(super) struct ExecutorArgs {
 }
 
 impl ExecutorArgs {
+    /// The words of `--ssh-options`.
+    pub(super) fn ssh_words(&self) -> Vec<String> {
+        self.ssh_options.as_deref().map(|text| crate::launch::split(text).0).unwrap_or_default()
+    }
+
     /// The executor that was asked for, else the one of an earlier plan; none for this machine.
     pub(super) fn config(&self, old: Option<&ExecutorConfig>) -> Option<ExecutorConfig> {
         let kind = match self.executor {
@@ -79,8 +84,12 @@ impl ExecutorArgs {
         let words = |new: Vec<String>, recorded: fn(&ExecutorConfig) -> &Vec<String>| {
             if new.is_empty() { old.map(|c| recorded(c).clone()).unwrap_or_default() } else { new }
         };
-        let options = if kind == ExecutorKind::Slurm { &self.slurm_options } else { &self.ssh_options };
-        let options = options.as_deref().map(|text| crate::launch::split(text).0).unwrap_or_default();
+        let options = match (kind, &self.slurm_options) {
+            (ExecutorKind::Slurm, given) => {
+                given.as_deref().map(|t| crate::launch::split(t).0).unwrap_or_default()
+            }
+            _ => self.ssh_words(),
+        };
         Some(ExecutorConfig {
             kind,
             program: said(&self.executor_program, |c| &c.program),

@@ -153,6 +153,7 @@ pub(crate) mod tests {
             fixed_env: BTreeMap::new(),
             program: None,
             nodes: Vec::new(),
+            ssh_options: Vec::new(),
             router: None,
             container: None,
             workloads: vec![WorkloadSpec::random(1, 1, 1, 1)],

@@ -95,6 +95,9 @@ pub struct Plan {
     /// Nodes that one engine is laid over, the head first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<String>,
+    /// Words for the ssh that reaches them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ssh_options: Vec<String>,
     /// Command of the router before replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub router: Option<Vec<String>>,

@@ -20,7 +20,7 @@ pub(super) fn started(spec: &TrialSpec, observer: &dyn Observer) -> Result<Start
         return Err(failing.of(Class::BadValue, "start", what, hint));
     }
     let head_port = free_port().map_err(|e| failing.of(Class::PortInUse, "start", &e.to_string(), ""))?;
-    let rank = |number| Some(Rank { number, nodes: &spec.nodes, head_port });
+    let rank = |number| Some(Rank { number, nodes: &spec.nodes, head_port, ssh: &spec.ssh_options });
     let mut all = Started::of_one(spec, "engine", rank(0), observer)?;
     for (number, host) in spec.nodes.iter().enumerate().skip(1) {
         let next = Started::of_one(spec, &format!("engine-{number}"), rank(number), observer);

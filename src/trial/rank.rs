@@ -10,6 +10,8 @@ pub(super) struct Rank<'n> {
     pub(super) nodes: &'n [String],
     /// The port at which the nodes find each other.
     pub(super) head_port: u16,
+    /// Words for ssh.
+    pub(super) ssh: &'n [String],
 }
 
 impl Rank<'_> {
@@ -32,14 +34,16 @@ impl Rank<'_> {
             }
         }
         let host = self.nodes.get(self.number).map_or("localhost", String::as_str);
-        if self.number == 0 || host == "localhost" || host.starts_with("127.") {
+        if self.number == 0 || ["localhost", "127.0.0.1", "::1"].contains(&host) {
             return words;
         }
         let set = env.iter().map(|(name, value)| format!("{name}={}", quote(value)));
         let line: Vec<String> = set.chain(words.iter().map(|w| quote(w))).collect();
         // With a terminal of its own the command ends when the connection does.
-        let ssh = ["ssh", "-tt", "-o", "BatchMode=yes", host];
-        ssh.iter().map(|w| (*w).to_owned()).chain([format!("env {}", line.join(" "))]).collect()
+        let ssh = ["ssh", "-tt", "-o", "BatchMode=yes"].iter().map(|w| (*w).to_owned());
+        ssh.chain(self.ssh.iter().cloned())
+            .chain([host.to_owned(), format!("env {}", line.join(" "))])
+            .collect()
     }
 }
 
@@ -55,7 +59,8 @@ mod tests {
                 .split(' ')
                 .map(str::to_owned)
                 .collect();
-        let of = |number| Rank { number, nodes: &nodes, head_port: 7 };
+        let ssh = ["-p".to_owned(), "2222".to_owned()];
+        let of = |number| Rank { number, nodes: &nodes, head_port: 7, ssh: &ssh };
         let env = BTreeMap::from([("A".to_owned(), "b c".to_owned())]);
         assert_eq!(of(0).command(argv.clone(), &env).join(" "), "e --node-rank 0 --nnodes 2 --at 10.0.0.1:7");
         assert_eq!(
@@ -65,6 +70,8 @@ mod tests {
                 "-tt",
                 "-o",
                 "BatchMode=yes",
+                "-p",
+                "2222",
                 "10.0.0.2",
                 "env A='b c' e --node-rank 1 --nnodes 2 --at 10.0.0.1:7 --headless"
             ]

@@ -36,6 +36,9 @@ pub struct TrialSpec {
     /// Nodes that one engine is laid over, the head first, which is this machine; each is reached by ssh. Empty: this machine alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<String>,
+    /// Words for the ssh that reaches them, such as a port and a key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ssh_options: Vec<String>,
     /// Command of the router before the candidate's replicas, with `{urls}` and `{port}` in it; absent: the client sends to them in turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub router: Option<Vec<String>>,

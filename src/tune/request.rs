@@ -45,6 +45,8 @@ pub struct TuneRequest {
     pub replicas: Vec<u32>,
     /// Nodes that one engine is laid over, the head first.
     pub nodes: Vec<String>,
+    /// Words for the ssh that reaches them.
+    pub ssh_options: Vec<String>,
     /// Words of the router's command before replicas.
     pub router: Option<Vec<String>>,
     pub draft_model: Option<String>,
@@ -86,9 +88,7 @@ impl TuneRequest {
         let (objective, clauses) = self.objective(&mut p);
         let slo =
             Slo(clauses.iter().chain(&self.slo).flat_map(|s| p.take("--slo", s.parse::<Slo>()).0).collect());
-        if objective == Objective::Goodput && slo.0.is_empty() {
-            p.add("--objective", "goodput needs an SLO", "add --slo ttft.p99=500ms,tpot.p99=50ms");
-        }
+        needs_slo(objective, &slo, &mut p);
         let workloads = self.workloads(&mut p);
         let model = self.model(&mut p);
         let (hardware, hardware_detected) = self.hardware(&engines, &mut p, detect);
@@ -127,6 +127,7 @@ impl TuneRequest {
             variants: self.variants(&mut p),
             replicas: self.copies(&mut p),
             nodes: self.nodes.clone(),
+            ssh_options: self.ssh_options.clone(),
             router: self.router.clone(),
             draft_model: self.draft_model.clone(),
             max_quality_loss: self.quality_loss(&mut p),
@@ -313,6 +314,12 @@ impl TuneRequest {
     }
 }
 
+fn needs_slo(objective: Objective, slo: &Slo, p: &mut Problems) {
+    if objective == Objective::Goodput && slo.0.is_empty() {
+        p.add("--objective", "goodput needs an SLO", "add --slo ttft.p99=500ms,tpot.p99=50ms");
+    }
+}
+
 /// Questions are of use only where answers may change.
 fn judged(plan: &Plan, p: &mut Problems) {
     if plan.eval.is_some() && !plan.answers_may_change() {
@@ -351,6 +358,7 @@ mod tests {
             variants: Vec::new(),
             replicas: Vec::new(),
             nodes: Vec::new(),
+            ssh_options: Vec::new(),
             router: None,
             draft_model: None,
             max_quality_loss: None,

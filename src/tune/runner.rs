@@ -154,6 +154,7 @@ impl<'a> Runner<'a> {
             fixed_env: BTreeMap::new(),
             program: plan.engine_command.clone(),
             nodes: plan.nodes.clone(),
+            ssh_options: plan.ssh_options.clone(),
             router: plan.router.clone(),
             container: plan.container.clone(),
             workloads: match ask.runs.scope {

@@ -249,6 +249,7 @@ pub(crate) fn plan() -> Plan {
         variants: Vec::new(),
         replicas: Vec::new(),
         nodes: Vec::new(),
+        ssh_options: Vec::new(),
         router: None,
         draft_model: None,
         max_quality_loss: 0.01,

@@ -167,7 +167,7 @@ const MEET: [&str; 9] = [
 fn an_engine_over_two_nodes_is_measured_and_a_rank_that_dies_is_told() {
     let over = |name: &str, more: &[&str]| {
         let args = [&MEET[..], more].concat();
-        Trial::new(name, &args).set("nodes", json!(["127.0.0.1", "127.0.0.2"])).set("num_gpus", json!(2))
+        Trial::new(name, &args).set("nodes", json!(["127.0.0.1", "localhost"])).set("num_gpus", json!(2))
     };
     let trial = over("nodes", &[]);
     let (code, result, stderr) = trial.run();
@@ -191,12 +191,12 @@ fn an_engine_over_two_nodes_is_measured_and_a_rank_that_dies_is_told() {
     let failure = &result["failure"];
     let cause = text(failure, "root_cause");
     assert!(
-        cause.starts_with("rank 1 on 127.0.0.2: ") || cause.contains("remote process exited"),
+        cause.starts_with("rank 1 on localhost: ") || cause.contains("remote process exited"),
         "{failure:#}"
     );
     trial.assert_nothing_left();
     // Nothing says where the number of a node goes.
-    let blind = Trial::new("blind", &[]).set("nodes", json!(["127.0.0.1", "127.0.0.2"]));
+    let blind = Trial::new("blind", &[]).set("nodes", json!(["127.0.0.1", "localhost"]));
     assert!(text(&blind.failure(), "hint").contains("{node_rank}"));
 }
 

@@ -241,6 +241,7 @@ impl TuneArgs {
                 .or_else(|| old.map(|p| p.allow_output_change.to_string())),
             replicas: self.copies(old),
             nodes: texts(&self.engine_nodes, old.map_or(Vec::new(), |p| p.nodes.clone())),
+            ssh_options: texts(&self.executor.ssh_words(), old.map_or(Vec::new(), |p| p.ssh_options.clone())),
             router: self.router(old),
             variants: texts(&self.variant, old.map_or(Vec::new(), Plan::variant_texts)),
             draft_model: self.draft_model.clone().or_else(|| old.and_then(|p| p.draft_model.clone())),
