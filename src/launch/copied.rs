@@ -30,9 +30,12 @@ pub(super) fn releases(words: &[String]) -> Vec<(EngineKind, Version)> {
         let engine = match pair[0].to_lowercase().trim_end_matches([':', ',']) {
             "vllm" => EngineKind::Vllm,
             "sglang" => EngineKind::Sglang,
+            "tensorrt-llm" | "tensorrt_llm" | "trt-llm" => EngineKind::Trtllm,
             _ => return None,
         };
-        let release = pair[pair.len() - 1].trim_start_matches('v').trim_end_matches([',', '.', ')', ';']);
+        // `Version:v1.0.0` in one word.
+        let last = pair[pair.len() - 1].rsplit(':').next().unwrap_or_default();
+        let release = last.trim_start_matches('v').trim_end_matches([',', '.', ')', ';']);
         let whole = release.matches('.').count() >= 2
             && release.starts_with(|c: char| c.is_ascii_digit())
             // `v0.20.2+` means that release and those behind it.

@@ -18,14 +18,18 @@ pub(super) struct Loop {
 }
 
 impl Loop {
-    /// What stands behind the word `for`; `expanded` puts in what is known of variables.
-    pub(super) fn of(words: &[String], depth: usize, expanded: impl Fn(&str) -> String) -> Option<Loop> {
+    /// What stands behind the word `for`; `listed` gives the values of one word of its list.
+    pub(super) fn of(
+        words: &[String],
+        depth: usize,
+        listed: impl Fn(&str) -> Option<Vec<String>>,
+    ) -> Option<Loop> {
         let [name, within, items @ ..] = words else { return None };
         let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         (within == "in" && plain).then(|| Loop {
             depth,
             name: name.clone(),
-            items: items.iter().map(|w| values(&expanded(w))).collect::<Option<Vec<_>>>().map(|v| v.concat()),
+            items: items.iter().map(|w| listed(w)).collect::<Option<Vec<_>>>().map(|v| v.concat()),
             text: items.join(" "),
         })
     }
@@ -47,7 +51,7 @@ impl Loop {
 }
 
 /// One word of the list: itself, or `{0..7}`.
-fn values(word: &str) -> Option<Vec<String>> {
+pub(super) fn values(word: &str) -> Option<Vec<String>> {
     if let Some((from, to)) = word.strip_prefix('{').and_then(|w| w.strip_suffix('}')?.split_once("..")) {
         let (from, to): (i64, i64) = (from.trim().parse().ok()?, to.trim().parse().ok()?);
         return (from <= to && to - from < TURNS).then(|| (from..=to).map(|n| n.to_string()).collect());

@@ -6,6 +6,7 @@
 
 mod argv;
 mod arithmetic;
+mod arrays;
 mod branches;
 mod candidate;
 mod command;

@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Default)]
 pub(super) struct Variables {
     pub(super) values: BTreeMap<String, String>,
-    arrays: BTreeMap<String, Vec<String>>,
+    pub(super) arrays: BTreeMap<String, Vec<String>>,
     /// Set under a condition alone: which branch is taken is not known.
-    conditional: BTreeSet<String>,
+    pub(super) conditional: BTreeSet<String>,
     /// Arrays and variables whose words were taken.
-    used: BTreeSet<String>,
+    pub(super) used: BTreeSet<String>,
     /// Those under a condition that a variable's value was made of.
     made_of: BTreeMap<String, BTreeSet<String>>,
     /// Open `if`, `for`, `while` and `case`.
@@ -27,62 +27,6 @@ pub(super) struct Variables {
 }
 
 impl Variables {
-    /// Takes the arrays (`NAME=(word …)`, `NAME+=(word …)`) out of the words; under a condition nothing is added.
-    pub(super) fn without_arrays(&mut self, given: &[String]) -> Vec<String> {
-        let mut out = Vec::new();
-        let mut words = given.iter();
-        let (mut depth, mut begins) = (0usize, true);
-        while let Some(w) = words.next() {
-            // A keyword is one only where a command begins.
-            if begins {
-                depth = nested(w, depth);
-            }
-            begins = w.ends_with(';') || ["then", "do", "else", "&&", "||", "|", "&"].contains(&w.as_str());
-            let Some((name, first, added)) = array(w) else {
-                out.push(w.clone());
-                continue;
-            };
-            let mut items = Vec::new();
-            let mut next = Some(first.to_owned());
-            while let Some(item) = next {
-                let last = item.ends_with(')') && !item.contains("$(");
-                let item = if last { item[..item.len() - 1].to_owned() } else { item };
-                if !item.is_empty() && item != ";" {
-                    items.push(item);
-                }
-                next = if last { None } else { words.next().cloned() };
-            }
-            let mut items = self.with_arrays(&items);
-            match self.arrays.get_mut(name) {
-                Some(_) if depth > 0 => {
-                    self.conditional.insert(name.to_owned());
-                }
-                Some(own) if added => own.append(&mut items),
-                _ => {
-                    self.arrays.insert(name.to_owned(), items);
-                }
-            }
-        }
-        out
-    }
-
-    /// Words with `${NAME[@]}` replaced by the array's.
-    pub(super) fn with_arrays(&mut self, words: &[String]) -> Vec<String> {
-        let mut out = Vec::new();
-        for w in words {
-            let inner =
-                w.strip_prefix("${").and_then(|w| w.strip_suffix("[@]}").or_else(|| w.strip_suffix("[*]}")));
-            match inner.and_then(|name| Some((name, self.arrays.get(name)?))) {
-                Some((name, items)) if out.len() + items.len() <= MOST_WORDS => {
-                    out.extend(items.iter().cloned());
-                    self.used.insert(name.to_owned());
-                }
-                _ => out.push(w.clone()),
-            }
-        }
-        out
-    }
-
     /// Follows the shell's keywords at the front of a command, and takes them off.
     pub(super) fn keywords(&mut self, words: &mut Vec<String>) {
         let several = std::mem::take(&mut self.testing) && words.first().is_some_and(|w| w != "then");
@@ -114,7 +58,7 @@ impl Variables {
                 break;
             }
             if word == "for"
-                && let Some(turns) = Loop::of(words, before, |w| expanded(w, &self.values))
+                && let Some(turns) = Loop::of(words, before, |w| self.listed(w))
             {
                 if let Some(first) = turns.items.as_ref().and_then(|i| i.first()) {
                     self.values.insert(turns.name.clone(), first.clone());
@@ -272,7 +216,7 @@ fn mentions(word: &str, name: &str) -> bool {
 }
 
 /// The nesting behind a word.
-fn nested(word: &str, depth: usize) -> usize {
+pub(super) fn nested(word: &str, depth: usize) -> usize {
     match word {
         "if" | "for" | "while" | "until" | "case" | "select" => depth + 1,
         "fi" | "done" | "esac" => depth.saturating_sub(1),
@@ -280,18 +224,10 @@ fn nested(word: &str, depth: usize) -> usize {
     }
 }
 
-/// Name and first word of an array's assignment, and whether it adds to one.
-fn array(word: &str) -> Option<(&str, &str, bool)> {
-    let (name, rest) = word.split_once("=(")?;
-    let (name, added) = name.strip_suffix('+').map_or((name, false), |n| (n, true));
-    let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    plain.then_some((name, rest, added))
-}
-
 /// Variables and arrays that would make a word longer than this, or a command of more words, stay as they stand: lines that each
 /// double the one before have no end.
-const LONGEST: usize = 1 << 20;
-const MOST_WORDS: usize = 1 << 14;
+pub(super) const LONGEST: usize = 1 << 20;
+pub(super) const MOST_WORDS: usize = 1 << 14;
 
 /// `$NAME` and `${NAME}` where the command itself set them, and `$((…))` where all of it is known.
 pub(crate) fn expanded(word: &str, env: &BTreeMap<String, String>) -> String {

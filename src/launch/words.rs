@@ -97,7 +97,8 @@ pub(super) fn commands(text: &str) -> (Vec<String>, bool) {
                 continue;
             }
             let block = [" then", " do", "{", "else"].iter().any(|w| out.trim_end().ends_with(w));
-            if !out.is_empty() && !code.starts_with('-') && (deep <= indent || block) {
+            let done = settled(&out);
+            if !out.is_empty() && !code.starts_with('-') && (deep <= indent || block || done) {
                 out.push_str(" ;\n");
                 indent = deep;
             }
@@ -109,6 +110,12 @@ pub(super) fn commands(text: &str) -> (Vec<String>, bool) {
         out.push_str(line);
     }
     split(&out)
+}
+
+/// Whether the last line only sets something, so that no command goes on behind it.
+fn settled(text: &str) -> bool {
+    let last = text.trim_end().rsplit('\n').next().unwrap_or_default().trim();
+    last.starts_with("export ") && !last.ends_with('\\')
 }
 
 /// A line of a document that announces the command below it (`vllm serve command:`).
@@ -157,6 +164,7 @@ mod tests {
             "vllm serve m --seed 1 --max-num-seqs 2"
         );
         assert_eq!(of("if true; then\n  vllm serve m\nfi"), "if true ; then ; vllm serve m ; fi");
+        assert_eq!(of("export A=1\n python -m x \\\n--model m"), "export A=1 ; python -m x --model m");
         assert_eq!(of("sh -c 'cd /x\nvllm serve m'"), "sh -c cd /x\nvllm serve m");
         assert_eq!(
             of("vllm serve command:\n```\n  vllm serve m\n  --seed 1\n```\n"),

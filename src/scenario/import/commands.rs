@@ -237,7 +237,11 @@ fn named(command: &str) -> Option<String> {
         let value = settings.split([',', '(']).find_map(|s| s.trim().strip_prefix("model='"))?;
         return Some(value.trim_end_matches('\'').to_owned()).filter(|m| !m.is_empty());
     }
-    let value = flag(&split(command).0, &["--model", "-m", "--model-names", "--model-id"])?;
+    let words = split(command).0;
+    // `-m` is the interpreter's before a module, and genai-perf's and aiperf's before a model.
+    let short = ["genai-perf", "aiperf"].iter().any(|t| words.iter().any(|w| w.ends_with(t)));
+    let names: &[&str] = if short { &["--model", "-m", "--model-names"] } else { &["--model", "--model-id"] };
+    let value = flag(&words, names)?;
     let known = !value.is_empty() && !value.starts_with(['-', '<']) && !value.contains(['$', '{']);
     known.then_some(value)
 }
@@ -299,6 +303,10 @@ mod tests {
         let text = "A=1 \nexport MODEL=o/m-7B\npython3 -m vllm.entrypoints.openai.api_server --model $MODEL -tp 2\nvllm bench serve --model $MODEL";
         let server = "python3 -m vllm.entrypoints.openai.api_server --model o/m-7B -tp 2";
         assert_eq!(told(text), (Some(own("o/m-7B")), Some(own(server))));
+        assert_eq!(
+            told("`python3 -m sglang.bench_serving --backend sglang --model /d/m-7B/`").0,
+            Some(own("/d/m-7B/"))
+        );
         assert_eq!(told("server-command: vllm serve o/m").1, Some(own("vllm serve o/m")));
         assert_eq!(told("X_MODEL=o/m TP=1 modal run x.py").0, Some(own("o/m")));
         assert_eq!(told("A_MODEL=o/m B_MODEL=o/n modal run x.py").0, None);

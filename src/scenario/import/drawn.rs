@@ -32,6 +32,11 @@ pub(super) fn boxed(file: &str, text: &str) -> Option<Content> {
     let mut told = commands::above(&lines[..first], &Told::default());
     let last = lines.iter().rposition(is_row)?;
     let below = commands::below(&lines[last + 1..]);
+    let lasted = lines[last + 1..].iter().find_map(|l| l.trim().strip_prefix("Benchmark Duration:"));
+    let seconds = lasted.and_then(|t| t.split_whitespace().next()?.parse::<f64>().ok());
+    if let Some(s) = seconds {
+        object.entry("benchmark_duration").or_insert_with(|| json!({ "unit": "sec", "avg": s }));
+    }
     told.model = told.model.or(below.model);
     told.concurrency = told.concurrency.or(below.concurrency);
     let config = json!({ "endpoint": { "model_names": [told.model] }, "loadgen": { "concurrency": told.concurrency } });
