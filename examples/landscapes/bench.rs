@@ -3,8 +3,10 @@
 use super::engine::{Engine, Noise, Physics};
 use super::landscape::Landscape;
 use llm_dyno::launch::{Candidate, EngineKind};
+use llm_dyno::search::additive::NOISE_BEFORE;
 use llm_dyno::search::{
-    Ask, Estimates, Ledger, NoForecast, Runs, Search, Settings, SpaceOutcome, Stage, singles,
+    Ask, Estimates, Forecaster, Ledger, NoForecast, Runs, Search, Settings, SpaceOutcome, Stage, confirm,
+    singles,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -57,10 +59,21 @@ pub(crate) struct Run {
     pub(crate) significant: Share,
     /// Recommended flags without effect.
     pub(crate) useless: Share,
-    /// Values held for what fails that start in truth.
+    /// Values held for proven to fail, and such that are only suspected, that start in truth.
     pub(crate) blamed: Share,
+    pub(crate) suspected: Share,
     pub(crate) base: bool,
     pub(crate) label: String,
+    /// Of methods that a campaign's confirmation follows.
+    pub(crate) written: Option<Written>,
+}
+
+/// The command that a campaign writes: the winner where the confirmation bears it out, else the defaults.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Written {
+    pub(crate) confirmed: bool,
+    pub(crate) regret: f64,
+    pub(crate) useless: Share,
 }
 
 pub(crate) fn search(task: &Task, noise: Noise, most: usize, method: Method) -> Run {
@@ -68,37 +81,61 @@ pub(crate) fn search(task: &Task, noise: Noise, most: usize, method: Method) -> 
     let mut ev = Engine::new(land, noise, seed, most);
     let base = Candidate::baseline(EngineKind::Emulated);
     let settings = Settings { seed, ..Settings::default() };
-    let mut ledger = Ledger::default();
-    for launch in 0..2 {
-        let ask = Ask { stage: Stage::Baseline, candidate: base.clone(), launch, runs: Runs::primary(0, 3) };
-        ledger.run(&mut ev, &ask).unwrap();
-    }
-    let mut physics = Physics(land);
+    let mut ledger = baselines(&mut ev, &base);
+    let (mut physics, mut nothing) = (Physics(land), NoForecast);
+    let forecaster: Option<&mut dyn Forecaster> = match method {
+        Method::Guided => Some(&mut physics),
+        Method::NoPhysics => Some(&mut nothing),
+        _ => None,
+    };
     let mut s =
         Search { evaluator: &mut ev, space: land, base: &base, ledger: &mut ledger, settings: &settings };
     let mut run = Run::default();
-    let winner = match method {
-        Method::Guided => {
-            let (winner, outcome) = s.guided(&mut physics).unwrap();
+    let mut noise_known = None;
+    let winner = match (forecaster, method) {
+        (Some(forecaster), _) => {
+            let (winner, outcome) = s.guided(forecaster).unwrap();
             trace(land, &winner, &outcome);
-            let estimates = s.estimates(&mut physics, &winner);
+            let estimates = s.estimates(forecaster, &winner);
             run.judge(land, &winner, &estimates, &outcome);
+            noise_known = Some(estimates.sigma);
             winner
         }
-        Method::NoPhysics => {
-            let (winner, outcome) = s.guided(&mut NoForecast).unwrap();
-            let estimates = s.estimates(&mut NoForecast, &winner);
-            run.judge(land, &winner, &estimates, &outcome);
-            winner
-        }
-        Method::OneFactor => s.one_factor().unwrap(),
-        Method::Random | Method::Grid => enumerate(&mut s, land, seed, method),
+        (None, Method::OneFactor) => s.one_factor().unwrap(),
+        (None, _) => enumerate(&mut s, land, seed, method),
     };
     run.base = winner == base;
     run.label = winner.label();
     run.regret = 1.0 - (land.gain(&land.set(&winner)).unwrap_or(0.0) - task.best).exp();
     (run.launches, run.failures) = (ev.launches, ev.failures);
+    if let Some(sigma) = noise_known {
+        let known = ledger.noise().launch.map_or(0.0, |n| n.1) + NOISE_BEFORE.1;
+        run.written = Some(written(task, &mut ev, &winner, (sigma, known), &run));
+    }
     run
+}
+
+fn baselines(ev: &mut Engine<'_>, base: &Candidate) -> Ledger {
+    let mut ledger = Ledger::default();
+    for launch in 0..2 {
+        let ask = Ask { stage: Stage::Baseline, candidate: base.clone(), launch, runs: Runs::primary(0, 3) };
+        ledger.run(ev, &ask).unwrap();
+    }
+    ledger
+}
+
+/// What the campaign does with a winner: it is held against the defaults in launches of its own, beyond the search's budget.
+fn written(task: &Task, ev: &mut Engine<'_>, winner: &Candidate, noise: (f64, f64), run: &Run) -> Written {
+    let base = Candidate::baseline(EngineKind::Emulated);
+    let settings = Settings { seed: task.seed, ..Settings::default() };
+    let compared = match *winner == base {
+        true => None,
+        false => confirm(ev, &base, winner, Some(noise), &settings).unwrap(),
+    };
+    match compared.is_some_and(|c| c.significant && c.gain.value > 0.0) {
+        true => Written { confirmed: true, regret: run.regret, useless: run.useless },
+        false => Written { confirmed: false, regret: 1.0 - (-task.best).exp(), useless: (0, 0) },
+    }
 }
 
 impl Run {
@@ -124,10 +161,8 @@ impl Run {
                 self.significant.0 += usize::from(truth <= 0.0);
             }
         }
-        for c in &outcome.blamed {
-            self.blamed.1 += 1;
-            self.blamed.0 += usize::from(gain(c).is_some());
-        }
+        let start = |of: &[Candidate]| (of.iter().filter(|c| gain(c).is_some()).count(), of.len());
+        (self.blamed, self.suspected) = (start(&outcome.blamed), start(&outcome.suspected));
     }
 }
 

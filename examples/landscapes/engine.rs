@@ -28,9 +28,34 @@ pub(crate) fn family_of(number: u64) -> Family {
     [Family::Scheduler, Family::Table, Family::Backends, Family::Pairs][(number % 4) as usize]
 }
 
+/// Which landscapes: those that the search was developed on, and others that were opened once, after its rules stood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Half {
+    Development,
+    Blind,
+    /// Opened after the blind ones had been seen.
+    Third,
+}
+
+impl Half {
+    pub(crate) fn of(args: &[String]) -> Half {
+        let has = |what: &str| args.iter().any(|a| a == what);
+        match (has("--blind"), has("--third")) {
+            (_, true) => Half::Third,
+            (true, _) => Half::Blind,
+            _ => Half::Development,
+        }
+    }
+}
+
 /// Seed of a landscape: those below a million are those that the search was developed on.
-pub(crate) fn seed_of(number: u64, blind: bool) -> u64 {
-    number + if blind { 1_000_000 } else { 0 }
+pub(crate) fn seed_of(number: u64, half: Half) -> u64 {
+    number
+        + match half {
+            Half::Development => 0,
+            Half::Blind => 1_000_000,
+            Half::Third => 2_000_000,
+        }
 }
 
 /// An engine on a virtual clock.

@@ -1,8 +1,9 @@
 //! The search against others on seeded landscapes whose best command is known, on a virtual clock.
 //!
-//! `cargo run --release --example landscapes [-- NUMBER] [--blind] [--one | --three] [--guided] [--json] [-v]`
+//! `cargo run --release --example landscapes [-- NUMBER] [--blind | --third] [--one | --three] [--guided] [--json] [-v]`
 //!
-//! Seeds below a million are those that the search was developed on; `--blind` takes others. `landscapes serve` offers the same
+//! Seeds below a million are those that the search was developed on; `--blind` takes others, and `--third` those that were
+//! opened after the blind ones had been. `landscapes serve` offers the same
 //! landscapes to other programs by lines of JSON (`scripts/compare-searches`); `landscapes side-by-side` runs whole campaigns with
 //! several launches in flight, `landscapes fleet` on a cluster where something goes wrong.
 

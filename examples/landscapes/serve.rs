@@ -9,7 +9,7 @@
 //! A candidate is the number of the value of each knob, 0 = default. A launch has the two runs and the noise that the search of
 //! this program is given; its score is the mean of the two.
 
-use super::engine::{Engine, NOISES, family_of, seed_of};
+use super::engine::{Engine, Half, NOISES, family_of, seed_of};
 use super::landscape::Landscape;
 use llm_dyno::search::{Ask, Evaluator, Runs, Stage};
 use serde_json::{Value, json};
@@ -38,11 +38,12 @@ struct Land {
 fn answer(asked: &Value, open: &mut Option<Land>) -> Value {
     if let Some(which) = asked.get("open") {
         let blind = which["blind"].as_bool().unwrap_or(false);
+        let half = if blind { Half::Blind } else { Half::Development };
         let noise = NOISES.iter().find(|(name, _)| which["noise"] == *name);
         let (Some(number), Some((_, noise))) = (which["number"].as_u64(), noise) else {
             return json!({ "error": "open needs a number and a noise" });
         };
-        let seed = seed_of(number, blind);
+        let seed = seed_of(number, half);
         // A process holds few landscapes, each for as long as it lives.
         let land: &'static Landscape = Box::leak(Box::new(Landscape::new(family_of(number), seed)));
         let knobs: Vec<Value> =

@@ -8,7 +8,7 @@
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
 use super::bench::Task;
-use super::engine::{Engine, NOISES, Physics, family_of, seed_of};
+use super::engine::{Engine, Half, NOISES, Physics, family_of, seed_of};
 use super::landscape::Landscape;
 use llm_dyno::launch::{Candidate, EngineKind};
 use llm_dyno::search::{Answer, Ask, Evaluator, Ledger, Runs, Search, Settings, Stage, Stop, confirm};
@@ -114,10 +114,10 @@ fn campaign(task: &Task, places: usize, disturbance: f64) -> Ran {
 
 pub(crate) fn main(args: &[String]) {
     let number: u64 = args.iter().find_map(|a| a.parse().ok()).unwrap_or(20);
-    let blind = args.iter().any(|a| a == "--blind");
+    let half = Half::of(args);
     let task = |n: u64| {
-        let land = Landscape::new(family_of(n), seed_of(n, blind));
-        Task { best: land.best().1, land, seed: seed_of(n, blind) }
+        let land = Landscape::new(family_of(n), seed_of(n, half));
+        Task { best: land.best().1, land, seed: seed_of(n, half) }
     };
     let tasks: Vec<Task> = (0..number).map(task).collect();
     println!(

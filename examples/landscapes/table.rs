@@ -2,8 +2,8 @@
 
 #![expect(clippy::print_stdout, reason = "the tables are what this program is for")]
 
-use super::bench::{METHODS, Method, Run, Share, Task, search};
-use super::engine::{NOISES, Noise, family_of, seed_of};
+use super::bench::{METHODS, Method, Run, Share, Task, Written, search};
+use super::engine::{Half, NOISES, Noise, family_of, seed_of};
 use super::landscape::{Family, Landscape};
 use serde_json::json;
 
@@ -19,8 +19,8 @@ impl Options {
     fn has(&self, what: &str) -> bool {
         self.args.iter().any(|a| a == what)
     }
-    fn blind(&self) -> bool {
-        self.has("--blind")
+    fn half(&self) -> Half {
+        Half::of(&self.args)
     }
     fn number(&self) -> u64 {
         self.args.iter().find_map(|a| a.parse().ok()).unwrap_or(40)
@@ -30,15 +30,15 @@ impl Options {
 pub(crate) fn main(args: Vec<String>) {
     let o = Options { args };
     let task = |n: u64| {
-        let land = Landscape::new(family_of(n), seed_of(n, o.blind()));
-        Task { best: land.best().1, land, seed: seed_of(n, o.blind()) }
+        let land = Landscape::new(family_of(n), seed_of(n, o.half()));
+        Task { best: land.best().1, land, seed: seed_of(n, o.half()) }
     };
     let tasks: Vec<Task> = (0..o.number()).map(task).collect();
     if !o.has("--json") {
         println!(
-            "| noise | method | launches | median regret | mean | 90th | useless | wrong significant | intervals hold | mean width | blamed wrongly | failures |"
+            "| noise | method | launches | median regret | mean | 90th | useless | wrong significant | intervals hold | mean width | blamed wrongly | suspected that start | failures | confirmed | regret of the command | mean | useless in it |"
         );
-        println!("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
+        println!("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
     }
     for (name, noise) in NOISES {
         if o.has("--one") && name != "1 %" || o.has("--three") && name != "3 %, drift" {
@@ -91,7 +91,7 @@ fn row(o: &Options, noise: &str, method: Method, most: usize, runs: &[Run]) {
     let intervals: usize = runs.iter().map(|r| r.covered.1).sum();
     let width = runs.iter().map(|r| r.width).sum::<f64>() / intervals.max(1) as f64;
     println!(
-        "| {noise} | {} | {} | {:.1} % | {:.1} % | {:.1} % | {} | {} | {} | {:.1} % | {} | {:.1} |",
+        "| {noise} | {} | {} | {:.1} % | {:.1} % | {:.1} % | {} | {} | {} | {:.1} % | {} | {} | {:.1} | {} |",
         method.name(),
         if most == FREE { format!("free: {launches:.1}") } else { most.to_string() },
         100.0 * quantile(&regrets, 0.5),
@@ -102,23 +102,47 @@ fn row(o: &Options, noise: &str, method: Method, most: usize, runs: &[Run]) {
         sum(|r| r.covered),
         100.0 * width,
         sum(|r| r.blamed),
+        sum(|r| r.suspected),
         mean(runs, |r| r.failures as f64),
+        of_the_command(runs),
     );
+}
+
+/// The cells on the command that a campaign writes; methods without a confirmation write none.
+fn of_the_command(runs: &[Run]) -> String {
+    let written: Option<Vec<&Written>> = runs.iter().map(|r| r.written.as_ref()).collect();
+    let Some(written) = written else { return "– | – | – | –".to_owned() };
+    let mut regrets: Vec<f64> = written.iter().map(|w| w.regret).collect();
+    regrets.sort_by(f64::total_cmp);
+    let useless = written.iter().fold((0, 0), |(a, b), w| (a + w.useless.0, b + w.useless.1));
+    format!(
+        "{} | {:.1} % | {:.1} % | {}/{}",
+        written.iter().filter(|w| w.confirmed).count(),
+        100.0 * quantile(&regrets, 0.5),
+        100.0 * llm_dyno::stats::mean(&regrets),
+        useless.0,
+        useless.1
+    )
 }
 
 fn nulls(o: &Options, name: &str, noise: Noise) {
     let run = |n: u64| {
-        let seed = seed_of(500 + n, o.blind());
+        let seed = seed_of(500 + n, o.half());
         let task = Task { land: Landscape::new(Family::Null, seed), best: 0.0, seed };
         search(&task, noise, FREE, Method::Guided)
     };
     let runs: Vec<Run> = (0..20).map(run).collect();
     let (launches, kept) = (mean(&runs, |r| r.launches as f64), runs.iter().filter(|r| r.base).count());
+    let written = runs.iter().filter(|r| r.written.as_ref().is_some_and(|w| !w.confirmed)).count();
     if o.has("--json") {
-        println!("{}", json!({ "noise": name, "nulls": 20, "kept": kept, "launches": launches }));
+        println!(
+            "{}",
+            json!({ "noise": name, "nulls": 20, "kept": kept, "written": written, "launches": launches })
+        );
     } else {
         println!(
-            "| {name} | dyno, no effect anywhere | free: {launches:.1} | defaults kept in {kept} of 20 |"
+            "| {name} | dyno, no effect anywhere | free: {launches:.1} | defaults kept in {kept} of 20 before the \
+             confirmation, written in {written} of 20 after it |"
         );
     }
 }

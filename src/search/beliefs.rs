@@ -1,7 +1,7 @@
 //! What is known before a launch: the space in numbers, its forecasts, and the worlds that the launches so far allow.
 
 use super::additive::{self, Point, Posterior, Prior, Row, Sampling, Value, values_of};
-use super::choose::{Contender, FLAG_PRICE, Worlds};
+use super::choose::{Contender, Worlds};
 use super::culprits::{self, Blame, Failed};
 use super::evaluator::Stage;
 use super::forecasts::{Forecasts, modelled_part};
@@ -14,30 +14,15 @@ use std::collections::BTreeSet;
 /// A value of a modelled knob whose forecast effect is below this is one that physics says nothing of.
 const NEUTRAL: f64 = 0.004;
 
-/// A flag stays in the recommended command when it is this likely to bring its price, or is expected to bring the least gain
-/// that is worth a flag. The expectation alone decides there, however unlikely: of four flags, one of which brings a measured
-/// gain, each has a chance of a quarter, and who drops each for its own small chance has dropped the gain.
-const KEEP: f64 = 0.85;
-const KEEP_GAIN: f64 = 0.01;
-
-/// A flag that is less likely than this to bring its price is taken out in a launch of its own, where one is left.
-const CERTAIN: f64 = 0.95;
-
 /// Joint draws of effects and culprits by which a launch is chosen.
 pub(super) const DRAWS: usize = 300;
 
-/// What is this likely to fail is not launched again.
-pub(super) const FAILS: f64 = 0.7;
+/// A value that is this likely to fail is owed no launch: it waits until everything else was tried, and is then launched where that
+/// is expected to pay all the same.
+pub(super) const SUSPECT: f64 = 0.7;
 
-/// What a flag brings by world; one without which the launch fails is needed.
-fn brings(with: &[Option<f64>], without: &[Option<f64>]) -> Vec<f64> {
-    let each = with.iter().zip(without).map(|(a, b)| match (a, b) {
-        (Some(a), Some(b)) => a - b,
-        (Some(_), None) => 0.3,
-        _ => -0.3,
-    });
-    each.collect()
-}
+/// What is this likely to fail is held for proven to: no launch holds it any more.
+pub(super) const PROVEN: f64 = 0.95;
 
 /// The modelled knobs of a space.
 pub(super) struct Modelled<'a> {
@@ -73,19 +58,14 @@ pub(super) struct Beliefs {
     pub(super) posterior: Posterior,
     pub(super) blames: Vec<Blame>,
     pub(super) at: f64,
+    /// By knob: values from whose forecast nothing follows.
+    free: Vec<Vec<u8>>,
     pub(super) contenders: Vec<Contender>,
     pub(super) designs: Vec<Point>,
     /// Points that ran.
     pub(super) ran: Vec<Point>,
     /// Points whose launches have not ended.
     pub(super) under_way: Vec<Point>,
-}
-
-pub(super) struct Choice {
-    pub(super) point: Point,
-    pub(super) forecast: f64,
-    /// Without the flag that is least likely to bring its price, where that is not certain.
-    pub(super) doubtful: Option<Point>,
 }
 
 /// A launch that is about to be made.
@@ -153,45 +133,13 @@ impl Beliefs {
         failed.retain(|f| f.point.iter().any(|v| *v > 0));
         let blames = culprits::draws(&failed, &ran, &modelled, draws, seed);
         let at = ledger.launches().len() as f64;
-        Beliefs { posterior, blames, at, contenders: Vec::new(), designs: Vec::new(), ran, under_way }
+        let free = g.free();
+        let (contenders, designs) = (Vec::new(), Vec::new());
+        Beliefs { posterior, blames, at, free, contenders, designs, ran, under_way }
     }
 
     pub(super) fn worlds(&self) -> Worlds<'_> {
-        Worlds { posterior: &self.posterior, blames: &self.blames, at: self.at }
-    }
-
-    /// The contender with the largest mean, without the flags that are not likely enough to bring their price.
-    pub(super) fn best(&self, space: &dyn Space, g: &mut EncodedSpace<'_>) -> Choice {
-        let worlds = self.worlds();
-        let base: Point = vec![0; g.knobs.len()];
-        let mut point = self.contenders.first().map_or(base, |c| c.point.clone());
-        loop {
-            let forecast = g.forecast_of(&point).unwrap_or(0.0);
-            let with = worlds.raw(&point, forecast);
-            let mut weakest: Option<(f64, Point)> = None;
-            let mut doubtful: Option<(f64, Point)> = None;
-            for (k, _) in values_of(&point) {
-                let mut less = point.clone();
-                less[k] = 0;
-                if !space.admits(&g.candidate(&less)) {
-                    continue;
-                }
-                let Some(f) = g.forecast_of(&less) else { continue };
-                let brings = brings(&with, &worlds.raw(&less, f));
-                let chance =
-                    brings.iter().filter(|b| **b > FLAG_PRICE).count() as f64 / with.len().max(1) as f64;
-                let kept = chance >= KEEP || crate::stats::mean(&brings) > KEEP_GAIN;
-                let to = if kept { &mut doubtful } else { &mut weakest };
-                if to.as_ref().is_none_or(|w| chance < w.0) {
-                    *to = Some((chance, less));
-                }
-            }
-            let Some((_, less)) = weakest else {
-                let doubtful = doubtful.filter(|(chance, _)| *chance < CERTAIN).map(|(_, less)| less);
-                return Choice { point, forecast, doubtful };
-            };
-            point = less;
-        }
+        Worlds { posterior: &self.posterior, blames: &self.blames, at: self.at, free: &self.free }
     }
 
     /// Log gain that a launch would give, with its central 90 % interval.
@@ -285,7 +233,7 @@ impl EncodedSpace<'_> {
         self.knobs.iter().map(of).collect()
     }
 
-    /// Unmodelled values that neither ran nor are known to fail.
+    /// Unmodelled values that neither ran nor are suspected to fail.
     pub(super) fn untried(&self, space: &dyn Space, step: &Beliefs) -> BTreeSet<Value> {
         let mut out = BTreeSet::new();
         let known = self.forecasts.known();
@@ -294,7 +242,7 @@ impl EncodedSpace<'_> {
                 let ran = step.ran.iter().any(|p| p[k] == v);
                 let mut alone = vec![0; self.knobs.len()];
                 alone[k] = v;
-                let fails = step.worlds().failure(&alone) > FAILS;
+                let fails = step.worlds().failure(&alone) > SUSPECT;
                 if !ran && !fails && space.admits(&self.candidate(&alone)) {
                     out.insert((k, v));
                 }
@@ -303,8 +251,8 @@ impl EncodedSpace<'_> {
         out
     }
 
-    /// Single changes that are held for what fails.
-    pub(super) fn blamed(&self, step: &Beliefs) -> Vec<Candidate> {
+    /// Single changes that are proven to fail, and those that are only suspected to.
+    pub(super) fn blamed(&self, step: &Beliefs) -> (Vec<Candidate>, Vec<Candidate>) {
         let alone = |(k, v): Value| {
             let mut point: Point = vec![0; self.knobs.len()];
             point[k] = v;
@@ -312,8 +260,11 @@ impl EncodedSpace<'_> {
         };
         let all = self.knobs.iter().enumerate();
         let all = all.flat_map(|(k, knob)| (1..=knob.values.len() as u8).map(move |v| (k, v)));
-        let fails = all.map(alone).filter(|p| step.worlds().failure(p) > FAILS);
-        fails.map(|p| self.candidate(&p)).collect()
+        let with_chance = all.map(alone).map(|p| (step.worlds().failure(&p), self.candidate(&p)));
+        let doubted = with_chance.filter(|(chance, _)| *chance > SUSPECT);
+        let (proven, suspected): (Vec<_>, Vec<_>) = doubted.partition(|(chance, _)| *chance > PROVEN);
+        let candidates = |of: Vec<(f64, Candidate)>| of.into_iter().map(|(_, c)| c).collect();
+        (candidates(proven), candidates(suspected))
     }
 
     /// The point, with as few values taken out as make it admitted; `None` when that does not help.

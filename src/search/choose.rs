@@ -7,12 +7,19 @@
 //! worth. A launch of several flags at once may be worth most; one that is likely to fail, or whose result is known
 //! beforehand, is worth little.
 
-use super::additive::{Point, Posterior, Value, values_of};
+use super::additive::{Draw, Point, Posterior, Value, values_of};
 use super::culprits::Blame;
 use std::collections::BTreeSet;
 
 /// What a flag more must bring (log scale): of equal candidates the one with fewest flags is chosen.
 pub const FLAG_PRICE: f64 = 0.004;
+
+/// A flag that brings less than this (log scale) is of no use.
+pub const USELESS: f64 = 0.001;
+
+/// What a flag of no use costs the command that holds it (log scale): as much as the least gain that is worth a flag, since
+/// whoever reads the command takes it for one that brings that much.
+pub const USELESS_PRICE: f64 = 0.01;
 
 /// What a candidate that fails counts for.
 const FAILED: f64 = -0.3;
@@ -20,7 +27,7 @@ const FAILED: f64 = -0.3;
 /// Results that a launch is imagined to give.
 const OUTCOMES: usize = 10;
 
-/// A point with its gain in every world, after the price of its flags; a failure where it fails.
+/// A point with its gain in every world, after the price of its flags and of those of no use; a failure where it fails.
 #[derive(Debug, Clone)]
 pub struct Contender {
     pub point: Point,
@@ -35,13 +42,21 @@ pub struct Worlds<'a> {
     pub blames: &'a [Blame],
     /// Launches of the campaign so far.
     pub at: f64,
+    /// By knob: values from whose forecast nothing follows.
+    pub free: &'a [Vec<u8>],
 }
 
 impl Worlds<'_> {
     pub fn contender(&self, point: &[u8], forecast: f64) -> Contender {
         let price = FLAG_PRICE * values_of(point).count() as f64;
-        let gains: Vec<f64> =
-            self.raw(point, forecast).into_iter().map(|g| g.map_or(FAILED, |g| g - price)).collect();
+        let free: Vec<Value> = values_of(point).filter(|(k, v)| self.free[*k].contains(v)).collect();
+        // Of the others physics says what they do; asking it once more for every flag of every contender would take long.
+        let useless = |d: &Draw| {
+            let none = free.iter().filter(|v| self.posterior.contribution(d, point, **v) < USELESS);
+            USELESS_PRICE * none.count() as f64
+        };
+        let raw = self.raw(point, forecast).into_iter().zip(&self.posterior.draws);
+        let gains: Vec<f64> = raw.map(|(g, d)| g.map_or(FAILED, |g| g - price - useless(d))).collect();
         let mean = crate::stats::mean(&gains);
         Contender { point: point.to_vec(), gains, mean }
     }
@@ -49,7 +64,7 @@ impl Worlds<'_> {
     /// Log gain by world; `None` where it fails.
     pub fn raw(&self, point: &[u8], forecast: f64) -> Vec<Option<f64>> {
         let peculiar = self.posterior.peculiar_index(point);
-        let gain = |(d, b): (&super::additive::Draw, &Blame)| {
+        let gain = |(d, b): (&Draw, &Blame)| {
             (!b.fails(point)).then(|| self.posterior.gain_at(d, point, forecast, peculiar))
         };
         self.posterior.draws.iter().zip(self.blames).map(gain).collect()
@@ -129,8 +144,7 @@ pub fn knowledge_gradient(worlds: &Worlds<'_>, results: &[Option<f64>], spread: 
     if n == 0 {
         return 0.0;
     }
-    let drifted =
-        |(r, d): (&Option<f64>, &super::additive::Draw)| r.map(|g| g + d.level + d.drift * worlds.at);
+    let drifted = |(r, d): (&Option<f64>, &Draw)| r.map(|g| g + d.level + d.drift * worlds.at);
     let seen: Vec<Option<f64>> = results.iter().zip(&worlds.posterior.draws).map(drifted).collect();
     let failing = seen.iter().filter(|s| s.is_none()).count() as f64 / n as f64;
     let mut worth = 0.0;
@@ -201,4 +215,52 @@ pub fn designs(
         out.push(point);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::additive::{Prior, Row, Sampling, sample};
+    use super::*;
+
+    /// Two launches of two flags, one of which brings 5 %, and of the defaults.
+    fn after_a_group() -> Posterior {
+        let row = |point: &[u8], y: f64, at: f64| Row { point: point.to_vec(), y, at, forecast: 0.0 };
+        let rows = [
+            row(&[0, 0], 0.0, 0.0),
+            row(&[0, 0], 0.0, 1.0),
+            row(&[1, 1], 0.05, 2.0),
+            row(&[1, 1], 0.05, 3.0),
+        ];
+        let priors = vec![vec![Prior::unmodelled(), Prior::unmodelled()]; 2];
+        sample(&rows, &priors, Sampling { seed: 1, draws: 2000 })
+    }
+
+    #[test]
+    fn a_flag_of_no_use_lowers_what_a_contender_counts_for_where_physics_says_nothing_of_it() {
+        let posterior = after_a_group();
+        let blames = vec![Blame::default(); posterior.draws.len()];
+        let mean_if_free = |free: &[Vec<u8>]| {
+            let worlds = Worlds { posterior: &posterior, blames: &blames, at: 4.0, free };
+            worlds.contender(&[1, 1], 0.0).mean
+        };
+        let (told, free) = (mean_if_free(&[vec![], vec![]]), mean_if_free(&[vec![1], vec![1]]));
+        // Of the two about one is of no use.
+        assert!((0.5..1.2).contains(&((told - free) / USELESS_PRICE)), "{told} {free}");
+        let worlds = Worlds { posterior: &posterior, blames: &blames, at: 4.0, free: &[vec![1], vec![1]] };
+        assert!(worlds.contender(&[0, 0], 0.0).mean.abs() < 1e-12, "the defaults pay for no flag");
+    }
+
+    #[test]
+    fn the_launch_that_tells_which_of_two_flags_is_of_use_is_worth_one() {
+        let posterior = after_a_group();
+        let blames = vec![Blame::default(); posterior.draws.len()];
+        let free = [vec![1], vec![1]];
+        let worlds = Worlds { posterior: &posterior, blames: &blames, at: 4.0, free: &free };
+        let contenders: Vec<Contender> =
+            [[0, 0], [1, 0], [0, 1], [1, 1]].iter().map(|p| worlds.contender(p, 0.0)).collect();
+        let table = Table::new(&contenders);
+        let of = |p: &[u8]| knowledge_gradient(&worlds, &worlds.raw(p, 0.0), posterior.spread(), &table);
+        let (apart, again) = (of(&[1, 0]), of(&[1, 1]));
+        assert!(apart > 0.002 && apart > 2.0 * again, "{apart} {again}");
+    }
 }

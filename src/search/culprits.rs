@@ -121,7 +121,9 @@ fn elements(
             for b in &on[i + 1..] {
                 let together = ran.iter().any(|p| p[a.0] == a.1 && p[b.0] == b.1);
                 if !together {
-                    add((*a, Some(*b)), PAIR_FAILS, f);
+                    // A message names a value that is bad alone and one of a bad pair alike.
+                    let named = [a, b].into_iter().any(|v| failure.named.contains(v));
+                    add((*a, Some(*b)), if named { NAMED } else { 1.0 } * PAIR_FAILS, f);
                 }
             }
         }
@@ -198,6 +200,30 @@ mod tests {
         let f = [Failed { named: vec![(2, 1)], ..failed(&[1, 1, 1]) }];
         let d = draws(&f, &[], &modelled, 2000, 1);
         assert!(chance(&d, &[0, 0, 1]) > 0.8 && chance(&d, &[1, 0, 0]) < 0.15);
+    }
+
+    #[test]
+    fn one_failed_launch_in_company_is_suspicion_and_one_alone_is_proof() {
+        let modelled = vec![vec![false, false]; 4];
+        let group = failed(&[1, 1, 1, 1]);
+        let ran = [vec![1, 1, 1, 0]];
+        let suspected = draws(std::slice::from_ref(&group), &ran, &modelled, 4000, 1);
+        // The last value, or it and one of the three together.
+        let of = chance(&suspected, &[0, 0, 0, 1]);
+        assert!((0.7..0.95).contains(&of), "{of}");
+        let proven = draws(&[group.clone(), failed(&[0, 0, 0, 1])], &ran, &modelled, 4000, 1);
+        assert!(chance(&proven, &[0, 0, 0, 1]) == 1.0);
+        let cleared = draws(&[group], &[ran[0].clone(), vec![0, 0, 0, 1]], &modelled, 4000, 1);
+        assert!(chance(&cleared, &[0, 0, 0, 1]) == 0.0 && chance(&cleared, &[1, 1, 1, 1]) == 1.0);
+    }
+
+    #[test]
+    fn a_message_that_names_a_value_does_not_prove_it_in_company() {
+        let modelled = vec![vec![false, false]; 3];
+        let f = [Failed { named: vec![(2, 1)], ..failed(&[1, 1, 1]) }];
+        let ran = [vec![1, 1, 0]];
+        let of = chance(&draws(&f, &ran, &modelled, 4000, 1), &[0, 0, 1]);
+        assert!((0.8..0.95).contains(&of), "{of}");
     }
 
     #[test]

@@ -3,9 +3,10 @@
 
 use super::additive::{Point, Value, values_of};
 use super::beliefs::{
-    Beliefs, Choice, DRAWS, EncodedSpace, FAILS, Modelled, best_on_average, considered, usable_knobs,
+    Beliefs, DRAWS, EncodedSpace, Modelled, PROVEN, SUSPECT, best_on_average, considered, usable_knobs,
 };
 use super::choose;
+use super::command::Choice;
 use super::evaluator::{Stage, Stop};
 use super::forecasts::{Coverage, Forecaster, Forecasts};
 use super::space::cross_product;
@@ -80,8 +81,11 @@ pub struct SpaceOutcome {
     pub regret: f64,
     /// Unmodelled values that no launch tried.
     pub untried: Vec<(String, String)>,
-    /// Single changes that are held for what made launches fail, and so are in no further candidate.
+    /// Single changes that are proven to make launches fail, and so are in no further candidate.
     pub blamed: Vec<Candidate>,
+    /// Single changes that are more likely than not to make launches fail, without proof: they may still
+    /// be launched.
+    pub suspected: Vec<Candidate>,
 }
 
 impl Search<'_> {
@@ -136,7 +140,7 @@ impl Search<'_> {
             }
             swept.untried = untried.iter().map(|(k, v)| g.named(*k, *v)).collect();
             swept.untried.sort();
-            swept.blamed = g.blamed(&step);
+            (swept.blamed, swept.suspected) = g.blamed(&step);
             return Ok(g.candidate(&best.point));
         }
     }
@@ -249,8 +253,10 @@ impl Search<'_> {
                 all.push(d);
             }
         }
-        // What is known to fail teaches nothing.
-        all.retain(|p| worlds.failure(p) < FAILS);
+        // What is known to fail teaches nothing. What is only suspected waits until everything else was tried once; then its chance
+        // to start enters what a launch of it is worth.
+        let likeliest = if untried.is_empty() { PROVEN } else { SUSPECT };
+        all.retain(|p| worlds.failure(p) < likeliest);
         (step.contenders, step.designs) = (contenders, all);
     }
 }

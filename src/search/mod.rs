@@ -9,6 +9,7 @@ pub mod additive;
 mod beliefs;
 mod beside;
 pub mod choose;
+mod command;
 pub mod confirm;
 pub mod culprits;
 pub mod estimates;
