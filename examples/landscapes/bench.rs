@@ -128,13 +128,12 @@ fn baselines(ev: &mut Engine<'_>, base: &Candidate) -> Ledger {
 fn written(task: &Task, ev: &mut Engine<'_>, winner: &Candidate, noise: (f64, f64), run: &Run) -> Written {
     let base = Candidate::baseline(EngineKind::Emulated);
     let settings = Settings { seed: task.seed, ..Settings::default() };
-    let compared = match *winner == base {
-        true => None,
-        false => confirm(ev, &base, winner, Some(noise), &settings).unwrap(),
-    };
-    match compared.is_some_and(|c| c.significant && c.gain.value > 0.0) {
-        true => Written { confirmed: true, regret: run.regret, useless: run.useless },
-        false => Written { confirmed: false, regret: 1.0 - (-task.best).exp(), useless: (0, 0) },
+    let compared =
+        if *winner == base { None } else { confirm(ev, &base, winner, Some(noise), &settings).unwrap() };
+    if compared.is_some_and(|c| c.significant && c.gain.value > 0.0) {
+        Written { confirmed: true, regret: run.regret, useless: run.useless }
+    } else {
+        Written { confirmed: false, regret: 1.0 - (-task.best).exp(), useless: (0, 0) }
     }
 }
 
