@@ -49,15 +49,27 @@ impl Launch {
     pub fn parse(line: &str) -> Launch {
         let text = prose::without_templates(line);
         let mut launch = Launch::parse_text(&text, true);
-        if launch.engine.is_none() && text.contains('`') {
-            let found =
-                prose::parts(&text).iter().map(|p| Launch::parse_text(p, true)).find(|l| l.engine.is_some());
-            launch = found.unwrap_or(launch);
+        if prose::is_fenced(&text) || launch.engine.is_none() && text.contains('`') {
+            launch = Launch::of_parts(&text).unwrap_or(launch);
         }
         if let (None, Some(engine)) = (launch.version, launch.engine) {
             launch.version = prose::release(&text, engine);
         }
         launch
+    }
+
+    /// The first part of a document that starts an engine.
+    fn of_parts(text: &str) -> Option<Launch> {
+        let parts = prose::parts(text);
+        let mut found = parts.iter().map(|p| Launch::parse_text(p, true)).filter(|l| l.engine.is_some());
+        let mut first = found.next()?;
+        let others = found.filter(|l| l.argv != first.argv && l.model.is_some()).count();
+        if others > 0 {
+            first
+                .problems
+                .push(format!("{} parts of the text start an engine; the first is read", others + 1));
+        }
+        Some(first)
     }
 
     /// `from_written`: a file that the lines write may hold the command.

@@ -11,7 +11,8 @@ pub(super) fn parts(text: &str) -> Vec<String> {
     let mut rest = String::new();
     let mut fence: Option<String> = None;
     for line in text.lines() {
-        let bar = line.trim_start().starts_with("```");
+        // Three backquotes around words of one line are no fence; behind a fence's stands one word at most.
+        let bar = line.trim_start().strip_prefix("```").is_some_and(|rest| !rest.trim().contains([' ', '`']));
         match (&mut fence, bar) {
             (None, true) => fence = Some(String::new()),
             (Some(_), true) => out.extend(fence.take()),
@@ -31,7 +32,24 @@ pub(super) fn parts(text: &str) -> Vec<String> {
     out.extend(quoted(&open));
     out.push(open);
     out.retain(|p| !p.trim().is_empty());
+    for part in &mut out {
+        if let Some(words) = listed(part) {
+            *part = words;
+        }
+    }
     out
+}
+
+/// Whether fences divide a text.
+pub(super) fn is_fenced(text: &str) -> bool {
+    text.lines().filter(|l| l.trim_start().starts_with("```")).count() > 1
+}
+
+/// The words of a list of arguments without a key (`- trtllm-serve`, `- '--port'`), in one line.
+fn listed(text: &str) -> Option<String> {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let words: Option<Vec<&str>> = lines.iter().map(|l| l.strip_prefix("- ").map(str::trim)).collect();
+    words.filter(|w| w.len() > 2).map(|w| w.join(" "))
 }
 
 /// What stands between backquotes.
@@ -39,11 +57,11 @@ fn quoted(text: &str) -> Vec<String> {
     let mut out = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find('`') {
-        let body = &rest[at + 1..];
+        let body = rest[at..].trim_start_matches('`');
         let end = body.find('`').unwrap_or(body.len());
         let end = body.find("\n\n").map_or(end, |blank| end.min(blank));
         out.push(body[..end].to_owned());
-        rest = body[end..].strip_prefix('`').unwrap_or(&body[end..]);
+        rest = body[end..].trim_start_matches('`');
     }
     out
 }
@@ -110,6 +128,31 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_list_of_arguments_and_words_between_three_backquotes() {
+        let l = Launch::parse(
+            "TensorRT-LLM 1.2.0rc3\nStart it:\n```\n  - trtllm-serve\n  - serve\n  - m\n  - '--tp_size'\n  - '8'\n```\n",
+        );
+        assert_eq!(
+            (l.engine, l.model.as_deref(), GpuLayout::of(&l).gpus()),
+            (Some(EngineKind::Trtllm), Some("m"), 8)
+        );
+        let l = Launch::parse(
+            "I run\n\n```uv run python -m sglang.launch_server --model-path m --tp-size 4 --port 1``\n\nand it dies.\n",
+        );
+        assert_eq!(
+            (l.engine, l.text(&["port"]), GpuLayout::of(&l).gpus()),
+            (Some(EngineKind::Sglang), Some("1"), 4)
+        );
+        let l = Launch::parse("A:\n```\nvllm serve a -tp 2\n```\nB:\n```\nvllm serve b\n```\n");
+        assert_eq!((l.model.as_deref(), GpuLayout::of(&l).gpus()), (Some("a"), 2));
+        assert!(
+            l.problems.iter().any(|p| p.contains("2 parts of the text start an engine")),
+            "{:?}",
+            l.problems
+        );
     }
 
     #[test]

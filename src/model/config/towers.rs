@@ -101,8 +101,14 @@ fn projector(f: &Facts<'_>, c: &Value, hidden: u32) -> u64 {
     if let Some(outputs) = c.get("intermediate_layers_indices").and_then(Value::as_array) {
         return width(c) * (outputs.len().min(64) as u64 + 1) * hidden;
     }
-    let merge = size(c, &["spatial_merge_size"]).unwrap_or(1).min(16);
+    let merge = size(c, &["spatial_merge_size"])
+        .or_else(|| size(f.root, &["downsample_factor"]))
+        .unwrap_or(1)
+        .min(16);
     let from = width(c) * merge * merge;
+    if let Some(own) = size(f.root, &["projector_hidden_size"]) {
+        return from * own + own * hidden;
+    }
     let between = if f.starts(&["qwen"]) && merge > 1 { from } else { from.min(hidden) };
     from * between + from * hidden
 }

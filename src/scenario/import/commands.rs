@@ -36,6 +36,7 @@ pub(super) fn above(lines: &[&str], before: &Told) -> Told {
             }
         }
     }
+    concurrency = concurrency.or_else(|| lines.iter().rev().find_map(|l| stated_load(l)));
     let mut models: Vec<String> = servers.iter().filter_map(|(_, l)| l.model.clone()).collect();
     if models.is_empty() {
         models = asked;
@@ -186,6 +187,26 @@ fn starts_server(command: &str) -> bool {
     begins && SERVERS.iter().any(|w| command.contains(w))
 }
 
+/// The requests in flight that a line states: `Concurrency: 32 max`, `…, max_concurrency=10`.
+fn stated_load(line: &str) -> Option<u32> {
+    let whole = |t: &str| -> Option<u32> {
+        let digits: String = t.trim_start().chars().take_while(char::is_ascii_digit).collect();
+        let behind = t.trim_start()[digits.len()..].chars().next();
+        digits.parse().ok().filter(|n| *n > 0 && !behind.is_some_and(|c| ".,/".contains(c)))
+    };
+    let plain: String = line.chars().filter(|c| !"*`#>".contains(*c)).collect();
+    let label = plain.trim().trim_start_matches('-').split_once([':', '：']).filter(|(name, _)| {
+        ["concurrency", "max concurrency", "maximum concurrency"]
+            .contains(&name.trim().to_lowercase().as_str())
+    });
+    let setting = || {
+        let rest = plain.split_once("max_concurrency=").or_else(|| plain.split_once("max-concurrency="))?.1;
+        // The end of a setting is a mark or a blank.
+        whole(&rest.replace(',', " "))
+    };
+    label.and_then(|(_, value)| whole(value)).or_else(setting)
+}
+
 /// The model that a line states: `Model: org/name`, or a name of the hub and nothing else (a heading, a line of a list).
 fn stated(line: &str) -> Option<String> {
     let plain = |t: &str| t.trim_matches(|c: char| c.is_whitespace() || "#>*-`|:：".contains(c)).to_owned();
@@ -313,6 +334,10 @@ mod tests {
         assert_eq!(told("**Model**: o/m-Instruct (1T MoE, FP8)").0, Some(own("o/m-Instruct")));
         assert_eq!(told("**Model:** Llama 3.1 8B Instruct").0, Some(own("Llama 3.1 8B Instruct")));
         assert_eq!(told("Note on the model: it has 8 layers, see below").0, None);
+        let load = |text: &str| above(&text.lines().collect::<Vec<_>>(), &Told::default()).concurrency;
+        assert_eq!(load("- **Concurrency**: 32 max concurrent requests"), Some(32));
+        assert_eq!(load("settings: input_len=50000, max_concurrency=10, x=1"), Some(10));
+        assert_eq!((load("Concurrency: 9.51"), load("Concurrency: 1, 2, 4")), (None, None));
         assert_eq!(told("| Model | `o/m-Instruct` |").0, Some(own("o/m-Instruct")));
         let perf = "genai-perf profile \\\n  -m o/m \\\n  --concurrency 10";
         let t = above(&perf.lines().collect::<Vec<_>>(), &Told::default());

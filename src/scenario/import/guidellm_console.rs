@@ -177,7 +177,11 @@ fn place(name: &str) -> Option<Vec<&'static str>> {
 fn model(lines: &[&str]) -> Option<String> {
     let connected = lines.iter().find_map(|l| l.split_once("connected to ")?.1.split_once(" for model "));
     let name = connected.map(|(_, name)| name.trim().trim_end_matches('.').to_owned());
-    name.or_else(|| commands::above(lines, &commands::Told::default()).model)
+    let settled = || {
+        let rest = lines.iter().find_map(|l| l.split_once("backend_model='"))?.1;
+        rest.split_once('\'').map(|(name, _)| name.to_owned())
+    };
+    name.or_else(settled).or_else(|| commands::above(lines, &commands::Told::default()).model)
 }
 
 #[cfg(test)]

@@ -147,6 +147,8 @@ fn one<'a>(cells: impl Iterator<Item = (&'a Meaning, &'a Value)>, note: Option<&
                     workload.insert("request_rate".into(), value.clone());
                 }
             }
+            // What was in flight on the mean is no limit.
+            Meaning::Workload("max_concurrency") if value.as_f64().is_some_and(|n| n.fract() != 0.0) => {}
             Meaning::Workload(key) => {
                 workload.extend(count.map(|n| ((*key).to_owned(), json!(n))));
             }

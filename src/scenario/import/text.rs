@@ -2,7 +2,7 @@
 
 use super::commands::{self, Told};
 use super::content::Content;
-use super::{drawn, evalscope, guidellm_console, printed, table};
+use super::{drawn, evalscope, guidellm_console, llmperf, printed, table};
 use crate::data::python_json;
 use crate::error::Problem;
 use serde_json::Value;
@@ -34,7 +34,7 @@ fn json(file: &str, text: &str, ending: &str) -> Result<Content, Problem> {
     let told = |above: usize| commands::above(&lines[..above], &Told::default());
     let found = evalscope::find(text).map(Content::One);
     let found = found.or_else(|| drawn::values(text)).or_else(|| drawn::boxed(file, text));
-    let found = found.or_else(|| guidellm_console::read(text));
+    let found = found.or_else(|| guidellm_console::read(text)).or_else(|| llmperf::printed(text));
     if let Some(found) = found.or_else(|| drawn::markdown(file, text, told)) {
         return Ok(found);
     }
