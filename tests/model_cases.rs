@@ -105,6 +105,7 @@ const TRUE: &[(&str, f64, f64, f64)] = &[
     // A twelfth draw; the text's part without the towers.
     ("qwen2-vl-2b", 1.5437, 28_672.0, 0.0),
     ("llama32-11b-vision", 9.7753, 131_072.0, 0.0),
+    ("lfm25-vl-1.6b", 1.1703, 12_288.0, 0.0),
     ("mimo-v2-flash", 308.7788, 23_040.0, 199_680.0),
 ];
 
