@@ -6,15 +6,51 @@ use super::{table, transposed};
 use crate::launch::Launch;
 use serde_json::{Map, Value, json};
 
-/// A table that a tool draws with lines of a box, as the CSV that it would have written; the commands around it tell model and
+/// Tables that a tool draws with lines of a box, each as the CSV that it would have written; the commands around one tell model and
 /// load.
 pub(super) fn boxed(file: &str, text: &str) -> Option<Content> {
     let lines: Vec<&str> = text.lines().collect();
     let is_row = |l: &&str| l.trim().starts_with(['┃', '│']);
+    let heads: Vec<usize> = (0..lines.len()).filter(|i| is_row(&lines[*i]) && is_head(lines[*i])).collect();
+    let mut found: Vec<(usize, Value)> = Vec::new();
+    let (mut before, mut told) = (0, Told::default());
+    for (n, start) in heads.iter().enumerate() {
+        let limit = heads.get(n + 1).copied().unwrap_or(lines.len());
+        let end = (*start..limit).rev().find(|i| is_row(&lines[*i])).unwrap_or(*start);
+        let rows = lines[*start..=end].iter().copied().filter(is_row);
+        told = commands::above(&lines[before..*start], &told);
+        if let Some(object) = drawn(file, rows, &told, &lines[end + 1..limit]) {
+            found.push((start + 1, object));
+        }
+        before = end + 1;
+    }
+    match found.len() {
+        0 => None,
+        1 => found.pop().map(|(_, one)| Content::One(one)),
+        _ => Some(Content::Many(found)),
+    }
+}
+
+fn split_row(line: &str) -> Vec<String> {
+    let inner = line.trim().trim_matches(['┃', '│']);
+    inner.split(['┃', '│']).map(|c| c.trim().replace(',', "")).collect()
+}
+
+/// `Metric`, `avg`, … at the top of a table.
+fn is_head(line: &str) -> bool {
+    let cells = split_row(line);
+    ["Metric", "Statistic"].contains(&cells[0].as_str()) && cells.len() > 2
+}
+
+/// One table as the object that the tool would have saved; `below` may tell of the run too.
+fn drawn<'l>(
+    file: &str,
+    lines: impl Iterator<Item = &'l str>,
+    above: &Told,
+    below: &[&str],
+) -> Option<Value> {
     let mut rows: Vec<Vec<String>> = Vec::new();
-    for line in lines.iter().copied().filter(is_row).map(str::trim) {
-        let cells: Vec<String> =
-            line.trim_matches(['┃', '│']).split(['┃', '│']).map(|c| c.trim().replace(',', "")).collect();
+    for cells in lines.map(split_row) {
         let more = cells.iter().skip(1).all(String::is_empty);
         match rows.last_mut() {
             // A long name goes on in a line without figures.
@@ -22,27 +58,20 @@ pub(super) fn boxed(file: &str, text: &str) -> Option<Content> {
             _ => rows.push(cells),
         }
     }
-    let at = rows.iter().position(|r| ["Metric", "Statistic"].contains(&r[0].as_str()) && r.len() > 2)?;
-    "Metric".clone_into(&mut rows[at][0]);
-    let csv: String = rows[at..].iter().map(|r| r.join(",") + "\n").collect();
-    let mut found = table::read(file, &csv, b',').ok()?;
-    let Content::One(Value::Object(object)) = &mut found else { return None };
-    super::tool(object)?;
-    let first = lines.iter().position(is_row)?;
-    let mut told = commands::above(&lines[..first], &Told::default());
-    let last = lines.iter().rposition(is_row)?;
-    let below = commands::below(&lines[last + 1..]);
-    let lasted = lines[last + 1..].iter().find_map(|l| l.trim().strip_prefix("Benchmark Duration:"));
-    let seconds = lasted.and_then(|t| t.split_whitespace().next()?.parse::<f64>().ok());
-    if let Some(s) = seconds {
+    "Metric".clone_into(&mut rows.first_mut()?[0]);
+    let csv: String = rows.iter().map(|r| r.join(",") + "\n").collect();
+    let Ok(Content::One(Value::Object(mut object))) = table::read(file, &csv, b',') else { return None };
+    super::tool(&object)?;
+    let named = commands::below(below);
+    let (model, concurrency) = (above.model.clone().or(named.model), above.concurrency.or(named.concurrency));
+    let lasted = below.iter().find_map(|l| l.trim().strip_prefix("Benchmark Duration:"));
+    if let Some(s) = lasted.and_then(|t| t.split_whitespace().next()?.parse::<f64>().ok()) {
         object.entry("benchmark_duration").or_insert_with(|| json!({ "unit": "sec", "avg": s }));
     }
-    told.model = told.model.or(below.model);
-    told.concurrency = told.concurrency.or(below.concurrency);
-    let config = json!({ "endpoint": { "model_names": [told.model] }, "loadgen": { "concurrency": told.concurrency } });
+    let config = json!({ "endpoint": { "model_names": [model] }, "loadgen": { "concurrency": concurrency } });
     object.entry("input_config").or_insert(config);
-    object.extend(told.server.map(|c| ("serve_command".to_owned(), json!(c))));
-    Some(found)
+    object.extend(above.server.clone().map(|c| ("serve_command".to_owned(), json!(c))));
+    Some(Value::Object(object))
 }
 
 /// The first table of Markdown that has results, and those with the same head behind it. What the text above a table tells of model
@@ -152,6 +181,16 @@ mod tests {
         let Some(Content::One(o)) = boxed("x.txt", text) else { panic!("no table") };
         assert_eq!(o["time_to_first_token"]["avg"], 1912.29);
         assert_eq!(o["output_token_throughput_per_user"]["unit"], "tokens/sec/user");
+        let two = format!(
+            "$ aiperf profile -m o/a --concurrency 2\n{text}\n$ aiperf profile -m o/b --concurrency 4\n{}",
+            text.replace("2808", "99")
+        );
+        let Some(Content::Many(both)) = boxed("x.txt", &two) else { panic!("no tables") };
+        assert_eq!(
+            (&both[0].1["request_latency"]["avg"], &both[1].1["request_latency"]["avg"]),
+            (&json!(2808.0), &json!(99.0))
+        );
+        assert_eq!(both[1].1["input_config"]["loadgen"]["concurrency"], 4);
         let text = "# r\n| a | b |\n|---|---|\n| 1 | 2 |\n\n| **concurrency** | TTFT (ms) |\n|:-:|--:|\n| 4 | 1,200.5 |\n| 8 | 7 |\nend";
         let Some(Content::Many(rows)) = markdown("x.md", text, |_| of_model()) else { panic!("no table") };
         assert_eq!((rows.len(), rows[0].0, &rows[0].1["model"]), (2, 8, &json!("o/m")));

@@ -5,7 +5,7 @@
 
 use super::commands::{self, Told};
 use super::content::Content;
-use super::{E2EL, TTFT, missing_throughputs, set, text, totals_workload};
+use super::{E2EL, TTFT, missing_throughputs, set, totals_workload};
 use crate::scenario::{Key, Metrics, Record};
 use serde_json::{Map, Value, json};
 
@@ -37,7 +37,7 @@ pub(super) fn read(object: &Map<String, Value>) -> Record {
     workload.max_concurrency = number("num_concurrent_requests").filter(|n| *n >= 1.0).map(|n| n as u32);
     workload.num_prompts = number("results_num_requests_started").map(|n| n as u32);
     Record {
-        model: text(object, "model"),
+        model: object.get("model").and_then(Value::as_str).map(str::to_owned),
         workload: Some(workload),
         result: Some(m),
         source: Some("llmperf".into()),

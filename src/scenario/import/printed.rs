@@ -83,7 +83,8 @@ pub(super) fn read(text: &str) -> Option<Vec<(usize, Value)>> {
 fn entry(line: &str) -> Option<(String, Value)> {
     let (name, value) = line.rsplit_once(':')?;
     let (name, value) = (name.trim().to_lowercase(), value.trim());
-    if value == "None" {
+    // A figure that was cut off is missing.
+    if value == "None" || value.is_empty() {
         return None;
     }
     let plain = value.replace(',', "");
@@ -140,6 +141,11 @@ mod tests {
         assert!(read("nothing here").is_none());
         let marked = text.replace("70.1\n", "70.1     <=====\n");
         assert_eq!(read(&marked).unwrap()[0].1, found[0].1);
+        let cut = format!(
+            "{}\nP99 TPOT (ms):",
+            text.split("=====================================").next().unwrap()
+        );
+        assert!(read(&cut).unwrap()[0].1.get("p99_tpot_ms").is_none());
         let two = text.replace("70.1\n", "70.1  |  80.3\n");
         assert!(read(&two).unwrap()[0].1["mean_ttft_ms"].is_string());
     }
