@@ -43,10 +43,21 @@ fn trials(dir: &Path) -> Vec<Value> {
 
 /// Waits until the record holds this many trials and the next one has begun.
 fn wait_for_trials(dir: &Path, n: usize) {
-    let until = Instant::now() + Duration::from_secs(120);
+    let until = Instant::now() + Duration::from_secs(240);
     let begun = |n| std::fs::read_dir(dir.join("trials")).is_ok_and(|d| d.flatten().count() > n);
     while trials(dir).len() < n || !begun(n) {
-        assert!(Instant::now() < until, "no {n} trials in {}", dir.display());
+        let told = || {
+            let dirs = std::fs::read_dir(dir.join("trials")).into_iter().flatten().flatten();
+            let logs = dirs.map(|d| std::fs::read_to_string(d.path().join("engine.log")).unwrap_or_default());
+            logs.map(|log| log.lines().last().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        };
+        assert!(
+            Instant::now() < until,
+            "no {n} trials but {} in {}: {:?}",
+            trials(dir).len(),
+            dir.display(),
+            told()
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }
