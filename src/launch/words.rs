@@ -89,11 +89,16 @@ pub(super) fn commands(text: &str) -> (Vec<String>, bool) {
     let mut out = String::with_capacity(text.len());
     let mut open: Option<char> = None;
     let mut indent = 0;
+    let last = text.trim_end().len();
+    let mut end = 0;
     for line in text.split_inclusive('\n') {
         let code = line.trim_start();
         let deep = line.len() - code.len();
+        end += line.len();
         if open.is_none() {
-            if code.is_empty() || code.starts_with('#') || code.starts_with("```") || is_heading(code) {
+            // A heading has a command below it.
+            let heading = end < last && is_heading(code);
+            if code.is_empty() || code.starts_with('#') || code.starts_with("```") || heading {
                 continue;
             }
             let block = [" then", " do", "{", "else"].iter().any(|w| out.trim_end().ends_with(w));
@@ -164,6 +169,7 @@ mod tests {
             "vllm serve m --seed 1 --max-num-seqs 2"
         );
         assert_eq!(of("if true; then\n  vllm serve m\nfi"), "if true ; then ; vllm serve m ; fi");
+        assert_eq!(of("vllm serve m:\n"), "vllm serve m:");
         assert_eq!(of("export A=1\n python -m x \\\n--model m"), "export A=1 ; python -m x --model m");
         assert_eq!(of("sh -c 'cd /x\nvllm serve m'"), "sh -c cd /x\nvllm serve m");
         assert_eq!(

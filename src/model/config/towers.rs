@@ -64,7 +64,7 @@ fn tower(c: &Value) -> u64 {
     let w = width(c);
     // Llama-3.2-Vision: further layers over all tiles, and a place in the picture by tile and its shape.
     let global = size(c, &["num_global_layers"]).unwrap_or(0);
-    let tiles = size(c, &["max_num_tiles"]).unwrap_or(0) * (shapes(c) + 1) * patches(c) * w;
+    let tiles = size(c, &["max_num_tiles"]).unwrap_or(0).min(64) * (shapes(c) + 1) * patches(c) * w;
     let layers = size(c, &["depth", "num_hidden_layers", "layers", "encoder_layers", "vt_num_hidden_layers"])
         .unwrap_or(0);
     let ffn = feed_forward(c);
@@ -91,7 +91,7 @@ fn shapes(c: &Value) -> u64 {
 fn patches(c: &Value) -> u64 {
     let patch = size(c, &["patch_size"]).unwrap_or(14).max(1);
     let side = size(c, &["image_size"]).unwrap_or(0).min(1 << 14) / patch;
-    side * side + 1
+    (side * side + 1).min(1 << 16)
 }
 
 /// Two layers from the merged patches to the language model's width. Qwen's first keeps the merged width; Llama-3.2-Vision has one
