@@ -85,41 +85,17 @@ fn plan() -> Result<Plan> {
     let text = |s: &str| Some(s.to_owned());
     let one_factor = std::env::var_os(GUIDED).is_none();
     TuneRequest {
-        space_files: Vec::new(),
-        tries: Vec::new(),
-        prior: Vec::new(),
         model: text("Qwen/Qwen3-8B"),
         engines: vec!["emulated".into()],
         workloads: vec!["random:500/32,n=40".into(), "random:64/8,n=8".into()],
-        objective: None,
-        slo: Vec::new(),
-        budget: None,
-        max_trials: None,
         seed: 1,
         hardware: text("a100-sxm-80gb"),
-        num_gpus: 1,
-        in_flight: 1,
-        executor: None,
         allow_output_change: text("none"),
-        variants: Vec::new(),
-        replicas: Vec::new(),
-        nodes: Vec::new(),
-        ssh_options: Vec::new(),
-        router: None,
-        draft_model: None,
-        max_quality_loss: None,
-        eval: None,
-        preset: None,
-        data_dir: None,
-        max_model_len: None,
-        engine_command: None,
-        container: None,
-        repeats: 3,
         strategy: if one_factor { Strategy::OneFactor } else { Strategy::Model },
         flags: vec!["max-num-seqs,max-num-batched-tokens,block-size,stream-interval".into()],
         ready_timeout: "60s".into(),
         run_timeout: "60s".into(),
-        fixed_args: Vec::new(),
+        ..TuneRequest::default()
     }
     .plan(|| Err("no hardware here".to_owned()))
 }

@@ -28,7 +28,6 @@ use llm_dyno::search::{
     Answer, Ask, Evaluator, FailedLaunch, Ledger, Runs, Sample, Scope, Search, Space, Stage, Stop,
 };
 use llm_dyno::store::Plan;
-use llm_dyno::store::plan::Strategy;
 use llm_dyno::tune::forecaster::SimForecaster;
 use llm_dyno::tune::observed::{Observed, probes};
 use llm_dyno::tune::{PlannedSpaces, Spaces, TuneRequest};
@@ -106,38 +105,11 @@ fn plan(workload: &str) -> Result<Plan> {
         model: Some("openai/gpt-oss-20b".into()),
         engines: vec!["emulated".into()],
         workloads: vec![workload.to_owned()],
-        objective: None,
-        slo: Vec::new(),
-        budget: None,
-        max_trials: None,
-        seed: 0,
         hardware: Some("a100-sxm-80gb".into()),
-        num_gpus: 1,
-        in_flight: 1,
-        executor: None,
-        allow_output_change: None,
-        variants: Vec::new(),
-        replicas: Vec::new(),
-        nodes: Vec::new(),
-        ssh_options: Vec::new(),
-        router: None,
-        draft_model: None,
-        max_quality_loss: None,
-        eval: None,
-        preset: None,
-        data_dir: None,
-        space_files: Vec::new(),
-        tries: Vec::new(),
-        prior: Vec::new(),
-        max_model_len: None,
-        engine_command: None,
-        container: None,
-        repeats: 3,
-        strategy: Strategy::Model,
-        flags: Vec::new(),
         ready_timeout: "1m".into(),
         run_timeout: "1m".into(),
         fixed_args: vec!["--emulate-version".into(), VERSION.into()],
+        ..TuneRequest::default()
     }
     .plan(|| Err(String::new()))
 }

@@ -6,7 +6,6 @@ use llm_dyno::launch::{Candidate, EngineKind};
 use llm_dyno::scenario::{AcceptanceInput, Record};
 use llm_dyno::search::{Answer, Ask, Evaluator, FailedLaunch, Knob, Sample, Scope, Space, Stop};
 use llm_dyno::store::Plan;
-use llm_dyno::store::plan::Strategy;
 use llm_dyno::tune::forecaster::SimForecaster;
 use llm_dyno::tune::observed::{Observed, probes};
 use llm_dyno::tune::{PlannedSpaces, Spaces, TuneRequest};
@@ -217,37 +216,15 @@ fn plan(workload: &str, objective: &str) -> Result<Plan> {
         engines: vec!["emulated".into()],
         workloads: vec![workload.to_owned()],
         objective: Some(objective.to_owned()),
-        slo: Vec::new(),
-        budget: None,
-        max_trials: None,
-        seed: 0,
         hardware: Some("h100-sxm-80gb".into()),
-        num_gpus: 1,
-        in_flight: 1,
-        executor: None,
         allow_output_change: Some("approximate".into()),
-        variants: Vec::new(),
-        replicas: Vec::new(),
-        nodes: Vec::new(),
-        ssh_options: Vec::new(),
-        router: None,
-        draft_model: None,
-        max_quality_loss: None,
-        eval: None,
-        preset: None,
-        data_dir: None,
         space_files: vec![space.into()],
-        tries: Vec::new(),
-        prior: Vec::new(),
-        max_model_len: None,
-        engine_command: None,
-        container: None,
         repeats: 2,
-        strategy: Strategy::Model,
         flags: FLAGS.iter().map(|f| (*f).to_owned()).collect(),
         ready_timeout: "1m".into(),
         run_timeout: "1m".into(),
         fixed_args: vec!["--emulate-version".into(), VERSION.into()],
+        ..TuneRequest::default()
     }
     .plan(|| Err(String::new()))
 }

@@ -1,7 +1,7 @@
 //! InferenceBench's own search space as a landscape: eleven knobs of vLLM (92,160 combinations) on an emulated H100, its four
 //! scenarios, Mistral-7B-Instruct-v0.3.
 //!
-//! `cargo run --release --example inferencebench [-- NUMBER] [--json]`
+//! `cargo run --release --example inferencebench [-- NUMBER] [--launches N] [--json]`; without N after 6, 12, 16 and 24.
 //!
 //! Number n is scenario n mod 4 on the hidden machine n / 4: every coefficient of the cost model scaled by a factor of its own between
 //! 0.7 and 1.4, a chance of its own that a token of an n-gram holds (0.3 to 0.85), and attention backends that are faster or slower
@@ -95,7 +95,7 @@ fn main() -> Result<()> {
     if args.first().is_some_and(|a| a == "serve") {
         return serve::main();
     }
-    let number: u64 = args.iter().find_map(|a| a.parse().ok()).unwrap_or(8);
+    let number: u64 = args.first().and_then(|a| a.parse().ok()).unwrap_or(8);
     let as_json = args.iter().any(|a| a == "--json");
     let tasks = (0..number).map(Task::new).collect::<Result<Vec<Task>>>()?;
     if !as_json {
@@ -114,7 +114,7 @@ fn main() -> Result<()> {
         );
     }
     for method in Method::ALL {
-        for most in BUDGETS {
+        for most in budgets(&args) {
             let regrets = tasks.iter().map(|t| regret(t, most, method)).collect::<Result<Vec<f64>>>()?;
             if as_json {
                 println!(
@@ -135,6 +135,11 @@ fn main() -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn budgets(args: &[String]) -> Vec<usize> {
+    let said = args.iter().position(|a| a == "--launches").and_then(|at| args.get(at + 1)?.parse().ok());
+    said.map_or(BUDGETS.to_vec(), |n| vec![n])
 }
 
 fn median(mut all: Vec<f64>) -> f64 {

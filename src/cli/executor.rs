@@ -64,7 +64,7 @@ pub(super) struct ExecutorArgs {
 impl ExecutorArgs {
     /// The words of `--ssh-options`.
     pub(super) fn ssh_words(&self) -> Vec<String> {
-        self.ssh_options.as_deref().map(|text| crate::launch::split(text).0).unwrap_or_default()
+        words_of(self.ssh_options.as_ref())
     }
 
     /// The executor that was asked for, else the one of an earlier plan; none for this machine.
@@ -84,12 +84,8 @@ impl ExecutorArgs {
         let words = |new: Vec<String>, recorded: fn(&ExecutorConfig) -> &Vec<String>| {
             if new.is_empty() { old.map(|c| recorded(c).clone()).unwrap_or_default() } else { new }
         };
-        let options = match (kind, &self.slurm_options) {
-            (ExecutorKind::Slurm, given) => {
-                given.as_deref().map(|t| crate::launch::split(t).0).unwrap_or_default()
-            }
-            _ => self.ssh_words(),
-        };
+        let slurm = kind == ExecutorKind::Slurm;
+        let options = if slurm { words_of(self.slurm_options.as_ref()) } else { self.ssh_words() };
         Some(ExecutorConfig {
             kind,
             program: said(&self.executor_program, |c| &c.program),
@@ -103,6 +99,10 @@ impl ExecutorArgs {
             gpu_resource: said(&self.kubernetes_gpu_resource, |c| &c.gpu_resource),
         })
     }
+}
+
+fn words_of(text: Option<&String>) -> Vec<String> {
+    text.map(|t| crate::launch::split(t).0).unwrap_or_default()
 }
 
 /// The plan's executor, once it has answered, with what it has room for.

@@ -45,14 +45,16 @@ impl Launch {
     /// (`cat > options.yml << EOF`) is read as they write it. A document that starts the engine (a compose file, a manifest, a
     /// Dockerfile) stands for the command of its container.
     ///
-    /// Where the text itself starts no engine, the first part that does counts: a fenced block, a command between backquotes.
+    /// Of a text with fenced blocks the first that starts an engine counts, and of one that starts none by itself the first command
+    /// between backquotes. The release may stand anywhere in a text of several lines.
     pub fn parse(line: &str) -> Launch {
         let text = prose::without_templates(line);
         let mut launch = Launch::parse_text(&text, true);
         if prose::is_fenced(&text) || launch.engine.is_none() && text.contains('`') {
             launch = Launch::of_parts(&text).unwrap_or(launch);
         }
-        if let (None, Some(engine)) = (launch.version, launch.engine) {
+        // One line's own words were read already.
+        if let (None, Some(engine), true) = (launch.version, launch.engine, text.trim().contains('\n')) {
             launch.version = prose::release(&text, engine);
         }
         launch

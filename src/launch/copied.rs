@@ -10,9 +10,8 @@ pub(super) fn without_prompt(words: &mut Vec<String>, script: &Variables) {
             || (w.starts_with('(') && w.ends_with(')') && !w[1..w.len() - 1].contains(['(', ')', ' ', '$']))
     };
     // A pair of brackets alone is a group of commands; a prompt's has a command behind it.
-    while words.len() > 1 && prompt(&words[0]) {
-        words.remove(0);
-    }
+    let signs = words.iter().take_while(|w| prompt(w)).count();
+    words.drain(..signs.min(words.len().saturating_sub(1)));
     let Some(first) = words.first_mut() else { return };
     let bare = first.strip_prefix('$').filter(|name| !script.values.contains_key(*name));
     if let Some(name) = bare.filter(|n| PROGRAMS.contains(n)) {
@@ -24,15 +23,20 @@ pub(super) fn without_prompt(words: &mut Vec<String>, script: &Variables) {
 const PROGRAMS: [&str; 8] =
     ["python", "python3", "vllm", "sglang", "trtllm-serve", "docker", "podman", "mpirun"];
 
+/// Engines as sentences name them.
+const SPOKEN: [(&str, EngineKind); 5] = [
+    ("vllm", EngineKind::Vllm),
+    ("sglang", EngineKind::Sglang),
+    ("tensorrt-llm", EngineKind::Trtllm),
+    ("tensorrt_llm", EngineKind::Trtllm),
+    ("trt-llm", EngineKind::Trtllm),
+];
+
 /// The releases that words name: pins, and sentences about the engine (`the recent vllm v0.11.0 container`).
 pub(super) fn releases(words: &[String]) -> Vec<(EngineKind, Version)> {
     let spoken = |pair: &[String]| {
-        let engine = match pair[0].to_lowercase().trim_end_matches([':', ',']) {
-            "vllm" => EngineKind::Vllm,
-            "sglang" => EngineKind::Sglang,
-            "tensorrt-llm" | "tensorrt_llm" | "trt-llm" => EngineKind::Trtllm,
-            _ => return None,
-        };
+        let name = pair[0].trim_end_matches([':', ',']);
+        let (_, engine) = SPOKEN.iter().find(|(n, _)| name.eq_ignore_ascii_case(n))?;
         // `Version:v1.0.0` in one word.
         let last = pair[pair.len() - 1].rsplit(':').next().unwrap_or_default();
         let release = last.trim_start_matches('v').trim_end_matches([',', '.', ')', ';']);
@@ -41,7 +45,7 @@ pub(super) fn releases(words: &[String]) -> Vec<(EngineKind, Version)> {
             // `v0.20.2+` means that release and those behind it.
             && release.chars().all(|c| c.is_ascii_alphanumeric() || ".+-".contains(c))
             && !release.ends_with('+');
-        Some((engine, release.parse().ok().filter(|_| whole)?))
+        Some((*engine, release.parse().ok().filter(|_| whole)?))
     };
     // `vLLM version: 0.6.6`, `vLLM API server version 0.6.6`.
     let far = |group: &[String]| {
@@ -84,6 +88,11 @@ mod tests {
                 "{text}"
             );
         }
+        // Signs without end take no time.
+        assert_eq!(
+            Launch::parse(&format!("{}vllm serve m", "$ ".repeat(200_000))).model.as_deref(),
+            Some("m")
+        );
         // A script's own variable of that name is one.
         let l =
             Launch::parse("python=/x/bin/python3\n$python -m vllm.entrypoints.openai.api_server --model m");

@@ -70,6 +70,13 @@ fn yaml(text: &str, starts: Starts) -> Option<Found> {
     if container.replicas > 1 {
         problems.push(format!("the document starts {} replicas; one of them is read", container.replicas));
     }
+    if ["command", "entrypoint"].iter().any(|k| container.map.get(*k).is_some_and(is_one_line)) {
+        problems.push(
+            "the command is a list of one word with blanks in it, which is taken for a program of that name where it runs; it is \
+             read as a shell would"
+                .to_owned(),
+        );
+    }
     if others > 0 {
         problems
             .push(format!("{} containers of the document start an engine; the first is read", others + 1));
@@ -151,14 +158,16 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// A command as one string for a shell, or as its words. A list of one word with blanks in it would be a program of that name, which
-/// nobody means.
+/// Whether a list is one word with blanks in it: a program of that name, which nobody means.
+fn is_one_line(value: &Value) -> bool {
+    matches!(value.as_array().map(Vec::as_slice), Some([Value::String(line)]) if line.trim().contains(' '))
+}
+
+/// A command as one string for a shell, or as its words.
 fn list(map: &Map<String, Value>, key: &str) -> Vec<String> {
     match map.get(key) {
         Some(Value::String(line)) => words::split(line).0,
-        Some(Value::Array(items))
-            if key != "args" && matches!(&items[..], [Value::String(line)] if line.trim().contains(' ')) =>
-        {
+        Some(list @ Value::Array(items)) if key != "args" && is_one_line(list) => {
             items.iter().filter_map(scalar).flat_map(|line| words::split(&line).0).collect()
         }
         Some(Value::Array(items)) => items.iter().filter_map(scalar).collect(),
@@ -336,6 +345,10 @@ mod tests {
         let pod = "kind: Pod\nspec:\n  containers:\n  - name: x\n    image: lmsysorg/sglang:latest\n    env:\n    - {name: TP, value: \"8\"}\n    \
                    command: [python3, -m, sglang.launch_server]\n    args:\n    - --model-path\n    - m\n    - --tp\n    - $(TP)\n";
         assert_eq!(read(pod), (Some(EngineKind::Sglang), "m".into(), 8));
+        let one = "kind: Pod\nspec:\n  containers:\n  - image: vllm/vllm-openai:0.4.1\n    command:\n    - \"python3 -m vllm.entrypoints.openai.api_server --model m -tp 2\"\n";
+        assert_eq!(read(one), (Some(EngineKind::Vllm), "m".into(), 2));
+        let l = Launch::parse(one);
+        assert!(l.problems.iter().any(|p| p.contains("a list of one word with blanks")), "{:?}", l.problems);
         let shell = "containers:\n- image: x\n  command: [\"/bin/sh\", \"-c\"]\n  args: [\"vllm serve m --tensor-parallel-size 4\"]\n";
         assert_eq!(read(shell), (Some(EngineKind::Vllm), "m".into(), 4));
     }

@@ -77,6 +77,49 @@ pub struct TuneRequest {
     pub fixed_args: Vec<String>,
 }
 
+/// What the command line takes where nothing is said.
+impl Default for TuneRequest {
+    fn default() -> TuneRequest {
+        TuneRequest {
+            model: None,
+            engines: Vec::new(),
+            workloads: Vec::new(),
+            objective: None,
+            slo: Vec::new(),
+            budget: None,
+            max_trials: None,
+            seed: 0,
+            hardware: None,
+            num_gpus: 1,
+            in_flight: 1,
+            executor: None,
+            allow_output_change: None,
+            variants: Vec::new(),
+            replicas: Vec::new(),
+            nodes: Vec::new(),
+            ssh_options: Vec::new(),
+            router: None,
+            draft_model: None,
+            max_quality_loss: None,
+            eval: None,
+            preset: None,
+            data_dir: None,
+            space_files: Vec::new(),
+            tries: Vec::new(),
+            prior: Vec::new(),
+            max_model_len: None,
+            engine_command: None,
+            container: None,
+            repeats: 3,
+            strategy: Strategy::Model,
+            flags: Vec::new(),
+            ready_timeout: "30m".into(),
+            run_timeout: "30m".into(),
+            fixed_args: Vec::new(),
+        }
+    }
+}
+
 /// Hardware that was found on this machine, or why none was.
 pub type Detected = std::result::Result<String, String>;
 
@@ -345,38 +388,9 @@ mod tests {
             model: Some("openai/gpt-oss-20b".into()),
             engines: vec!["emulated".into()],
             workloads: vec!["random:8/4,n=4".into()],
-            objective: None,
-            slo: Vec::new(),
-            budget: None,
-            max_trials: None,
-            seed: 0,
             hardware: Some("a100-sxm-80gb".into()),
-            num_gpus: 1,
-            in_flight: 1,
-            executor: None,
-            allow_output_change: None,
-            variants: Vec::new(),
-            replicas: Vec::new(),
-            nodes: Vec::new(),
-            ssh_options: Vec::new(),
-            router: None,
-            draft_model: None,
-            max_quality_loss: None,
-            eval: None,
-            preset: None,
-            data_dir: None,
-            space_files: Vec::new(),
-            tries: Vec::new(),
-            prior: Vec::new(),
-            max_model_len: None,
-            engine_command: None,
-            container: None,
-            repeats: 3,
             strategy: Strategy::OneFactor,
-            flags: Vec::new(),
-            ready_timeout: "30m".into(),
-            run_timeout: "30m".into(),
-            fixed_args: Vec::new(),
+            ..TuneRequest::default()
         }
     }
 

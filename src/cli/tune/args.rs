@@ -241,7 +241,7 @@ impl TuneArgs {
                 .or_else(|| old.map(|p| p.allow_output_change.to_string())),
             replicas: self.copies(old),
             nodes: texts(&self.engine_nodes, old.map_or(Vec::new(), |p| p.nodes.clone())),
-            ssh_options: texts(&self.executor.ssh_words(), old.map_or(Vec::new(), |p| p.ssh_options.clone())),
+            ssh_options: self.ssh_of_nodes(old),
             router: self.router(old),
             variants: texts(&self.variant, old.map_or(Vec::new(), Plan::variant_texts)),
             draft_model: self.draft_model.clone().or_else(|| old.and_then(|p| p.draft_model.clone())),
@@ -268,6 +268,20 @@ impl TuneArgs {
             ready_timeout: timeout(self.ready_timeout.as_ref(), old.map(|p| p.ready_timeout_s)),
             run_timeout: timeout(self.run_timeout.as_ref(), old.map(|p| p.run_timeout_s)),
             fixed_args: texts(&self.fixed, old.map_or(Vec::new(), |p| p.fixed_args.clone())),
+        }
+    }
+}
+
+impl TuneArgs {
+    /// Words for the ssh that reaches an engine's nodes; those of an executor are its own.
+    fn ssh_of_nodes(&self, old: Option<&Plan>) -> Vec<String> {
+        let elsewhere = self.executor.config(old.and_then(|p| p.executor.as_ref())).is_some();
+        let own = self.executor.ssh_words();
+        let recorded = || old.map_or(Vec::new(), |p| p.ssh_options.clone());
+        match (elsewhere, own.is_empty()) {
+            (true, _) => Vec::new(),
+            (false, true) => recorded(),
+            (false, false) => own,
         }
     }
 }

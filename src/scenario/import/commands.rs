@@ -132,7 +132,7 @@ fn is_benchmark(command: &str) -> bool {
         "vllm bench ",
         "bench_serving",
         "benchmark_serving",
-        "Namespace(",
+        SETTINGS,
         "genai-perf ",
         "aiperf profile",
         "guidellm benchmark",
@@ -152,13 +152,22 @@ fn flag(words: &[String], names: &[&str]) -> Option<String> {
 
 /// `--backend vllm`, or what the benchmark prints of it with its settings.
 fn protocol(command: &str) -> Option<String> {
-    match command.split("Namespace(").nth(1) {
-        Some(settings) => {
-            let value = settings.split([',', '(']).find_map(|s| s.trim().strip_prefix("backend='"))?;
-            Some(value.trim_end_matches('\'').to_owned())
-        }
-        None => flag(&split(command).0, &["--backend"]),
+    if command.contains(SETTINGS) {
+        setting(command, "backend")
+    } else {
+        flag(&split(command).0, &["--backend"])
     }
+}
+
+/// Before the settings that a benchmark of Python prints of itself.
+const SETTINGS: &str = "Namespace(";
+
+/// One of the settings that a benchmark prints: `Namespace(backend='vllm', model='org/m')`.
+fn setting(command: &str, name: &str) -> Option<String> {
+    let start = format!("{name}='");
+    let settings = command.split(SETTINGS).nth(1)?;
+    let value = settings.split([',', '(']).find_map(|s| s.trim().strip_prefix(start.as_str()))?;
+    Some(value.trim_end_matches('\'').to_owned())
 }
 
 /// Requests in flight that a benchmark's command asks for.
@@ -254,9 +263,8 @@ fn is_name(word: &str) -> bool {
 
 /// The model that a benchmark's command asks for, or that it prints with its settings.
 fn named(command: &str) -> Option<String> {
-    if let Some(settings) = command.split("Namespace(").nth(1) {
-        let value = settings.split([',', '(']).find_map(|s| s.trim().strip_prefix("model='"))?;
-        return Some(value.trim_end_matches('\'').to_owned()).filter(|m| !m.is_empty());
+    if command.contains(SETTINGS) {
+        return setting(command, "model").filter(|m| !m.is_empty());
     }
     let words = split(command).0;
     // `-m` is the interpreter's before a module, and genai-perf's and aiperf's before a model.

@@ -198,6 +198,13 @@ mod tests {
         let aside = "Model: o/n\n\n| Metric | Base | PR |\n|---|---|---|\n| Mean TTFT | 70.1 ms | 0.06 s |\n| **Output throughput (tok/s)** | 10 | 12 |\n";
         let Some(Content::Many(rows)) = markdown("x.md", aside, |_| of_model()) else { panic!("no table") };
         assert_eq!((rows.len(), &rows[1].1["result"]["mean_ttft_ms"]), (2, &json!(60.0)));
+        let counted = "| N Req | TTFT (ms) |\n|--|--|\n| 8 | 2 |\n";
+        let Some(Content::Many(rows)) = markdown("x.md", counted, |_| Told::default()) else {
+            panic!("no table")
+        };
+        let row = &rows[0].1;
+        assert_eq!((&row["result"]["completed"], &row["workload"]["num_prompts"]), (&json!(8), &json!(8)));
+        assert!(row["note"].as_str().unwrap().contains("taken as completed"), "{row}");
         let twice = "| TTFT (ms) | RPS |\n|--|--|\n| 1 | 2 |\n\n| TTFT (ms) | RPS |\n|--|--|\n| 3 | 4 |\n\n| TPOT (ms) |\n|--|\n| 3 |\n";
         assert!(
             matches!(markdown("x.md", twice, |_| Told::default()), Some(Content::Many(r)) if r.len() == 2)

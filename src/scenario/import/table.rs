@@ -169,12 +169,7 @@ fn one<'a>(cells: impl Iterator<Item = (&'a Meaning, &'a Value)>, note: Option<&
         }
     }
     commanded(&mut record, shares);
-    // A table that tells of none that failed counts those that were completed.
-    if let Some(n) = workload.get("num_prompts").cloned()
-        && !result.contains_key(Key::Failed.name())
-    {
-        result.entry(Key::Completed.name()).or_insert(n);
-    }
+    let assumed = completed(&workload, &mut result);
     if !workload.is_empty() {
         let known = workload.contains_key("input_len") && workload.contains_key("output_len");
         workload.insert("dataset".into(), json!(if known { "random" } else { "custom" }));
@@ -182,8 +177,20 @@ fn one<'a>(cells: impl Iterator<Item = (&'a Meaning, &'a Value)>, note: Option<&
     }
     record.insert("result".into(), Value::Object(result));
     record.insert("source".into(), json!("CSV"));
-    record.extend(note.map(|n| ("note".to_owned(), json!(n))));
+    let notes: Vec<&str> = note.into_iter().chain(assumed).collect();
+    if !notes.is_empty() {
+        record.insert("note".into(), json!(notes.join("; ")));
+    }
     record
+}
+
+/// Takes the requests of a row for completed ones where nothing says how many were or failed; what is to be told of it.
+fn completed(workload: &Map<String, Value>, result: &mut Map<String, Value>) -> Option<&'static str> {
+    let (done, failed) = (Key::Completed.name(), Key::Failed.name());
+    let sent =
+        workload.get("num_prompts").filter(|_| !result.contains_key(done) && !result.contains_key(failed))?;
+    result.insert(done.to_owned(), sent.clone());
+    Some("requests are taken as completed, since the table tells of none that failed")
 }
 
 /// A launch's command where engine, model and ranks of a row tell it.
