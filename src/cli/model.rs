@@ -106,7 +106,12 @@ fn text(m: &Model, tp: u32) -> String {
     let mut lines = vec![
         format!("{}: {}", m.id, m.architecture),
         format!("layers: {kinds}"),
-        format!("{} G parameters, {} G active a token", giga(p.total()), giga(m.params_active())),
+        format!(
+            "{} G parameters{}, {} G active a token",
+            giga(p.total()),
+            if p.towers > 0 { format!(" and {} G of towers", giga(p.towers)) } else { String::new() },
+            giga(m.params_active())
+        ),
         table.to_string(),
         format!("weights in {}: {}", m.precision, Bytes(m.weight_bytes())),
         format!(

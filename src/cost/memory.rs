@@ -215,6 +215,15 @@ fn refusals(
     if !model.q_heads.is_multiple_of(config.attention_tensor()) {
         out.push(Refusal::HeadsDoNotSplit { heads: model.q_heads, tensor_parallel });
     }
+    // vLLM's and SGLang's kernels are built from these on (their installation pages); TensorRT-LLM's since Ampere.
+    let least = match config.engine {
+        EngineKind::Vllm | EngineKind::Emulated => 70,
+        EngineKind::Sglang => 75,
+        EngineKind::Trtllm => 80,
+    };
+    if let Some(capability) = hw.sm.filter(|sm| *sm < least) {
+        out.push(Refusal::GpuTooOld { engine: config.engine, capability, least });
+    }
     let problems = model.division_problems(&super::footprint::division(model, config));
     let of_widths = problems.into_iter().filter(|p| !p.contains("attention heads"));
     out.extend(of_widths.map(|why| Refusal::DoesNotDivide { why }));

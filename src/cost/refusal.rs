@@ -1,5 +1,6 @@
 //! Why an engine would refuse a launch, by arithmetic alone.
 
+use crate::launch::EngineKind;
 use crate::units::Bytes;
 use std::fmt;
 
@@ -10,6 +11,8 @@ use std::fmt;
 pub enum Refusal {
     /// Attention heads cannot be split over the ranks.
     HeadsDoNotSplit { heads: u32, tensor_parallel: u32 },
+    /// The engine has no kernels for so old a GPU (compute capability as major*10+minor).
+    GpuTooOld { engine: EngineKind, capability: u32, least: u32 },
     /// A width cannot be divided over the ranks: FP8 scales lie over whole blocks.
     DoesNotDivide { why: String },
     /// The token budget of a step is below the number of sequences: vLLM's configuration check refuses it.
@@ -69,6 +72,14 @@ impl fmt::Display for Refusal {
                     "{heads} attention heads cannot be split over tensor parallelism of {tensor_parallel}"
                 )
             }
+            Refusal::GpuTooOld { engine, capability, least } => write!(
+                f,
+                "{engine} needs compute capability {}.{}, and this GPU has {}.{}",
+                least / 10,
+                least % 10,
+                capability / 10,
+                capability % 10
+            ),
             Refusal::DoesNotDivide { why } => f.write_str(why),
             Refusal::BudgetBelowSequences { max_num_batched_tokens, max_num_seqs } => {
                 write!(

@@ -104,7 +104,7 @@ pub fn resolve_launch(
     c.frontends = command.integer(&["api-server-count", "asc", "tokenizer-worker-num"]).unwrap_or(1).max(1);
     match engine {
         EngineKind::Vllm | EngineKind::Emulated => vllm::apply(&mut c, command, hw, model),
-        EngineKind::Sglang => sglang::apply(&mut c, command, hw),
+        EngineKind::Sglang => sglang::apply(&mut c, command, hw, model),
         EngineKind::Trtllm => trtllm::apply(&mut c, command),
     }
     let unread = speculative::apply(&mut c, command, model);

@@ -52,6 +52,29 @@ files!(
     "b300-sxm-288gb.toml",
     "gb300-288gb.toml",
     "gb10-128gb.toml",
+    "a10g-24gb.toml",
+    "l40-48gb.toml",
+    "h20-141gb.toml",
+    "gh200-96gb.toml",
+    "gh200-144gb.toml",
+    "rtx-4090-d-24gb.toml",
+    "rtx-4080-16gb.toml",
+    "rtx-4080-super-16gb.toml",
+    "rtx-4070-ti-super-16gb.toml",
+    "rtx-4060-ti-16gb.toml",
+    "rtx-5080-16gb.toml",
+    "rtx-5070-ti-16gb.toml",
+    "rtx-5060-ti-16gb.toml",
+    "rtx-3060-12gb.toml",
+    "rtx-2080-ti-11gb.toml",
+    "mi210-64gb.toml",
+    "mi250x-64gb.toml",
+    "rtx-4070-12gb.toml",
+    "rtx-5070-12gb.toml",
+    "rtx-3050-8gb.toml",
+    "quadro-rtx-5000-16gb.toml",
+    "p40-24gb.toml",
+    "r9700-32gb.toml",
     "cpu.toml",
 );
 
@@ -242,9 +265,15 @@ mod tests {
             assert_eq!(found, [h.id.as_str()], "{}", h.name);
         }
         let gib = Bytes::from_gib;
-        assert!(c.matching("NVIDIA A10G", gib(22.5)).is_empty());
+        assert!(c.matching("NVIDIA A10M", gib(22.5)).is_empty());
         assert!(c.matching("NVIDIA GeForce RTX 4090 Laptop GPU", gib(24.0)).is_empty());
-        assert!(c.matching("NVIDIA H20-3e", gib(140.4)).is_empty());
+        assert!(c.matching("NVIDIA H20-3e", gib(95.6)).is_empty(), "141 GB is another part than 96 GB");
+        let found = |name: &str, memory: f64| {
+            c.matching(name, gib(memory)).iter().map(|h| h.id.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(found("NVIDIA H20-3e", 140.4), ["h20-141gb"]);
+        assert_eq!(found("NVIDIA GH200 480GB", 95.0), ["gh200-96gb"]);
+        assert_eq!(found("NVIDIA GeForce RTX 4080 SUPER", 15.99), ["rtx-4080-super-16gb"]);
         assert!(c.matching("NVIDIA A100-SXM4-80GB", gib(40.0)).is_empty(), "a MIG slice is not the part");
     }
 
@@ -268,6 +297,14 @@ mod tests {
             ("mi355x", "mi355x-288gb"),
             ("B300", "b300-sxm-288gb"),
             ("GB10", "gb10-128gb"),
+            ("A10G", "a10g-24gb"),
+            ("L40", "l40-48gb"),
+            ("H20", "h20-96gb"),
+            ("H20-3e", "h20-141gb"),
+            ("GH200", "gh200-96gb"),
+            ("RTX 4080", "rtx-4080-16gb"),
+            ("rtx-4090", "rtx-4090-24gb"),
+            ("RTX 4090 D", "rtx-4090-d-24gb"),
         ] {
             assert_eq!(c.find(name).map(|h| h.id.as_str()).map_err(|e| e.to_string()), Ok(id), "{name}");
         }
@@ -276,7 +313,7 @@ mod tests {
         }
         let e = c.find("a100").unwrap_err().to_string();
         assert!(e.contains("a100-sxm-40gb") && e.contains("a100-pcie-80gb"), "{e}");
-        assert!(c.find("NVIDIA A10G").is_err() && c.find("gpu").is_err() && c.find("").is_err());
+        assert!(c.find("NVIDIA A10M").is_err() && c.find("gpu").is_err() && c.find("").is_err());
     }
 
     #[test]

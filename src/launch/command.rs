@@ -3,7 +3,7 @@
 use super::program::{engine_of, is_program_word};
 use super::shell::assignment;
 use super::wrapper::{self, Bare};
-use super::{EngineKind, LaunchFile, Version, heredoc, manifest, prose, switches, words, yaml};
+use super::{EngineKind, LaunchFile, Version, called, heredoc, manifest, prose, switches, words, yaml};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -52,6 +52,12 @@ impl Launch {
         let mut launch = Launch::parse_text(&text, true);
         if prose::is_fenced(&text) || launch.engine.is_none() && text.contains('`') {
             launch = Launch::of_parts(&text).unwrap_or(launch);
+        }
+        if launch.engine.is_none()
+            && let Some((words, told)) = called::launch(&text)
+        {
+            launch = Launch::from_argv(&words);
+            launch.problems.splice(0..0, told);
         }
         // One line's own words were read already.
         if let (None, Some(engine), true) = (launch.version, launch.engine, text.trim().contains('\n')) {
@@ -205,7 +211,7 @@ impl Launch {
         self.engine = engine_of(&positional);
         let mut others = positional.iter().copied().filter(|p| !is_program_word(p)).map(str::to_owned);
         let model = others.next();
-        let unknown: Vec<String> = others.filter(|w| w.starts_with('$')).collect();
+        let (unknown, stray): (Vec<String>, Vec<String>) = others.partition(|w| w.starts_with('$'));
         self.flags = self.file_flags(&given);
         self.flags.append(&mut given);
         self.abbreviations();
@@ -213,6 +219,10 @@ impl Launch {
         let beside = model.iter().filter(|w| named.is_some() && w.starts_with('$'));
         for word in beside.chain(&unknown) {
             self.problems.push(format!("{word} is not known here: flags in it are not read"));
+        }
+        if self.engine.is_some() && !stray.is_empty() {
+            let words = stray.iter().take(8).cloned().collect::<Vec<_>>().join(" ");
+            self.problems.push(format!("`{words}` belongs to no flag: the engine refuses such words"));
         }
         self.model = named.or(model);
         if let Some(variable) = self.model.take_if(|m| m.contains('$')) {

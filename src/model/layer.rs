@@ -318,9 +318,18 @@ pub struct Vision {
     pub patches: u32,
     /// Tokens of the largest picture, where the tower takes pictures of any size; 0 where all have one size.
     pub largest: u32,
+    /// Layers and width as they stand under transformers' own names, 24 and 1,024 where these are not written: SGLang takes the
+    /// size of the tower from them.
+    pub named: (u32, u32),
 }
 
 impl Vision {
+    /// Layers times the square of the width, against ViT-L's 24 of 1,024.
+    pub fn against_vit_l(&self) -> f64 {
+        let (layers, width) = (f64::from(self.named.0), f64::from(self.named.1));
+        layers * width * width / (24.0 * 1024.0 * 1024.0)
+    }
+
     /// Bytes of activations over `tokens` tokens of pictures, the feed-forward part split over `tensor` ranks: pixels, hidden
     /// states (residual, normed, queries, keys and values) and both sides of the activation function, in 16 bits.
     pub fn activation_bytes(&self, tokens: f64, tensor: f64) -> f64 {

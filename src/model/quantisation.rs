@@ -79,6 +79,29 @@ pub struct Parts<T> {
     pub other: T,
 }
 
+/// A part of the layers whose matrices may be quantised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Attention,
+    State,
+    DenseFfn,
+    SharedExperts,
+    Experts,
+}
+
+impl<T> Parts<T> {
+    /// The figure of a part.
+    pub fn of(&mut self, part: Part) -> &mut T {
+        match part {
+            Part::Attention => &mut self.attention,
+            Part::State => &mut self.state,
+            Part::DenseFfn => &mut self.dense_ffn,
+            Part::SharedExperts => &mut self.shared_experts,
+            Part::Experts => &mut self.experts,
+        }
+    }
+}
+
 impl<T: Copy> Parts<T> {
     pub fn all(value: T) -> Parts<T> {
         Parts {
@@ -102,8 +125,8 @@ pub struct Quantisation {
     /// Type of what is not covered.
     pub base: Precision,
     pub format: Format,
-    /// Format of the routed experts where it differs from the rest's (DeepSeek-V4: FP4 in an FP8 model).
-    pub experts: Option<Format>,
+    /// Formats of parts that differ from it (DeepSeek-V4: experts in FP4 in an FP8 model; checkpoints of several groups).
+    pub own: Parts<Option<Format>>,
     /// Share of each part's parameters that is covered, 0 to 1.
     pub covered: Parts<f64>,
     /// Type of the KV cache that the checkpoint asks for, where it does.
@@ -134,7 +157,7 @@ impl Quantisation {
         Quantisation {
             base,
             format,
-            experts: None,
+            own: Parts::default(),
             covered: Parts {
                 attention: layers,
                 state: layers,
@@ -151,20 +174,21 @@ impl Quantisation {
     /// Bytes a parameter, by part.
     pub fn bytes(&self) -> Parts<f64> {
         let base = Format::plain(self.base).bytes();
-        let of = |share: f64| share * self.format.bytes() + (1.0 - share) * base;
-        let c = &self.covered;
-        let experts = self.experts.unwrap_or(self.format);
+        let of = |share: f64, own: Option<Format>| {
+            share * own.unwrap_or(self.format).bytes() + (1.0 - share) * base
+        };
+        let (c, own) = (&self.covered, &self.own);
         Parts {
-            embedding: of(c.embedding),
-            lm_head: of(c.lm_head),
-            attention: of(c.attention),
-            state: of(c.state),
-            dense_ffn: of(c.dense_ffn),
-            shared_experts: of(c.shared_experts),
-            experts: c.experts * experts.bytes() + (1.0 - c.experts) * base,
-            router: of(c.router),
-            towers: of(c.towers),
-            other: of(c.other),
+            embedding: of(c.embedding, own.embedding),
+            lm_head: of(c.lm_head, own.lm_head),
+            attention: of(c.attention, own.attention),
+            state: of(c.state, own.state),
+            dense_ffn: of(c.dense_ffn, own.dense_ffn),
+            shared_experts: of(c.shared_experts, own.shared_experts),
+            experts: of(c.experts, own.experts),
+            router: of(c.router, own.router),
+            towers: of(c.towers, own.towers),
+            other: of(c.other, own.other),
         }
     }
 }

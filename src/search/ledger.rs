@@ -105,6 +105,17 @@ impl Ledger {
         }
     }
 
+    /// Takes back the n-th launch of a candidate that gave a score: it is no part of the comparison.
+    pub fn forget(&mut self, candidate: &Candidate, n: usize) {
+        let of = |l: &Launch| l.candidate == *candidate && !l.samples.is_empty();
+        if let Some((at, _)) = self.launches.iter().enumerate().filter(|(_, l)| of(l)).nth(n) {
+            self.launches.remove(at);
+        }
+        if let Some(e) = self.entries.get_mut(&candidate.id()).filter(|e| n < e.launches.len()) {
+            e.launches.remove(n);
+        }
+    }
+
     pub fn get(&self, candidate: &Candidate) -> Option<&Entry> {
         self.entries.get(&candidate.id())
     }

@@ -159,6 +159,12 @@ pub struct SpaceSummary {
     /// Values that no launch tried.
     #[serde(default)]
     pub untried: Vec<String>,
+    /// Values that are proven to make launches fail.
+    #[serde(default)]
+    pub fails: Vec<String>,
+    /// Values that are likely to, without proof.
+    #[serde(default)]
+    pub suspected: Vec<String>,
 }
 
 /// Baseline and winner of the campaign.

@@ -198,6 +198,9 @@ impl Campaign<'_> {
                 found.ledger.run(&mut self.runner, &ask)?;
             }
         }
+        if let [(only, _)] = alive.as_slice() {
+            self.odd_launch(found, only)?;
+        }
         let again = alive.into_iter().filter_map(|(c, _)| level(found, &c).map(|s| (c, s)));
         Ok(again.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(c, _)| c))
     }

@@ -62,6 +62,8 @@ pub(super) fn ruled(plan: &Plan, swept: &SpaceOutcome, model: String) -> SpaceSu
         ending: ending(swept),
         regret: swept.regret.max(0.0).exp_m1(),
         untried: swept.untried.iter().map(|(flag, value)| format!("--{flag} {value}")).collect(),
+        fails: swept.blamed.iter().map(Candidate::label).collect(),
+        suspected: swept.suspected.iter().map(Candidate::label).collect(),
     }
 }
 

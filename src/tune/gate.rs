@@ -31,7 +31,7 @@ impl Gate {
         &self,
         plan: &Plan,
         dir: &Path,
-        trials: &[TrialLine],
+        trials: &[&TrialLine],
         ask: &Ask,
     ) -> Option<AskQuality> {
         if !plan.answers_may_change() || matches!(ask.runs.scope, Scope::Probes | Scope::PrimaryAndProbes) {
@@ -61,8 +61,8 @@ impl Gate {
 }
 
 /// File with the answers of the engine's baseline.
-fn reference(dir: &Path, trials: &[TrialLine], c: &Candidate) -> Option<PathBuf> {
-    let asked = |t: &&TrialLine| {
+fn reference(dir: &Path, trials: &[&TrialLine], c: &Candidate) -> Option<PathBuf> {
+    let asked = |t: &&&TrialLine| {
         let spec = &t.result.spec;
         let own = spec.quality.as_ref().is_some_and(|q| q.reference.is_none());
         own && spec.candidate.engine == c.engine && matches!(t.result.outcome, Outcome::Measured { .. })

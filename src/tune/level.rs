@@ -179,7 +179,7 @@ impl Runner<'_> {
     }
 
     fn set_aside(&mut self, mut line: TrialLine, node: &str) {
-        self.side_by_side.set_aside_s += line.result.wall_s;
+        self.side_by_side.put_aside(line.result.wall_s);
         self.level.aside.entry(node.to_owned()).or_default().push(line.seq);
         line.apart = Some(format!("the node {node} is not as fast as the others"));
         self.apart.push(line);

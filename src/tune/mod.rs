@@ -14,6 +14,7 @@ pub mod launcher;
 mod level;
 mod nodes;
 pub mod observed;
+mod odd;
 pub mod outcomes;
 mod places;
 mod preset;

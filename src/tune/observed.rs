@@ -27,6 +27,12 @@ impl Observed {
         }
     }
 
+    /// Takes out what this command gave on this workload.
+    pub(super) fn forget(&self, r: &Record) {
+        let all = &mut self.0.borrow_mut().records;
+        all.retain(|o| o.serve_command != r.serve_command || o.workload != r.workload);
+    }
+
     /// Adds what a launch told of its steps; nothing when it told of none.
     pub fn add_steps(&self, log: StepLog) {
         if !log.rows.is_empty() {

@@ -12,13 +12,20 @@ pub(super) struct SideBySide {
     pub(super) devices: Vec<Vec<u32>>,
     /// What the check of the first launches side by side said.
     pub(super) checked: Option<String>,
-    /// Seconds of launches that were set aside since they disturbed each other: they count in the budget.
+    /// Launches of this campaign that were set aside, and their seconds: they count in the budget.
+    pub(super) set_aside: usize,
     pub(super) set_aside_s: f64,
 }
 
 impl SideBySide {
     pub(super) fn new(plan: &Plan) -> SideBySide {
         SideBySide { places: plan.in_flight.max(1) as usize, ..SideBySide::default() }
+    }
+
+    /// Takes note of a launch that is no part of the comparison.
+    pub(super) fn put_aside(&mut self, wall_s: f64) {
+        self.set_aside += 1;
+        self.set_aside_s += wall_s;
     }
 
     pub(super) fn places(&self) -> usize {

@@ -114,9 +114,24 @@ impl<'a> Runner<'a> {
         self.journal.append(&Line::Verdict(Box::new(verdict.clone())))
     }
 
+    /// Launches so far, those that were set aside among them.
+    fn made(&self) -> usize {
+        self.trials.len() + self.side_by_side.set_aside
+    }
+
     /// Launches that the confirmation will need.
     fn reserve(&self) -> usize {
         2 * self.plan.settings.repeats.max(2) as usize
+    }
+
+    /// The budget has a launch for one that gave nothing to be made again: what the confirmation needs is not touched by the
+    /// search, while without the defaults there is no campaign.
+    pub(super) fn again_affordable(&self, ask: &Ask) -> bool {
+        let reserve = match ask.stage {
+            Stage::Baseline | Stage::Calibrate | Stage::Confirm => 0,
+            _ => self.reserve(),
+        };
+        self.plan.max_trials.is_none_or(|most| self.made() + reserve < most as usize)
     }
 
     fn mean_wall_s(&self) -> Option<f64> {
@@ -176,7 +191,7 @@ impl<'a> Runner<'a> {
             data_dir: self.plan.data_dir.clone(),
             figures: figures(plan),
             give_up_s: super::race::give_up_s(plan, &self.trials, ask),
-            quality: self.gate.as_ref().and_then(|g| g.asks(plan, &self.dir, &self.trials, ask)),
+            quality: self.gate.as_ref().and_then(|g| g.asks(plan, &self.dir, &self.answered(), ask)),
         }
     }
 
@@ -291,9 +306,10 @@ impl Runner<'_> {
 impl Evaluator for Runner<'_> {
     fn evaluate(&mut self, ask: &Ask) -> Result<Answer, Stop> {
         let mut last = Answer::default();
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             last = match self.replay(ask) {
                 Some(answer) => answer,
+                None if attempt > 0 && !self.again_affordable(ask) => break,
                 None => self.launch(std::slice::from_ref(ask))?.remove(0),
             };
             if let Some(line) = self.trials.last() {
@@ -329,7 +345,7 @@ impl Evaluator for Runner<'_> {
 
     fn affordable(&self) -> bool {
         let reserve = self.reserve();
-        let trials = self.plan.max_trials.is_none_or(|m| self.trials.len() + 1 + reserve <= m as usize);
+        let trials = self.plan.max_trials.is_none_or(|m| self.made() + 1 + reserve <= m as usize);
         let time = self.plan.budget_s.is_none_or(|budget| {
             let launch = self.mean_wall_s().unwrap_or(0.0);
             // A launch of the confirmation runs every workload.
@@ -340,10 +356,8 @@ impl Evaluator for Runner<'_> {
     }
 
     fn launches_left(&self) -> Option<usize> {
-        let by_number = self
-            .plan
-            .max_trials
-            .map(|most| (most as usize).saturating_sub(self.trials.len() + self.reserve()));
+        let by_number =
+            self.plan.max_trials.map(|most| (most as usize).saturating_sub(self.made() + self.reserve()));
         let by_time = self.plan.budget_s.zip(self.mean_wall_s()).map(|(budget, launch)| {
             let confirm = launch * self.plan.workloads.len() as f64 * self.reserve() as f64;
             ((budget - self.spent_s() - confirm) / launch.max(1e-3)).max(0.0) as usize

@@ -56,9 +56,9 @@ impl Runner<'_> {
         if answer.failure.is_some() || !answer.samples.is_empty() {
             return Ok(answer);
         }
-        let again = self.replay(ask);
-        let mut again = match again {
+        let mut again = match self.replay(ask) {
             Some(answer) => answer,
+            None if !self.again_affordable(ask) => answer,
             None => self.launch(std::slice::from_ref(ask))?.remove(0),
         };
         if again.failure.is_none() && again.samples.is_empty() && ask.stage != Stage::Confirm {
@@ -98,7 +98,7 @@ impl Runner<'_> {
             match at {
                 Some(at) if disturbed => {
                     let mut line = self.trials.remove(at);
-                    self.side_by_side.set_aside_s += line.result.wall_s;
+                    self.side_by_side.put_aside(line.result.wall_s);
                     line.apart = Some("launches side by side disturbed each other".to_owned());
                     self.apart.push(line);
                 }

@@ -1,10 +1,11 @@
 //! Defaults and flags of `sglang.launch_server`.
 
 use super::{EngineConfig, device_memory};
-use crate::hardware::Hardware;
+use crate::hardware::{Hardware, Vendor};
 use crate::launch::{Launch, Version};
+use crate::model::{Model, Vision};
 
-pub(super) fn apply(c: &mut EngineConfig, command: &Launch, hw: &Hardware) {
+pub(super) fn apply(c: &mut EngineConfig, command: &Launch, hw: &Hardware, model: &Model) {
     let gib = device_memory(hw).gib();
     let (chunk, graph) = tier(gib, c.tensor_parallel, c.version);
     let chunk = command.text(&["chunked-prefill-size"]).map_or(i64::from(chunk), |t| t.parse().unwrap_or(-1));
@@ -24,9 +25,13 @@ pub(super) fn apply(c: &mut EngineConfig, command: &Launch, hw: &Hardware) {
     };
     c.graph_prefill = false;
     c.num_kv_blocks = command.integer(&["max-total-tokens"]).map(|t| u64::from(t / c.block_size));
+    let drafts = command.text(&["speculative-algorithm"]).map_or(0.0, drafter_mib);
     c.gpu_memory_utilization = command
         .number(&["mem-fraction-static"])
-        .unwrap_or_else(|| static_fraction(gib, c, chunk.max(0) as f64));
+        .unwrap_or_else(|| static_fraction(gib, c, chunk.max(0) as f64, drafts, model.rest.vision.as_ref()));
+    if aiter(command, hw, model) && c.max_model_len > 8192 {
+        c.gpu_memory_utilization *= 0.85;
+    }
     c.local_pool_ratio = if command.switch(&["disable-hybrid-swa-memory"]) == Some(true) {
         1.0
     } else {
@@ -55,12 +60,31 @@ fn tier(gib: f64, tp: u32, version: Version) -> (u32, u32) {
     }
 }
 
-/// `mem_fraction_static`: what is left after the reserve for activations, graphs and ranks.
-fn static_fraction(gib: f64, c: &EngineConfig, chunk: f64) -> f64 {
+/// Whether attention runs by AITER: asked for, or what AMD's parts take for models without a latent.
+fn aiter(command: &Launch, hw: &Hardware, model: &Model) -> bool {
+    match command.text(&["attention-backend"]) {
+        Some(backend) => backend == "aiter",
+        None => hw.vendor == Vendor::Amd && model.attentions().all(|(_, a)| a.latent.is_none()),
+    }
+}
+
+/// MiB that are kept for a drafter and its graphs.
+fn drafter_mib(algorithm: &str) -> f64 {
+    match algorithm {
+        "STANDALONE" => 6144.0,
+        "NGRAM" => 0.0,
+        _ => 2048.0,
+    }
+}
+
+/// `mem_fraction_static`: what is left after the reserve for activations, graphs and ranks; of a model that takes pictures less, by
+/// the size of its tower (8 GiB where the graphs are captured before the cache is sized).
+fn static_fraction(gib: f64, c: &EngineConfig, chunk: f64, drafts: f64, tower: Option<&Vision>) -> f64 {
     let mib = gib * 1024.0;
     let ranks = f64::from(c.tensor_parallel * c.pipeline_parallel) / 8.0 * 1024.0;
     let mut reserved = 512.0 + 1.5 * chunk.max(2048.0) + ranks + 2.0 * f64::from(c.max_graph_size);
-    if c.version >= (0, 5, 20) {
+    let measured_after = c.version >= (0, 5, 20);
+    if measured_after {
         reserved = 1536.0 + ranks;
     } else {
         if c.attention_parallel > 1 {
@@ -71,6 +95,13 @@ fn static_fraction(gib: f64, c: &EngineConfig, chunk: f64) -> f64 {
         if gib > 60.0 {
             reserved = reserved.max(10240.0);
         }
+        reserved += drafts;
     }
-    ((mib - reserved) / mib).clamp(0.1, 0.95)
+    let fraction = ((mib - reserved) / mib * 1000.0).round() / 1000.0;
+    let fraction = match tower {
+        Some(_) if measured_after => fraction - 8192.0 / mib,
+        Some(tower) => fraction * 0.95 * (1.0 - 0.1 * (tower.against_vit_l() - 1.0)).clamp(0.8, 1.05),
+        None => fraction,
+    };
+    fraction.clamp(0.1, 0.95)
 }

@@ -28,7 +28,8 @@ pub(super) fn attention(f: &Facts<'_>, s: Sizes, layer: u32, mix: Mix) -> Attent
     let heads = heads_at(f, layer, local);
     let (q_heads, kv_heads) = (heads, kv_heads(f, layer, local, heads));
     let head_dim = head_dim(f, s, layer, local, q_heads);
-    let v_head_dim = of_span(f, layer, local, "v_head_dim").unwrap_or(head_dim);
+    // DeepSeek's small models without latents write widths of none.
+    let v_head_dim = of_span(f, layer, local, "v_head_dim").filter(|n| *n > 0).unwrap_or(head_dim);
     let indexer = (mix == Mix::Indexed && f.get("index_head_dim").is_some()).then(|| indexer(f));
     let shares_kv = shares_kv(f, s, layer);
     // Keys and values of such a layer are the picture's: a token of text has none (Llama-3.2-Vision).
@@ -69,9 +70,11 @@ fn heads_at(f: &Facts<'_>, layer: u32, local: bool) -> u32 {
 
 fn kv_heads(f: &Facts<'_>, layer: u32, local: bool, heads: u32) -> u32 {
     // Falcon and GPT-BigCode: one KV head unless the newer layout says otherwise.
-    if f.is(&["falcon", "RefinedWeb", "RefinedWebModel"]) {
-        return match f.flag("new_decoder_architecture") {
-            true => f.count("num_kv_heads").unwrap_or(heads),
+    if f.is(&["falcon"]) {
+        // The first release of the large one says its number alone.
+        let new = f.flag("new_decoder_architecture") || f.text.get("n_head_kv").is_some();
+        return match new {
+            true => f.count("num_key_value_heads").unwrap_or(heads),
             false if f.flag("multi_query") => 1,
             false => heads,
         };

@@ -27,7 +27,10 @@ const SYNONYMS: &[(&str, &[&str])] = &[
         &["num_kv_heads", "n_head_kv", "n_kv_heads", "num_query_groups", "multi_query_group_num"],
     ),
     ("head_dim", &["attention_head_dim", "kv_channels", "d_kv", "attn_head_dim"]),
-    ("intermediate_size", &["ffn_hidden_size", "ffn_dim", "n_inner", "ffn_size", "hidden_dim"]),
+    (
+        "intermediate_size",
+        &["ffn_hidden_size", "ffn_dim", "n_inner", "ffn_size", "hidden_dim", "ff_intermediate_size"],
+    ),
     (
         "max_position_embeddings",
         &["n_positions", "max_sequence_length", "max_seq_len", "n_ctx", "seq_length", "model_max_length"],
@@ -76,6 +79,9 @@ const SYNONYMS: &[(&str, &[&str])] = &[
         &["sliding_window_size", "attention_chunk_size", "window_size", "attention_window_size"],
     ),
 ];
+
+/// Types of the hub's own code whose class ties head and embedding where the file says nothing.
+const TIED_REMOTE: [&str; 1] = ["phi3small"];
 
 /// A key's value, and whether it is written in the file rather than a default of the class.
 #[derive(Clone, Copy)]
@@ -149,6 +155,7 @@ impl<'a> Facts<'a> {
             "minimax_m3" => "minimax_m3_vl_text".to_owned(),
             "minimax_text_01" | "minimax_m1" => "minimax".to_owned(),
             "phi-msft" => "phi".to_owned(),
+            "refinedweb" | "refinedwebmodel" => "falcon".to_owned(),
             _ => kind,
         };
         let class = |kind: &str| CLASSES.classes.get(kind);
@@ -332,9 +339,9 @@ impl<'a> Facts<'a> {
         let of_class = |c: Option<&Class>| c.is_some_and(|c| c.defaults.get(key) == Some(&Value::Bool(true)));
         // Of a model with several decoders (Omni) the whole says nothing of this one.
         let thinker = self.root.get("thinker_config").filter(|_| self.prefix.starts_with("thinker"));
-        written(thinker.unwrap_or(self.root))
-            .or_else(|| written(self.text))
-            .unwrap_or_else(|| of_class(self.root_class.or(self.class)) || of_class(self.class))
+        written(thinker.unwrap_or(self.root)).or_else(|| written(self.text)).unwrap_or_else(|| {
+            self.is(&TIED_REMOTE) || of_class(self.root_class.or(self.class)) || of_class(self.class)
+        })
     }
 
     /// A word of the text part or the whole, whatever the class says.

@@ -31,8 +31,6 @@ pub(super) fn gated(f: &Facts<'_>) -> bool {
         "xglm",
         "ctrl",
         "openai-gpt",
-        "RefinedWeb",
-        "RefinedWebModel",
         "persimmon",
         "cosmos3_edge_text",
         "cosmos3_edge",
@@ -153,9 +151,7 @@ fn dense_width(f: &Facts<'_>, s: Sizes, layer: u32) -> u32 {
     }
     let width = f.count("intermediate_size_mlp").or_else(|| f.count("dense_intermediate_size"));
     let width = width.or_else(|| f.count_at("intermediate_size", layer)).or_else(|| {
-        let four = f.starts(&[
-            "gpt", "bloom", "falcon", "mpt", "phi", "codegen", "opt", "zamba2", "biogpt", "Refined",
-        ]);
+        let four = f.starts(&["gpt", "bloom", "falcon", "mpt", "phi", "codegen", "opt", "zamba2", "biogpt"]);
         four.then(|| s.hidden.saturating_mul(4))
     });
     let width = width.unwrap_or_else(|| f.need("intermediate_size"));

@@ -9,6 +9,8 @@ mod attention;
 mod classes;
 mod facts;
 mod ffn;
+mod formats;
+mod groups;
 mod hub;
 pub(crate) mod json;
 mod plan;
@@ -213,7 +215,10 @@ fn without_weights(l: &mut Layer) {
 /// What stands outside the layers.
 fn rest(f: &Facts<'_>, s: Sizes, stack: &[LayerRun], vocab: u32, tied: bool) -> Rest {
     let hidden = u64::from(s.hidden);
-    let embedding = u64::from(vocab) * hidden;
+    // OPT-350m: a narrower embedding, with a projection at either end.
+    let narrow = f.count("word_embed_proj_dim").map(u64::from).filter(|n| *n > 0 && *n != hidden);
+    let embedding = u64::from(vocab) * narrow.unwrap_or(hidden);
+    let projections = narrow.map_or(0, |n| 2 * n * hidden);
     let learned = ["gpt2", "gpt_bigcode", "opt", "gpt_neo", "biogpt", "ctrl", "xglm", "gpt-sw3"];
     let positions = if f.is(&learned) { f.count("max_position_embeddings").unwrap_or(0) } else { 0 };
     let own = f.count("hidden_size_per_layer_input").map_or(0, u64::from);
@@ -232,7 +237,7 @@ fn rest(f: &Facts<'_>, s: Sizes, stack: &[LayerRun], vocab: u32, tied: bool) -> 
         embedding: embedding + u64::from(positions) * hidden,
         lm_head: if tied { 0 } else { embedding },
         per_layer_embedding: own_vocab * width,
-        other: hidden + width * hidden + altup,
+        other: hidden + width * hidden + altup + projections,
         towers: towers::params(f, s.hidden),
         vision: towers::vision(f),
         inputs: towers::inputs(f),

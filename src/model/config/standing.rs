@@ -32,8 +32,8 @@ const PLAIN_REMOTE: &[&str] = &[
     "minimax_m1",
     "minimax_text_01",
     "phi-msft",
-    "refinedwebmodel",
-    "refinedweb",
+    "phi3small",
+    "qwen",
     "exaone",
     "pangu_embedded",
     "sarvam_moe",
@@ -77,6 +77,24 @@ pub(super) fn refusal(f: &Facts<'_>) -> Option<Problem> {
     };
     if one_of(&CLASSES.encoder_decoders) || f.root.get("is_encoder_decoder") == Some(&Value::Bool(true)) {
         return say("model_type", format!("`{name}` is an encoder-decoder model, which is not supported"));
+    }
+    let dual = [
+        "clip",
+        "siglip",
+        "siglip2",
+        "chinese_clip",
+        "altclip",
+        "align",
+        "clap",
+        "metaclip_2",
+        "owlvit",
+        "owlv2",
+    ];
+    if kinds.iter().any(|k| dual.contains(&k.as_str())) && !generates {
+        return say(
+            "model_type",
+            format!("`{name}` embeds text beside pictures or sounds: it generates nothing"),
+        );
     }
     let has_text_part = !std::ptr::eq(f.root, f.text);
     if !has_text_part && one_of(&CLASSES.encoders) && !generates {

@@ -28,7 +28,10 @@ fn any(f: &Facts<'_>, keys: &[&str]) -> Option<u64> {
 fn mamba1(f: &Facts<'_>, s: Sizes) -> StateMixer {
     let hidden = u64::from(s.hidden);
     let expand = any(f, &["mamba_expand", "expand"]).unwrap_or(2);
-    let inner = any(f, &["mamba_intermediate_size"]).unwrap_or(expand * hidden);
+    // Falcon-Mamba writes a width that is not its factor times the hidden one; engines take the width.
+    let own = f.find("intermediate_size").is_some_and(|w| w.written) && f.is(&["mamba", "falcon_mamba"]);
+    let own = if own { f.count("intermediate_size").map(u64::from) } else { None };
+    let inner = own.or_else(|| any(f, &["mamba_intermediate_size"])).unwrap_or(expand * hidden);
     let state = any(f, &["mamba_d_state", "state_size", "ssm_state_size"]).unwrap_or(16);
     let conv = any(f, &["mamba_d_conv", "conv_kernel"]).unwrap_or(4);
     let rank = ["mamba_dt_rank", "time_step_rank"].iter().find_map(|k| f.get(k).and_then(Value::as_u64));

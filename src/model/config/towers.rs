@@ -32,7 +32,10 @@ pub(super) fn vision(f: &Facts<'_>) -> Option<Vision> {
         _ => 4,
     };
     let largest = if merge.is_some() && fixed.is_none() { 16_384 } else { 0 };
-    (hidden > 0).then(|| Vision { hidden, ffn, patches: small(patches).clamp(1, 256), largest })
+    let layers = size(c, &["num_hidden_layers", "vt_num_hidden_layers"]).unwrap_or(24);
+    let wide = size(c, &["hidden_size", "vt_hidden_size"]).unwrap_or(1024);
+    let named = (small(layers), small(wide));
+    (hidden > 0).then(|| Vision { hidden, ffn, patches: small(patches).clamp(1, 256), largest, named })
 }
 
 /// What the model takes besides text: the towers that its config describes, and the tokens that it keeps a place for.
@@ -68,12 +71,17 @@ fn tower(c: &Value) -> u64 {
     let layers = size(c, &["depth", "num_hidden_layers", "layers", "encoder_layers", "vt_num_hidden_layers"])
         .unwrap_or(0);
     let ffn = feed_forward(c);
-    let gated = c.get("hidden_act").and_then(Value::as_str).is_some_and(|a| a == "silu");
+    let gemma4 = c.get("model_type").and_then(Value::as_str).is_some_and(|k| k.starts_with("gemma4_vision"));
+    let gated = gemma4 || c.get("hidden_act").and_then(Value::as_str).is_some_and(|a| a == "silu");
+    // A place by column and one by row.
+    let places =
+        if gemma4 { 2 * size(c, &["position_embedding_size"]).unwrap_or(0).min(1 << 20) * w } else { 0 };
     let patch = size(c, &["patch_size", "spatial_patch_size"]).unwrap_or(14).min(1024);
     let frames = size(c, &["temporal_patch_size"]).unwrap_or(1).min(16);
     (layers + global).min(1000) * (4 * w * w + if gated { 3 } else { 2 } * w * ffn)
         + 3 * frames * patch * patch * w
         + tiles
+        + places
 }
 
 fn feed_forward(c: &Value) -> u64 {

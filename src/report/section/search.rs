@@ -38,7 +38,25 @@ pub(in super::super) fn section(s: &Subject<'_>) -> Section {
         blocks.push(Block::Para(text!["Failed launches and unused runs:"]));
         blocks.push(Block::List(failures));
     }
+    blocks.extend(s.verdict.ruled.iter().flat_map(causes).map(Block::Para));
     Section { id: "search", title: "How it was found", blocks }
+}
+
+/// Which values make launches fail, as far as launches in different company tell.
+fn causes(r: &SpaceSummary) -> Vec<Text> {
+    let listed = |words: &str, values: &[String]| {
+        let mut out = text![words.to_owned()];
+        for (n, value) in values.iter().enumerate() {
+            if n > 0 {
+                out.push(", ");
+            }
+            out.push(code(value));
+        }
+        (!values.is_empty()).then_some(out)
+    };
+    let proven = listed("Proven to make launches fail here: ", &r.fails);
+    let likely = listed("Likely to, and not proven (each failed in company only): ", &r.suspected);
+    proven.into_iter().chain(likely).collect()
 }
 
 fn picture(s: &Subject<'_>) -> Svg {

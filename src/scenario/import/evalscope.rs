@@ -1,4 +1,5 @@
-//! The summary that `evalscope perf` prints: names and figures a line, percentiles in blocks, times in seconds.
+//! The summary that `evalscope perf` prints: names and figures a line, percentiles in blocks, times in seconds; releases of 2025
+//! draw both as tables.
 
 use super::{set, throughputs, totals_workload};
 use crate::scenario::{Key, Metrics, Record};
@@ -11,7 +12,12 @@ const TITLE: &str = "Benchmarking summary";
 pub(super) fn find(text: &str) -> Option<Value> {
     let (_, summary) = text.split_once(TITLE)?;
     let (mut out, mut block) = (Map::new(), String::new());
+    let mut columns: Vec<String> = Vec::new();
     for line in summary.lines() {
+        if let Some(cells) = drawn(line) {
+            row(&cells, &mut columns, &mut out);
+            continue;
+        }
         let Some((name, value)) = line.split_once(':') else { continue };
         let name = name.trim().to_lowercase();
         match value.split_whitespace().next() {
@@ -26,6 +32,43 @@ pub(super) fn find(text: &str) -> Option<Value> {
         }
     }
     is(&out).then_some(Value::Object(out))
+}
+
+/// The cells of a row of a drawn table, lower case.
+fn drawn(line: &str) -> Option<Vec<String>> {
+    let inner = line.trim().strip_prefix('|')?.strip_suffix('|')?;
+    Some(inner.split('|').map(|c| c.trim().to_lowercase()).collect())
+}
+
+/// Takes a row: a name with its figure, the names of columns, or the figures of one percentile.
+fn row(cells: &[String], columns: &mut Vec<String>, out: &mut Map<String, Value>) {
+    // `average latency (s)`: the unit is always seconds.
+    let plain = |name: &str| name.split(" (").next().unwrap_or_default().to_owned();
+    match cells {
+        [first, rest @ ..] if first.starts_with("percentile") => {
+            *columns = rest.iter().map(|c| plain(c)).collect();
+        }
+        [first, rest @ ..] if first.ends_with('%') && rest.len() == columns.len() => {
+            for (column, value) in columns.iter().zip(rest) {
+                let block = match column.as_str() {
+                    "ttft" => "time to first token",
+                    "tpot" => "time per output token",
+                    "itl" => "inter-token latency",
+                    "latency" => "request latency",
+                    _ => continue,
+                };
+                if let Ok(n) = value.parse::<f64>() {
+                    out.insert(format!("percentile of {block} p{}", first.trim_end_matches('%')), json!(n));
+                }
+            }
+        }
+        [name, value] => {
+            if let Ok(n) = value.parse::<f64>() {
+                out.insert(plain(name), json!(n));
+            }
+        }
+        _ => {}
+    }
 }
 
 pub(super) fn is(object: &Map<String, Value>) -> bool {
@@ -48,7 +91,14 @@ pub(super) fn read(object: &Map<String, Value>) -> Record {
     throughputs(&mut m);
     for (key, name) in [
         (Key::MeanTtftMs, "average time to first token"),
+        (Key::MeanTpotMs, "average time per output token"),
         (Key::MeanE2elMs, "average latency"),
+        (Key::MedianTpotMs, "percentile of time per output token p50"),
+        (Key::P99TpotMs, "percentile of time per output token p99"),
+        (Key::MedianItlMs, "percentile of inter-token latency p50"),
+        (Key::P90ItlMs, "percentile of inter-token latency p90"),
+        (Key::P95ItlMs, "percentile of inter-token latency p95"),
+        (Key::P99ItlMs, "percentile of inter-token latency p99"),
         (Key::MedianTtftMs, "percentile of time to first token p50"),
         (Key::P90TtftMs, "percentile of time to first token p90"),
         (Key::P95TtftMs, "percentile of time to first token p95"),

@@ -5,11 +5,55 @@ use super::parallel::{self, Shares, engine_named};
 use super::{set, text};
 use crate::scenario::{Key, Metrics, Record};
 use crate::workload::{Dataset, WorkloadSpec};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 pub(super) fn is(object: &Map<String, Value>) -> bool {
     let has = |key: &str| object.contains_key(key);
     has("hw") && has("tput_per_gpu") && (has("tp") || has("prefill_tp"))
+}
+
+/// Columns of the table that InferenceX's pages export, and the keys of its rows.
+const EXPORTED: [(&str, &str); 14] = [
+    ("Model", "model"),
+    ("ISL", "isl"),
+    ("OSL", "osl"),
+    ("Hardware", "hw"),
+    ("Framework", "framework"),
+    ("Precision", "precision"),
+    ("TP", "tp"),
+    ("Concurrency", "conc"),
+    ("Throughput/GPU (tok/s)", "tput_per_gpu"),
+    ("Output Throughput/GPU (tok/s)", "output_tput_per_gpu"),
+    ("Disaggregated", "disagg"),
+    ("Spec Decoding", "spec_decoding"),
+    ("EP", "ep"),
+    ("DP Attention", "dp_attention"),
+];
+
+/// Whether the head is that of an exported table.
+pub(super) fn exported(head: &[String]) -> bool {
+    ["Hardware Key", "Throughput/GPU (tok/s)", "Framework"].iter().all(|c| head.iter().any(|h| h == c))
+}
+
+/// A row of an exported table under the keys of InferenceX's own files.
+///
+/// Its columns say milliseconds, and exports of 2026 hold seconds: tokens a second and user are the inverse of the time per token,
+/// which tells the unit; without them the column's own word holds.
+pub(super) fn of_export(row: &Map<String, Value>) -> Map<String, Value> {
+    let number = |key: &str| row.get(key).and_then(Value::as_f64);
+    let each = number("Median TPOT (ms)").zip(number("Median Interactivity (tok/s/user)"));
+    let seconds =
+        if each.is_some_and(|(time, rate)| (0.5..2.0).contains(&(time * rate))) { 1.0 } else { 1e-3 };
+    let known =
+        EXPORTED.iter().filter_map(|(column, key)| Some(((*key).to_owned(), row.get(*column)?.clone())));
+    let mut out: Map<String, Value> = known.collect();
+    for (column, metric) in [("TTFT", "ttft"), ("TPOT", "tpot"), ("ITL", "itl"), ("E2E Latency", "e2el")] {
+        for (word, stat) in [("Mean", "mean"), ("Median", "median"), ("P99", "p99"), ("Std", "std")] {
+            let value = number(&format!("{word} {column} (ms)")).map(|v| v * seconds);
+            out.extend(value.map(|v| (format!("{stat}_{metric}"), json!(v))));
+        }
+    }
+    out
 }
 
 #[expect(clippy::too_many_lines, reason = "one record, field by field")]

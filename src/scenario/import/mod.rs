@@ -137,7 +137,23 @@ fn many(file: &str, values: &[(String, &Value)]) -> Option<Found> {
             )),
         }
     }
+    records.iter_mut().for_each(nothing_measured);
     Some(if problems.is_empty() { Ok((name, records)) } else { Err(problems) })
+}
+
+/// A run of which every request failed has no latency and no rate: the zeros that load tools write then are no measurement.
+fn nothing_measured(record: &mut Record) {
+    let Some(result) = &mut record.result else { return };
+    if result.get(Key::Completed) != Some(0.0) {
+        return;
+    }
+    let mut kept = Metrics::default();
+    for key in [Key::Completed, Key::Failed, Key::Duration] {
+        set(&mut kept, key, result.get(key));
+    }
+    *result = kept;
+    let failed = "no request completed: nothing was measured".to_owned();
+    record.note = Some(record.note.take().map_or_else(|| failed.clone(), |n| format!("{n}; {failed}")));
 }
 
 /// A time to the microsecond: what lies below is the rounding of a clock of 64-bit seconds.

@@ -6,6 +6,7 @@
 
 use super::columns::{Meaning, column, with_unit};
 use super::content::Content;
+use super::inferencex;
 use super::parallel::{self, Shares, engine_named};
 use crate::error::Problem;
 use crate::launch::EngineKind;
@@ -38,6 +39,10 @@ pub(super) fn read(file: &str, text: &str, delimiter: u8) -> Result<Content, Pro
         let line = row.position().map_or(0, |p| p.line() as usize);
         let cells = head.iter().zip(row.iter()).filter(|(h, c)| !h.is_empty() && !c.is_empty());
         rows.push((line, cells.map(|(h, c)| (h.clone(), cell(c))).collect::<Map<String, Value>>()));
+    }
+    if inferencex::exported(&head) {
+        let rows = rows.into_iter().map(|(n, m)| (n, Value::Object(inferencex::of_export(&m))));
+        return Ok(Content::Many(rows.collect()));
     }
     let own = |m: &Map<String, Value>| super::tool(m).is_some();
     if rows.iter().any(|(_, m)| own(m)) {

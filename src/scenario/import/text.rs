@@ -2,7 +2,7 @@
 
 use super::commands::{self, Told};
 use super::content::Content;
-use super::{drawn, evalscope, guidellm_console, llmperf, printed, table};
+use super::{drawn, evalscope, guidellm_console, llmperf, printed, table, trtllm_bench};
 use crate::data::python_json;
 use crate::error::Problem;
 use serde_json::Value;
@@ -32,7 +32,7 @@ fn json(file: &str, text: &str, ending: &str) -> Result<Content, Problem> {
     }
     let lines: Vec<&str> = text.lines().collect();
     let told = |above: usize| commands::above(&lines[..above], &Told::default());
-    let found = evalscope::find(text).map(Content::One);
+    let found = evalscope::find(text).or_else(|| trtllm_bench::printed(text)).map(Content::One);
     let found = found.or_else(|| drawn::values(text)).or_else(|| drawn::boxed(file, text));
     let found = found.or_else(|| guidellm_console::read(text)).or_else(|| llmperf::printed(text));
     if let Some(found) = found.or_else(|| drawn::markdown(file, text, told)) {

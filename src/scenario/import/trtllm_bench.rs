@@ -1,15 +1,67 @@
-//! `trtllm-bench throughput --report_json`: the engine without a server, all requests at once or a number in flight.
+//! `trtllm-bench throughput`, its `--report_json` and what it prints: the engine without a server, all requests at once or a number
+//! in flight.
 
 use super::{set, text};
 use crate::launch::EngineKind;
 use crate::scenario::{Key, Metrics, Record};
 use crate::workload::{Dataset, RequestRate, WorkloadSpec};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Whether an object is such a report.
 pub(super) fn is(object: &Map<String, Value>) -> bool {
     let inside = |key: &str, inner: &str| object.get(key).is_some_and(|v| v.get(inner).is_some());
     inside("performance", "total_latency_ms") && inside("request_info", "num_requests")
+}
+
+/// The block of figures at the end of what it prints.
+const OVERVIEW: &str = "PERFORMANCE OVERVIEW";
+
+/// Printed names (lower case), and section and key of the report.
+const PRINTED: [(&str, &str, &str); 20] = [
+    ("model", "engine", "model"),
+    ("model path", "engine", "model"),
+    ("tensorrt-llm version", "engine", "version"),
+    ("tensorrt llm version", "engine", "version"),
+    ("quantization", "engine", "quantization"),
+    ("tp size", "world_info", "tp_size"),
+    ("pp size", "world_info", "pp_size"),
+    ("ep size", "world_info", "ep_size"),
+    ("max runtime batch size", "world_info", "max_batch_size"),
+    ("max runtime tokens", "world_info", "max_num_tokens"),
+    ("kv memory percentage", "world_info", "kv_cache_percentage"),
+    ("number of requests", "request_info", "num_requests"),
+    ("average input length (tokens)", "request_info", "avg_input_length"),
+    ("average output length (tokens)", "request_info", "avg_output_length"),
+    ("total latency (ms)", "performance", "total_latency_ms"),
+    ("average request latency (ms)", "performance", "avg_request_latency_ms"),
+    ("average time-to-first-token [ttft] (ms)", "streaming_metrics", "avg_ttft_ms"),
+    ("average time-per-output-token [tpot] (ms)", "streaming_metrics", "avg_tpot_ms"),
+    ("average time-to-first-token (ms)", "streaming_metrics", "avg_ttft_ms"),
+    ("average time-per-output-token (ms)", "streaming_metrics", "avg_tpot_ms"),
+];
+
+/// What a text holds of its printed end, as the report that it would have written.
+pub(super) fn printed(text: &str) -> Option<Value> {
+    if !text.contains(OVERVIEW) {
+        return None;
+    }
+    let mut sections: Map<String, Value> = Map::new();
+    for (name, value) in text.lines().filter_map(|l| l.split_once(':')) {
+        let (name, value) = (name.trim().to_lowercase(), value.trim());
+        let Some((_, section, key)) = PRINTED.iter().find(|(n, ..)| *n == name) else { continue };
+        let percent = value.strip_suffix('%').and_then(|v| v.trim().parse::<f64>().ok());
+        let number = percent.map(|p| p / 100.0).or_else(|| value.parse().ok());
+        let section = sections.entry(*section).or_insert_with(|| json!({}));
+        if let Some(section) = section.as_object_mut() {
+            section.insert((*key).to_owned(), number.map_or_else(|| json!(value), |n| json!(n)));
+        }
+    }
+    if let Some(world) = sections.get_mut("world_info").and_then(Value::as_object_mut) {
+        let size = |key: &str| world.get(key).and_then(Value::as_f64).unwrap_or(1.0);
+        let ranks = size("tp_size") * size("pp_size");
+        world.insert("world_size".into(), json!(ranks));
+    }
+    is(&sections).then_some(Value::Object(sections))
 }
 
 pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
