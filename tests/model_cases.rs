@@ -107,6 +107,29 @@ const TRUE: &[(&str, f64, f64, f64)] = &[
     ("llama32-11b-vision", 9.7753, 131_072.0, 0.0),
     ("lfm25-vl-1.6b", 1.1703, 12_288.0, 0.0),
     ("mimo-v2-flash", 308.7788, 23_040.0, 199_680.0),
+    // Two further draws, counted by their matrices.
+    ("opt-350m", 0.3312, 98_304.0, 0.0),
+    ("mpt-7b", 6.6493, 524_288.0, 0.0),
+    ("h2ogpt-6.9b", 6.8573, 524_288.0, 0.0),
+    ("phi3-small", 7.3923, 131_072.0, 0.0),
+    ("hunyuan-a13b", 80.3932, 131_072.0, 0.0),
+    ("ling-mini", 16.2556, 40_960.0, 0.0),
+    ("kimi-linear", 49.1227, 8_064.0, 0.0),
+    ("falcon-mamba-7b", 7.2727, 0.0, 0.0),
+    ("deepseek-vl2-tiny", 2.9347, 61_440.0, 0.0),
+    ("glm53-int4-int8", 743.377, 92_628.0, 0.0),
+    ("falcon-7b-old", 6.9217, 8_192.0, 0.0),
+    ("falcon-40b", 41.3033, 122_880.0, 0.0),
+    ("dbrx", 131.5965, 163_840.0, 0.0),
+    ("minicpm-moe", 13.8733, 368_640.0, 0.0),
+    ("glm47-flash", 29.9434, 54_144.0, 0.0),
+    ("mamba-codestral", 7.2854, 0.0, 0.0),
+    ("nemotron-nano-9b", 8.8882, 16_384.0, 0.0),
+    ("lfm2-8b-a1b", 8.3399, 12_288.0, 0.0),
+    ("laguna-xs2-fp8", 33.4426, 40_960.0, 122_880.0),
+    ("deepseek-v32-nvfp4", 671.8779, 78_324.0, 0.0),
+    ("kimi-k3", 2779.4845, 27_648.0, 0.0),
+    ("qwen35-35b-gptq", 34.6606, 20_480.0, 0.0),
 ];
 
 #[test]
@@ -137,6 +160,22 @@ fn quantisation_is_read_where_it_stands() {
     );
 }
 
+/// Weights by groups with targets, lists of single matrices and `dynamic`; GiB of the language model, computed matrix by matrix.
+#[test]
+fn several_formats_in_one_checkpoint_are_each_counted() {
+    for (name, wanted) in [
+        ("glm53-int4-int8", 379.5),
+        ("deepseek-v32-nvfp4", 361.43),
+        ("qwen35-35b-gptq", 20.15),
+        ("laguna-xs2-fp8", 32.88),
+        ("kimi-k3", 1452.8),
+    ] {
+        let parts = read(name).unwrap().weight_parts();
+        let gib = parts.total() as f64 / f64::from(1 << 30);
+        assert!((gib / wanted - 1.0).abs() < 0.015, "{name}: {gib} GiB, not {wanted}");
+    }
+}
+
 #[test]
 fn states_stand_beside_the_cache() {
     let next = read("qwen3-next-80b").unwrap();
@@ -152,4 +191,6 @@ fn models_that_do_not_generate_are_refused_as_such() {
     assert!(e.contains("encoder") && e.contains("NomicBertModel"), "{e}");
     let e = read("t5-whisper").unwrap_err();
     assert!(e.contains("encoder-decoder") && e.contains("Whisper"), "{e}");
+    let e = read("clip-vit-b32").unwrap_err();
+    assert!(e.contains("generates nothing") && e.contains("CLIPModel"), "{e}");
 }

@@ -38,6 +38,10 @@ const FRONT_END: [&str; 12] = [
 
 /// The words of the launch that a text describes so, and what is to be told of it.
 pub(super) fn launch(text: &str) -> Option<(Vec<String>, Vec<String>)> {
+    // A chat's quotes: Python refuses them, and what they were to quote is clear.
+    let typographic = |c: char| ['“', '”', '‘', '’'].contains(&c);
+    let plain = text.replace(['“', '”'], "\"").replace(['‘', '’'], "'");
+    let (odd, text) = (text.contains(typographic), plain.as_str());
     let names = assigned(text);
     FORMS.iter().find_map(|(form, close, program)| {
         let at = begins(text, form)?;
@@ -52,6 +56,11 @@ pub(super) fn launch(text: &str) -> Option<(Vec<String>, Vec<String>)> {
         flags("", &arguments, printed, trtllm, &mut words);
         let call = form.trim_end_matches(['(', '{', ' ']);
         let mut told = vec![format!("the launch is read from the arguments of `{call}`, not from a command")];
+        if odd {
+            told.push(
+                "typographic quotes are no quotes to Python; the text is read as it was meant".to_owned(),
+            );
+        }
         if form.ends_with("LLM(") || form.ends_with("Engine(") {
             told.push(
                 "an engine inside of a program, without its server: nothing of the front end is in its time"

@@ -3,7 +3,9 @@
 use super::program::{engine_of, is_program_word};
 use super::shell::assignment;
 use super::wrapper::{self, Bare};
-use super::{EngineKind, LaunchFile, Version, called, heredoc, manifest, prose, switches, words, yaml};
+use super::{
+    EngineKind, LaunchFile, Version, called, copied, heredoc, manifest, prose, switches, words, yaml,
+};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -49,6 +51,7 @@ impl Launch {
     /// between backquotes. The release may stand anywhere in a text of several lines.
     pub fn parse(line: &str) -> Launch {
         let text = prose::without_templates(line);
+        let (text, broken) = copied::joined(&text);
         let mut launch = Launch::parse_text(&text, true);
         if prose::is_fenced(&text) || launch.engine.is_none() && text.contains('`') {
             launch = Launch::of_parts(&text).unwrap_or(launch);
@@ -63,13 +66,20 @@ impl Launch {
         if let (None, Some(engine), true) = (launch.version, launch.engine, text.trim().contains('\n')) {
             launch.version = prose::release(&text, engine);
         }
+        if broken && launch.engine.is_some() {
+            launch.problems.push(
+                "a backslash with a blank behind it continues no line to a shell; the command is read as it was meant".into(),
+            );
+        }
         launch
     }
 
     /// The first part of a document that starts an engine.
     fn of_parts(text: &str) -> Option<Launch> {
         let parts = prose::parts(text);
-        let mut found = parts.iter().map(|p| Launch::parse_text(p, true)).filter(|l| l.engine.is_some());
+        // One word alone names an image or a program and starts none.
+        let starts = |l: &Launch| l.engine.is_some() && l.argv.len() > 1;
+        let mut found = parts.iter().map(|p| Launch::parse_text(p, true)).filter(starts);
         let mut first = found.next()?;
         let others = found.filter(|l| l.argv != first.argv && l.model.is_some()).count();
         if others > 0 {
@@ -128,7 +138,8 @@ impl Launch {
     /// Takes apart words: `[NAME=value]… program… [positional model] [flags]`, and what may stand around them (a
     /// container, a launcher such as `mpirun`, a shell).
     pub fn from_argv<S: AsRef<str>>(words: &[S]) -> Launch {
-        let words: Vec<String> = words.iter().map(|w| w.as_ref().to_owned()).collect();
+        let words: Vec<String> =
+            words.iter().map(|w| copied::without_backquote(w.as_ref()).to_owned()).collect();
         let Bare { mut env, argv, version, problems, found, .. } = wrapper::strip(&words);
         let set = words.iter().map_while(|w| assignment(w));
         // What the wrapper read is whole already: a value may end in the `;` behind it here.
@@ -328,6 +339,16 @@ fn is_flag(w: &str) -> bool {
     w.starts_with('-') && w.len() > 1 && w.parse::<f64>().is_err()
 }
 
+/// Flags whose value is one word or more.
+const LISTS: [&str; 6] = [
+    "lora-modules",
+    "lora-paths",
+    "lora-target-modules",
+    "served-model-name",
+    "prompt-adapters",
+    "middleware",
+];
+
 /// Reads the flag at the front of `words` with its value; returns how many words it took.
 fn read_flag(engine: Option<EngineKind>, words: &[String], out: &mut Vec<(String, Option<String>)>) -> usize {
     let name = words[0].trim_start_matches('-');
@@ -343,7 +364,13 @@ fn read_flag(engine: Option<EngineKind>, words: &[String], out: &mut Vec<(String
     };
     // A list of numbers is several words of one value: `--cuda-graph-sizes 1 2 4`.
     let is_number = |w: &&String| w.parse::<i64>().is_ok();
-    let more = if is_number(&first) { words[2..].iter().take_while(is_number).count() } else { 0 };
+    let more = if is_number(&first) {
+        words[2..].iter().take_while(is_number).count()
+    } else if LISTS.contains(&name.as_str()) {
+        words[2..].iter().take_while(|w| !is_flag(w)).count()
+    } else {
+        0
+    };
     out.push((name, Some(words[1..2 + more].join(" "))));
     2 + more
 }

@@ -2,6 +2,7 @@
 
 use super::shell::Variables;
 use super::{EngineKind, Version};
+use std::borrow::Cow;
 
 /// Takes a prompt off that was copied with its command: `$python -m …`, `(venv) user@host:~$ vllm serve …`.
 pub(super) fn without_prompt(words: &mut Vec<String>, script: &Variables) {
@@ -17,6 +18,33 @@ pub(super) fn without_prompt(words: &mut Vec<String>, script: &Variables) {
     if let Some(name) = bare.filter(|n| PROGRAMS.contains(n)) {
         *first = name.to_owned();
     }
+}
+
+/// The text with lines joined whose backslash has blanks behind it (or a second backslash), and whether there was one.
+pub(super) fn joined(text: &str) -> (Cow<'_, str>, bool) {
+    let broken = |line: &str| {
+        let bare = line.trim_end_matches([' ', '\t', '\r']);
+        (bare.len() < line.len() && bare.ends_with('\\')) || bare.ends_with("\\ \\")
+    };
+    if !text.lines().any(broken) {
+        return (Cow::Borrowed(text), false);
+    }
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        if broken(line) {
+            out.push_str(line.trim_end_matches([' ', '\t', '\r', '\\']));
+            out.push_str(" \\");
+        } else {
+            out.push_str(line);
+        }
+        out.push('\n');
+    }
+    (Cow::Owned(out), true)
+}
+
+/// A word without the backquote that quotes the whole command and is copied with its first or last word.
+pub(super) fn without_backquote(word: &str) -> &str {
+    if word.matches('`').count() == 1 { word.trim_matches('`') } else { word }
 }
 
 /// Programs that begin a launch; a variable of such a name, set nowhere, is a prompt's sign and the program.
@@ -52,13 +80,22 @@ pub(super) fn releases(words: &[String]) -> Vec<(EngineKind, Version)> {
         let said = group[1..group.len() - 1].iter().any(|w| w.to_lowercase().starts_with("version"));
         said.then(|| spoken(group)).flatten()
     };
-    let near = words.windows(2).filter_map(spoken);
+    // vLLM's own line: `Initializing a V1 LLM engine (v0.24.0) with config: …`.
+    let logged = words.windows(3).filter(|w| w[0] == "LLM" && w[1] == "engine").filter_map(|w| {
+        let release = w[2].strip_prefix('v').filter(|r| r.starts_with(|c: char| c.is_ascii_digit()))?;
+        Some((EngineKind::Vllm, release.parse().ok()?))
+    });
+    let near = words.windows(2).filter_map(spoken).chain(logged);
     let further = words.windows(3).filter_map(far).chain(words.windows(5).filter_map(far));
     words.iter().filter_map(|w| pinned(w)).chain(near).chain(further).collect()
 }
 
 /// `vllm==0.9.2`, as requirements and `pip install` have it.
 pub(super) fn pinned(word: &str) -> Option<(EngineKind, Version)> {
+    // `vllm-0.15.2rc1-cp312-cp312-linux_x86_64.whl`.
+    if let Some(wheel) = word.strip_prefix("vllm-").filter(|w| w.ends_with(".whl")) {
+        return Some((EngineKind::Vllm, wheel.split(['-', '+']).next()?.parse().ok()?));
+    }
     let (name, release) = word.split_once("==")?;
     let engine = match name.split('[').next()? {
         "vllm" => EngineKind::Vllm,

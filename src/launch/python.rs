@@ -158,6 +158,11 @@ impl<'a> Reader<'a> {
                     w if w.rsplit('.').next().is_some_and(is_table) && self.take('(') => {
                         self.entries(')').map(Value::Object)
                     }
+                    // A conversion of what stands inside.
+                    "str" | "int" | "float" | "Path" | "pathlib.Path" if self.take('(') => {
+                        let value = self.value()?;
+                        self.take(')').then_some(value)
+                    }
                     "True" => Some(Value::Bool(true)),
                     "False" => Some(Value::Bool(false)),
                     "None" => Some(Value::Null),

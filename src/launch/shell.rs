@@ -193,6 +193,8 @@ pub(crate) fn assignment(w: &str) -> Option<(&str, &str)> {
     let (name, value) = w.split_once('=')?;
     let ok = !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
+        // `vllm==0.9.2` is a pin.
+        && !value.starts_with('=')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     ok.then_some((name, value))
 }

@@ -42,6 +42,9 @@ static KNOWN: LazyLock<BTreeMap<EngineKind, BTreeMap<String, bool>>> = LazyLock:
     tables.map(|t| (t.engine, t.flag.into_iter().flat_map(names).collect())).collect()
 });
 
+/// Flags of earlier releases with which others begin today.
+const REMOVED: [&str; 2] = ["device", "enable-reasoning"];
+
 /// How switches begin that stand in no table.
 const PREFIXES: [&str; 6] = ["no-", "enable-", "disable-", "trust-", "use-", "skip-"];
 
@@ -64,7 +67,12 @@ pub(super) fn takes_value(engine: Option<EngineKind>, name: &str) -> bool {
 pub(super) fn completed(engine: EngineKind, name: &str) -> Vec<String> {
     let Some(known) = KNOWN.get(&engine) else { return Vec::new() };
     let plain = name.strip_prefix("no-").unwrap_or(name);
-    if name.len() < 4 || name.contains('.') || known.contains_key(name) || known.contains_key(plain) {
+    if REMOVED.contains(&plain)
+        || name.len() < 4
+        || name.contains('.')
+        || known.contains_key(name)
+        || known.contains_key(plain)
+    {
         return Vec::new();
     }
     let mut found: Vec<&String> = known.keys().filter(|k| k.starts_with(name)).collect();

@@ -113,8 +113,9 @@ fn expand(bare: &mut Bare) {
     for w in std::mem::take(&mut bare.argv) {
         let mut out = expanded(&w, &env);
         while let Some((name, default, whole)) = defaulted(&out) {
+            let taken = if default.is_empty() { "nothing" } else { &default };
             bare.problems
-                .push(format!("${name} is not known here; its default in the command, {default}, is taken"));
+                .push(format!("${name} is not known here; its default in the command, {taken}, is taken"));
             out = out.replacen(&whole, &default, 1);
         }
         let variable = w.starts_with('$') && !w.contains(char::is_whitespace);

@@ -122,7 +122,7 @@ impl Catalog {
     }
 
     /// As [`Catalog::find`]; `precision`, when given, wins over what the name says. The returned model's id is
-    /// `name` itself. Looked for in this order: a path; a known hub name; a directory of that name; the
+    /// `name` itself. Looked for in this order: a path (of a hub cache elsewhere, the name in it); a known hub name; a directory of that name; the
     /// hub's cache on this machine; the family of a variant's name.
     ///
     /// Errors: an unknown name, with the closest known ones; a directory whose `config.json` is absent or
@@ -130,6 +130,9 @@ impl Catalog {
     pub fn find_as(&self, name: &str, precision: Option<Precision>) -> Result<Model> {
         let path = Path::new(name);
         let is_path = path.is_absolute() || name.starts_with("./") || name.starts_with("../");
+        if let Some(hub) = hub::of_snapshot(path).filter(|_| !path.exists()) {
+            return Ok(Model { id: name.to_owned(), ..self.find_as(&hub, precision)? });
+        }
         if is_path {
             return Ok(hub::from_directory(path, name)?.at_precision(precision));
         }

@@ -26,6 +26,13 @@ pub(super) fn from_directory(dir: &Path, id: &str) -> Result<Model> {
     Ok(model)
 }
 
+/// `org/name` of a directory in some hub cache: `…/models--org--name/snapshots/…`.
+pub(super) fn of_snapshot(dir: &Path) -> Option<String> {
+    let mut parts = dir.components().filter_map(|c| c.as_os_str().to_str());
+    let folder = parts.find_map(|p| p.strip_prefix("models--"))?;
+    (parts.next() == Some("snapshots")).then(|| folder.replacen("--", "/", 1))
+}
+
 /// `config.json` of `org/name` in the hub's cache: the snapshot that `refs/main` names, else the last one.
 pub fn cached(cache: &Path, name: &str) -> Option<PathBuf> {
     let folder = cache.join(format!("models--{}", name.trim().replace('/', "--")));

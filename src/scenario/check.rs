@@ -228,8 +228,11 @@ pub(super) fn scenario(file: &str, path: &str, r: &super::Record) -> Vec<Problem
     out
 }
 
-/// The engine that a serve command starts, from its program.
+/// The engine that a serve command starts; of a text that starts none, the one that its words name.
 pub fn engine_of(serve_command: &str) -> Option<EngineKind> {
+    if let Some(engine) = crate::launch::Launch::parse(serve_command).engine {
+        return Some(engine);
+    }
     let words: Vec<&str> = serve_command.split_whitespace().collect();
     let has = |part: &str| words.iter().any(|w| w.contains(part));
     if has("trtllm-serve") {

@@ -218,7 +218,7 @@ mod tests {
         assert!(said(vec![], 1).contains("CUDA_VISIBLE_DEVICES"));
         assert!(said(vec![a100()], 2).contains("2 GPUs are asked for, 1 are here"));
         assert!(said(vec![a100(), fake(1, "NVIDIA L4", 22.5)], 2).contains("differ"));
-        assert!(said(vec![fake(0, "NVIDIA P40", 24.0)], 1).contains("NVIDIA P40 with 24.00 GiB"));
+        assert!(said(vec![fake(0, "NVIDIA M60", 24.0)], 1).contains("NVIDIA M60 with 24.00 GiB"));
         assert!(said(vec![Gpu { mig: true, ..a100() }], 1).contains("MIG"));
         assert!(said(vec![fake(0, "NVIDIA A100-SXM4-80GB", 40.0)], 1).contains("no hardware file"));
     }

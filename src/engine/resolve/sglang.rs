@@ -80,6 +80,16 @@ fn drafter_mib(algorithm: &str) -> f64 {
 /// `mem_fraction_static`: what is left after the reserve for activations, graphs and ranks; of a model that takes pictures less, by
 /// the size of its tower (8 GiB where the graphs are captured before the cache is sized).
 fn static_fraction(gib: f64, c: &EngineConfig, chunk: f64, drafts: f64, tower: Option<&Vision>) -> f64 {
+    // Until 0.4.7 by the ranks alone.
+    if c.version < (0, 4, 8) {
+        return match c.tensor_parallel {
+            16.. => 0.79,
+            8.. => 0.81,
+            4.. => 0.85,
+            2.. => 0.87,
+            _ => 0.88,
+        };
+    }
     let mib = gib * 1024.0;
     let ranks = f64::from(c.tensor_parallel * c.pipeline_parallel) / 8.0 * 1024.0;
     let mut reserved = 512.0 + 1.5 * chunk.max(2048.0) + ranks + 2.0 * f64::from(c.max_graph_size);

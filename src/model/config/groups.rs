@@ -138,6 +138,10 @@ impl Place {
         if apart {
             return f64::from(is(&"model.layers.#.experts.0.gate_proj"));
         }
+        // Kimi's delta attention goes by the name of the attention that it stands for.
+        if self.part == Part::State && f.starts(&["kimi"]) {
+            return f64::from(is(&"model.layers.#.self_attn.q_proj"));
+        }
         let all: f64 = matrices.iter().map(|(_, n)| n).sum();
         let named: f64 = matrices.iter().filter(|(names, _)| names.iter().any(is)).map(|(_, n)| n).sum();
         if all > 0.0 { named / all } else { 0.0 }

@@ -4,7 +4,7 @@
 //! Both call a request's mean gap `inter_token_latency` (our TPOT); aiperf's `inter_chunk_latency` pools the gaps of
 //! all requests (our ITL). Token counts are the server's where the file has them.
 
-use super::{E2EL, ITL, TPOT, TTFT, missing_throughputs, set, stat, text, totals_workload};
+use super::{E2EL, ITL, TPOT, TTFT, missing_throughputs, set, stat, totals_workload, word};
 use crate::launch::Launch;
 use crate::scenario::{Key, Metrics, Record};
 use crate::workload::{Dataset, RequestRate, WorkloadSpec};
@@ -44,7 +44,7 @@ pub(super) fn read(object: &Map<String, Value>) -> Record {
     missing_throughputs(&mut m);
     let config = object.get("input_config").cloned().unwrap_or_default();
     let name = |path: &str| config.pointer(path).and_then(Value::as_str).map(str::to_owned);
-    let server = text(object, "serve_command");
+    let server = word(object, "serve_command");
     Record {
         engine: server.as_deref().and_then(|c| Launch::parse(c).engine),
         serve_command: server,

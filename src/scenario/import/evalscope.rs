@@ -72,10 +72,14 @@ fn row(cells: &[String], columns: &mut Vec<String>, out: &mut Map<String, Value>
 }
 
 pub(super) fn is(object: &Map<String, Value>) -> bool {
-    object.contains_key("time taken for tests") && object.contains_key("succeed requests")
+    let has = |names: [&str; 2]| names.iter().all(|n| object.contains_key(*n));
+    has(["time taken for tests", "succeed requests"]) || has(["Time taken for tests (s)", "Succeed requests"])
 }
 
+/// A summary of either form: of the text, or `benchmark_summary.json`, whose names have units and capitals.
 pub(super) fn read(object: &Map<String, Value>) -> Record {
+    let plain = |name: &String| name.split(" (").next().unwrap_or_default().to_lowercase();
+    let object: Map<String, Value> = object.iter().map(|(k, v)| (plain(k), v.clone())).collect();
     let number = |name: &str| object.get(name).and_then(Value::as_f64);
     let mut m = Metrics::default();
     let completed = number("succeed requests");

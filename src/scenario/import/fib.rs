@@ -4,7 +4,7 @@
 //! Neither says when a request was sent, at which rate, or how many were in flight, so that no single requests and no
 //! arrivals can be taken over.
 
-use super::{fill, set, text, throughputs, totals_workload, workload_of};
+use super::{fill, set, throughputs, totals_workload, word, workload_of};
 use crate::scenario::{Key, Metrics, Record, RequestRow};
 use crate::workload::WorkloadSpec;
 use serde_json::{Map, Value};
@@ -78,7 +78,7 @@ pub(super) fn read_summary(object: &Map<String, Value>) -> Record {
     }
     throughputs(&mut m);
     let n = m.get(Key::Completed).unwrap_or(0.0) as usize;
-    Record { model: text(object, "model"), ..record(totals_workload(&m), n, m) }
+    Record { model: word(object, "model"), ..record(totals_workload(&m), n, m) }
 }
 
 fn record(workload: WorkloadSpec, n: usize, m: Metrics) -> Record {

@@ -2,7 +2,7 @@
 //! far as tp, ep and DP attention say it.
 
 use super::parallel::{self, Shares, engine_named};
-use super::{set, text};
+use super::{set, word};
 use crate::scenario::{Key, Metrics, Record};
 use crate::workload::{Dataset, WorkloadSpec};
 use serde_json::{Map, Value, json};
@@ -10,6 +10,39 @@ use serde_json::{Map, Value, json};
 pub(super) fn is(object: &Map<String, Value>) -> bool {
     let has = |key: &str| object.contains_key(key);
     has("hw") && has("tput_per_gpu") && (has("tp") || has("prefill_tp"))
+}
+
+/// A row of a fork that keeps the client's own figures, of the whole server and in milliseconds, under `metrics`.
+pub(super) fn is_row_of_metrics(object: &Map<String, Value>) -> bool {
+    let has = |key: &str| object.contains_key(key);
+    has("hw")
+        && has("framework")
+        && has("conc")
+        && object.get("metrics").is_some_and(|m| m.get("request_throughput").is_some())
+}
+
+/// As [`read`], with the figures as the client gave them.
+pub(super) fn read_row_of_metrics(object: &Map<String, Value>) -> Result<Record, String> {
+    let mut record = read(object)?;
+    let mut m = Metrics::default();
+    let figures = object.get("metrics").and_then(Value::as_object);
+    for (name, value) in figures.into_iter().flatten() {
+        let key = match name.as_str() {
+            "successful_requests" => Some(Key::Completed),
+            "output_token_throughput" => Some(Key::OutputThroughput),
+            name => Key::from_name(name),
+        };
+        if let (Some(key), Some(value)) = (key, value.as_f64()) {
+            m.set(key, value);
+        }
+    }
+    let lasted = m.get(Key::Completed).zip(m.get(Key::RequestThroughput).filter(|r| *r > 0.0));
+    set(&mut m, Key::Duration, lasted.map(|(n, rate)| n / rate));
+    if let Some(workload) = &mut record.workload {
+        workload.num_prompts = m.get(Key::Completed).map(|n| n as u32);
+    }
+    record.result = Some(m);
+    Ok(record)
 }
 
 /// Columns of the table that InferenceX's pages export, and the keys of its rows.
@@ -73,7 +106,7 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
             .into());
     }
     let whole = |key: &str| number(key).filter(|n| *n >= 1.0).map(|n| n as u32);
-    let framework = text(object, "framework").unwrap_or_default();
+    let framework = word(object, "framework").unwrap_or_default();
     let engine = engine_named(&framework);
     let shares = Shares {
         tensor: whole("tp"),
@@ -82,7 +115,7 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
         ..Shares::default()
     };
     let gpus = whole("tp").unwrap_or(1);
-    let model = text(object, "model");
+    let model = word(object, "model");
     let mut m = Metrics::default();
     let each = f64::from(gpus);
     set(&mut m, Key::TotalTokenThroughput, number("tput_per_gpu").map(|t| t * each));
@@ -95,7 +128,7 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
         }
     }
     let mut notes = vec!["the row says how the GPUs share the work, not the whole command".to_owned()];
-    let drafts = text(object, "spec_decoding").or_else(|| text(object, "mtp"));
+    let drafts = word(object, "spec_decoding").or_else(|| word(object, "mtp"));
     if let Some(drafts) = drafts.filter(|s| !matches!(s.as_str(), "none" | "off" | "")) {
         notes.push(format!("speculative decoding ({drafts}), which the row's command does not say"));
     }
@@ -103,11 +136,11 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
     let range = |key: &str| whole(key).map(|n| ((f64::from(n) * 0.8) as u32, n)).filter(|r| r.0 > 0);
     Ok(Record {
         engine,
-        engine_version: text(object, "image").and_then(|i| version(&i)),
+        engine_version: word(object, "image").and_then(|i| version(&i)),
         serve_command: engine.zip(model.as_deref()).map(|(e, m)| parallel::command(e, m, shares)),
-        hardware: text(object, "hw").map(|h| h.split(['-', '_']).next().unwrap_or(&h).to_owned()),
+        hardware: word(object, "hw").map(|h| h.split(['-', '_']).next().unwrap_or(&h).to_owned()),
         num_gpus: Some(gpus),
-        precision: text(object, "precision"),
+        precision: word(object, "precision"),
         workload: Some(WorkloadSpec {
             input_len: whole("isl"),
             output_len: whole("osl"),
@@ -132,4 +165,43 @@ fn version(image: &str) -> Option<String> {
     let end = tag.find(|c: char| !(c.is_ascii_alphanumeric() || c == '.')).unwrap_or(tag.len());
     let release = &tag[..end];
     (release.starts_with(|c: char| c.is_ascii_digit()) && release.contains('.')).then(|| release.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exported_row_tells_its_unit_by_the_speed_that_a_user_sees() {
+        let row = |time: f64, rate: f64| {
+            let Value::Object(row) = json!({
+                "Model": "m", "ISL": 1024, "OSL": 1024, "Hardware": "h200", "Hardware Key": "h200_vllm", "Framework": "vllm", "TP": 8,
+                "Concurrency": 4, "Throughput/GPU (tok/s)": 260.0, "Output Throughput/GPU (tok/s)": 130.0, "Median TPOT (ms)": time,
+                "Median Interactivity (tok/s/user)": rate
+            }) else {
+                panic!("no object")
+            };
+            read(&of_export(&row)).unwrap().result.unwrap()
+        };
+        for (time, rate) in [(0.004, 250.0), (4.0, 250.0)] {
+            let m = row(time, rate);
+            assert_eq!(m.get(Key::MedianTpotMs), Some(4.0), "{time}");
+            assert_eq!(m.get(Key::OutputThroughput), Some(1040.0));
+        }
+    }
+
+    #[test]
+    fn a_row_with_the_clients_own_figures_is_of_the_whole_server() {
+        let Value::Object(row) = json!({
+            "hw": "b200", "framework": "sglang", "model": "o/m", "tp": 8, "ep": 8, "conc": 128, "isl": 1024, "osl": 1024,
+            "metrics": { "successful_requests": 1280, "request_throughput": 10.0, "output_token_throughput": 4800.0, "median_ttft_ms": 500.0 }
+        }) else {
+            panic!("no object")
+        };
+        assert!(is_row_of_metrics(&row) && !is(&row));
+        let r = read_row_of_metrics(&row).unwrap();
+        let m = r.result.unwrap();
+        assert_eq!((m.get(Key::OutputThroughput), m.get(Key::Duration)), (Some(4800.0), Some(128.0)));
+        assert_eq!((m.get(Key::MedianTtftMs), r.num_gpus), (Some(500.0), Some(8)));
+    }
 }

@@ -6,7 +6,7 @@
 use super::commands::{self, Told};
 use super::content::Content;
 use super::{E2EL, TTFT, missing_throughputs, set, totals_workload};
-use crate::scenario::{Key, Metrics, Record};
+use crate::scenario::{Key, Metrics, Record, RequestRow};
 use serde_json::{Map, Value, json};
 
 pub(super) fn is(object: &Map<String, Value>) -> bool {
@@ -42,6 +42,46 @@ pub(super) fn read(object: &Map<String, Value>) -> Record {
         result: Some(m),
         source: Some("llmperf".into()),
         ..Record::default()
+    }
+}
+
+/// Whether an object is one request of `*_individual_responses.json`.
+pub(super) fn is_request(object: &Map<String, Value>) -> bool {
+    ["ttft_s", "end_to_end_latency_s", "number_output_tokens"].iter().all(|k| object.contains_key(*k))
+}
+
+/// A run by its requests, whose times are not in the file: latencies alone.
+pub(super) fn read_requests(list: &[&Map<String, Value>]) -> Record {
+    let rows: Vec<RequestRow> = list.iter().map(|o| request(o)).collect();
+    let done: Vec<&RequestRow> = rows.iter().filter(|r| r.error.is_none()).collect();
+    let mut m = Metrics::default();
+    m.set(Key::Completed, done.len() as f64);
+    m.set(Key::Failed, (rows.len() - done.len()) as f64);
+    m.set(Key::TotalInputTokens, done.iter().map(|r| f64::from(r.input_tokens)).sum());
+    m.set(Key::TotalOutputTokens, done.iter().map(|r| f64::from(r.output_tokens)).sum());
+    super::fill(&mut m, &rows);
+    let mut workload = totals_workload(&m);
+    workload.num_prompts = Some(rows.len() as u32);
+    let note = "single requests without their times: how long the run took, and how many were in flight, is not in the file";
+    Record {
+        workload: Some(workload),
+        result: Some(m),
+        source: Some("llmperf".into()),
+        note: Some(note.into()),
+        ..Record::default()
+    }
+}
+
+fn request(o: &Map<String, Value>) -> RequestRow {
+    let number = |key: &str| o.get(key).and_then(Value::as_f64).filter(|n| n.is_finite() && *n >= 0.0);
+    let failed = o.get("error_code").is_some_and(|e| !e.is_null());
+    RequestRow {
+        input_tokens: number("number_input_tokens").unwrap_or(0.0) as u32,
+        output_tokens: number("number_output_tokens").unwrap_or(0.0) as u32,
+        ttft_s: number("ttft_s").filter(|_| !failed),
+        e2e_s: number("end_to_end_latency_s").filter(|_| !failed),
+        error: failed.then(|| o["error_code"].to_string()),
+        ..RequestRow::default()
     }
 }
 

@@ -12,8 +12,10 @@ pub(super) mod content;
 mod drawn;
 mod evalscope;
 mod fib;
+mod genai_bench;
 mod guidellm;
 mod guidellm_console;
+mod guidellm_csv;
 mod inference_perf;
 mod inferencex;
 mod llmd;
@@ -49,6 +51,10 @@ fn tool(object: &Map<String, Value>) -> Option<(&'static str, Reader)> {
     let list = |key: &str| object.get(key).is_some_and(Value::is_array);
     let named: (&'static str, Reader) = if inferencex::is(object) {
         ("InferenceX", |o| inferencex::read(o).map(|r| vec![r]))
+    } else if inferencex::is_row_of_metrics(object) {
+        ("InferenceX", |o| inferencex::read_row_of_metrics(o).map(|r| vec![r]))
+    } else if genai_bench::is(object) {
+        ("genai-bench", |o| Ok(vec![genai_bench::read(o)]))
     } else if sglang::is(object) {
         ("sglang.bench_serving", |o| sglang::read(o).map(|r| vec![r]))
     } else if has(printed::MARK)
@@ -110,6 +116,9 @@ fn many(file: &str, values: &[(String, &Value)]) -> Option<Found> {
     let objects: Vec<&Map<String, Value>> = values.iter().filter_map(|(_, v)| v.as_object()).collect();
     if aiperf_requests::is(first) {
         return Some(Ok(("aiperf", vec![aiperf_requests::read(&objects)])));
+    }
+    if llmperf::is_request(first) && values.len() > 1 {
+        return Some(Ok(("llmperf", vec![llmperf::read_requests(&objects)])));
     }
     if inference_perf::is_request(first) {
         return Some(Ok(("inference-perf", vec![inference_perf::read_requests(&objects)])));
@@ -208,7 +217,7 @@ fn workload_of(rows: &[RequestRow]) -> WorkloadSpec {
     }
 }
 
-fn text(object: &Map<String, Value>, key: &str) -> Option<String> {
+fn word(object: &Map<String, Value>, key: &str) -> Option<String> {
     object.get(key).and_then(Value::as_str).map(str::to_owned)
 }
 

@@ -66,8 +66,16 @@ fn of_language_models(o: &Map<String, Value>) -> Option<&'static str> {
             "a result of `sglang.bench_one_batch`: one static batch, no server and no requests in flight",
         );
     }
+    if has("run_name") && has("batch_size") && has("overall_throughput") {
+        return Some(
+            "a result of `sglang.bench_one_batch_server`: one batch sent at once, whose output rate is that of decoding alone",
+        );
+    }
     if has("eval_count") && has("eval_duration") {
         return Some("an answer of Ollama, which is no engine of dyno's");
+    }
+    if has("metrics") && has("dataset_name") && has("model_name") && has("score") {
+        return Some("a result of evalscope's evaluation: quality, not speed");
     }
     if has("choices") && has("object") {
         return Some("an answer of a server, not a result");

@@ -1,6 +1,6 @@
 //! `sglang.bench_serving --output-file`: one run a line, with its data set and the engine's name.
 
-use super::{parallel, printed, rows, text, totals_workload};
+use super::{parallel, printed, rows, totals_workload, word};
 use crate::launch::EngineKind;
 use crate::scenario::{Key, Metrics, Record};
 use crate::workload::{Dataset, RequestRate, WorkloadSpec};
@@ -55,9 +55,9 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
     let engine = engine(object.get("backend").and_then(Value::as_str).unwrap_or("sglang"));
     Ok(Record {
         engine,
-        engine_version: info.and_then(|i| text(i, "version")),
-        model: info.and_then(|i| text(i, "model_path")).or_else(|| text(object, "model")),
-        serve_command: info.and_then(command).or_else(|| text(object, "serve_command")),
+        engine_version: info.and_then(|i| word(i, "version")),
+        model: info.and_then(|i| word(i, "model_path")).or_else(|| word(object, "model")),
+        serve_command: info.and_then(command).or_else(|| word(object, "serve_command")),
         workload: Some(workload(object, &m)),
         requests,
         result: Some(m),
@@ -119,7 +119,7 @@ fn command(info: &Map<String, Value>) -> Option<String> {
         "cuda_graph_max_bs",
         "kv_cache_dtype",
     ];
-    let mut words = vec![parallel::program(EngineKind::Sglang, &text(info, "model_path")?)];
+    let mut words = vec![parallel::program(EngineKind::Sglang, &word(info, "model_path")?)];
     for name in NAMES {
         match info.get(name) {
             Some(Value::Number(n)) => words.push(format!("--{} {n}", name.replace('_', "-"))),

@@ -6,8 +6,8 @@
 
 use super::columns::{Meaning, column, with_unit};
 use super::content::Content;
-use super::inferencex;
 use super::parallel::{self, Shares, engine_named};
+use super::{guidellm_csv, inferencex};
 use crate::error::Problem;
 use crate::launch::EngineKind;
 use crate::scenario::Key;
@@ -32,6 +32,10 @@ pub(super) fn read(file: &str, text: &str, delimiter: u8) -> Result<Content, Pro
     let head: Vec<String> = reader.headers().map_err(broken)?.iter().map(str::to_owned).collect();
     if head.first().is_some_and(|h| h == "Metric") {
         return statistics(reader, &head).map_err(broken);
+    }
+    if guidellm_csv::is(&head) {
+        let rows: Result<Vec<csv::StringRecord>, csv::Error> = reader.records().collect();
+        return Ok(guidellm_csv::read(&head, &rows.map_err(broken)?));
     }
     let mut rows = Vec::new();
     for row in reader.records() {

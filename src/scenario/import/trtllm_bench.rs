@@ -1,7 +1,7 @@
 //! `trtllm-bench throughput`, its `--report_json` and what it prints: the engine without a server, all requests at once or a number
 //! in flight.
 
-use super::{set, text};
+use super::{E2EL, TPOT, TTFT, set, word};
 use crate::launch::EngineKind;
 use crate::scenario::{Key, Metrics, Record};
 use crate::workload::{Dataset, RequestRate, WorkloadSpec};
@@ -17,7 +17,7 @@ pub(super) fn is(object: &Map<String, Value>) -> bool {
 const OVERVIEW: &str = "PERFORMANCE OVERVIEW";
 
 /// Printed names (lower case), and section and key of the report.
-const PRINTED: [(&str, &str, &str); 20] = [
+const PRINTED: [(&str, &str, &str); 24] = [
     ("model", "engine", "model"),
     ("model path", "engine", "model"),
     ("tensorrt-llm version", "engine", "version"),
@@ -33,6 +33,10 @@ const PRINTED: [(&str, &str, &str); 20] = [
     ("average input length (tokens)", "request_info", "avg_input_length"),
     ("average output length (tokens)", "request_info", "avg_output_length"),
     ("total latency (ms)", "performance", "total_latency_ms"),
+    ("request throughput (req/sec)", "performance", "request_throughput_req_s"),
+    ("token throughput (tokens/sec)", "performance", "system_output_throughput_tok_s"),
+    ("total output throughput (tokens/sec)", "performance", "system_output_throughput_tok_s"),
+    ("total token throughput (tokens/sec)", "performance", "system_total_throughput_tok_s"),
     ("average request latency (ms)", "performance", "avg_request_latency_ms"),
     ("average time-to-first-token [ttft] (ms)", "streaming_metrics", "avg_ttft_ms"),
     ("average time-per-output-token [tpot] (ms)", "streaming_metrics", "avg_tpot_ms"),
@@ -48,6 +52,7 @@ pub(super) fn printed(text: &str) -> Option<Value> {
     let mut sections: Map<String, Value> = Map::new();
     for (name, value) in text.lines().filter_map(|l| l.split_once(':')) {
         let (name, value) = (name.trim().to_lowercase(), value.trim());
+        percentile(&mut sections, &name, value);
         let Some((_, section, key)) = PRINTED.iter().find(|(n, ..)| *n == name) else { continue };
         let percent = value.strip_suffix('%').and_then(|v| v.trim().parse::<f64>().ok());
         let number = percent.map(|p| p / 100.0).or_else(|| value.parse().ok());
@@ -61,7 +66,46 @@ pub(super) fn printed(text: &str) -> Option<Value> {
         let ranks = size("tp_size") * size("pp_size");
         world.insert("world_size".into(), json!(ranks));
     }
+    counted(&mut sections);
     is(&sections).then_some(Value::Object(sections))
+}
+
+/// `[TTFT] P50    : 52269.7072`.
+fn percentile(sections: &mut Map<String, Value>, name: &str, value: &str) {
+    let Some((metric, which)) = name.split_once(']') else { return };
+    let (section, table) = match metric {
+        "[ttft" => ("streaming_metrics", "ttft_percentiles"),
+        "[tpot" => ("streaming_metrics", "tpot_percentiles"),
+        "[latency" => ("performance", "request_latency_percentiles_ms"),
+        _ => return,
+    };
+    let section = sections.entry(section).or_insert_with(|| json!({}));
+    if let (Ok(n), Some(section)) = (value.parse::<f64>(), section.as_object_mut()) {
+        section.entry(table).or_insert_with(|| json!({}))[which.trim()] = json!(n);
+    }
+}
+
+/// Requests and lengths by the rates, where the part that states them was cut off.
+fn counted(sections: &mut Map<String, Value>) {
+    let of = |key: &str| sections.get("performance")?.get(key)?.as_f64().filter(|n| *n > 0.0);
+    let (Some(ms), Some(requests), Some(output), Some(total)) = (
+        of("total_latency_ms"),
+        of("request_throughput_req_s"),
+        of("system_output_throughput_tok_s"),
+        of("system_total_throughput_tok_s"),
+    ) else {
+        return;
+    };
+    let known = sections.entry("request_info").or_insert_with(|| json!({}));
+    for (key, value) in [
+        ("num_requests", (requests * ms / 1e3).round()),
+        ("avg_input_length", ((total - output) / requests).round()),
+        ("avg_output_length", (output / requests).round()),
+    ] {
+        if known.get(key).is_none() {
+            known[key] = json!(value);
+        }
+    }
 }
 
 pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
@@ -80,11 +124,12 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
     m.set(Key::TotalOutputTokens, n * output);
     super::throughputs(&mut m);
     set(&mut m, Key::MeanE2elMs, number("performance", "avg_request_latency_ms"));
+    percentiles(object, &mut m);
     // Its means over requests; the token latency is a request's mean, our TPOT.
     set(&mut m, Key::MeanTtftMs, number("streaming_metrics", "avg_ttft_ms"));
     set(&mut m, Key::MeanTpotMs, number("streaming_metrics", "avg_tpot_ms"));
     let engine = part("engine");
-    let of = |key: &str| engine.and_then(|e| text(e, key)).filter(|t| !t.is_empty());
+    let of = |key: &str| engine.and_then(|e| word(e, key)).filter(|t| !t.is_empty());
     let size = |key: &str| number("world_info", key).filter(|n| *n >= 1.0).map(|n| n as u32);
     let model = of("model");
     let command = model.as_deref().map(|model| {
@@ -109,6 +154,7 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
         model,
         serve_command: command,
         num_gpus: size("world_size"),
+        hardware: part("machine").and_then(|m| word(m, "name")).filter(|n| n != "None"),
         precision: quantised.filter(|q| ["fp8", "nvfp4", "int4", "int8"].contains(&q.as_str())),
         workload: Some(WorkloadSpec {
             input_len: Some(input.round() as u32),
@@ -123,4 +169,18 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
         note: Some("the engine without its server: nothing of the front end is in these figures".into()),
         ..Record::default()
     })
+}
+
+/// Percentiles of the latencies, where the report has them.
+fn percentiles(object: &Map<String, Value>, m: &mut Metrics) {
+    for (section, table, keys) in [
+        ("performance", "request_latency_percentiles_ms", E2EL),
+        ("streaming_metrics", "ttft_percentiles", TTFT),
+        ("streaming_metrics", "tpot_percentiles", TPOT),
+    ] {
+        let of = |name: &str| object.get(section)?.get(table)?.get(name)?.as_f64();
+        for (key, name) in [(keys[1], "p50"), (keys[3], "p90"), (keys[4], "p95"), (keys[5], "p99")] {
+            set(m, key, of(name));
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! `vllm bench serve --save-result`, with `--save-detailed` also request by request; read and written.
 
-use super::{fill, missing_throughputs, printed, text, totals_workload, workload_of};
+use super::{fill, missing_throughputs, printed, totals_workload, word, workload_of};
 use crate::launch::{EngineKind, Launch};
 use crate::scenario::{Key, Metrics, Record, RequestRow};
 use crate::workload::{Dataset, RequestRate, WorkloadSpec};
@@ -56,8 +56,8 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
     workload.total_output_tokens = result.get(Key::TotalOutputTokens);
     Ok(Record {
         engine: engine(object).or_else(|| Launch::parse(object.get("serve_command")?.as_str()?).engine),
-        model: text(object, "model_id").or_else(|| text(object, "model")),
-        serve_command: text(object, "serve_command"),
+        model: word(object, "model_id").or_else(|| word(object, "model")),
+        serve_command: word(object, "serve_command"),
         workload: Some(workload),
         requests,
         result: Some(result),
