@@ -10,21 +10,20 @@ pub(crate) fn recommendation(out: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(out.join("recommendation.json")).unwrap()).unwrap()
 }
 
-/// Trials after which a node is lost, of the 39 that three nodes make: three for the defaults, and one for each value.
-pub(crate) const LOST_AFTER: usize = 24;
-
 /// Launches that mostly wait: what three nodes save is then not lost in the tuner's own processor time. Many of them go together,
 /// so that a node's loss, which its scheduler tells after half a minute, holds nobody up.
-pub(crate) fn long_campaign(dir: &Path, out: &str, more: &[&str]) -> Command {
+///
+/// A campaign makes a launch for each of the values, and some fifteen more.
+pub(crate) fn long_campaign(dir: &Path, out: &str, values: usize, more: &[&str]) -> Command {
     let space = dir.join("space.toml");
-    let values: Vec<String> = (54..90).map(|percent| format!("0.{percent}")).collect();
+    let values: Vec<String> = (90 - values..90).map(|percent| format!("0.{percent}")).collect();
     let table = format!(
         "engine = \"emulated\"\n[[flag]]\nname = \"gpu-memory-utilization\"\ntune = [{{ values = [{}] }}]\n",
         values.join(", ")
     );
     std::fs::write(&space, table).unwrap();
     let words = "--model Qwen/Qwen3-8B --engine emulated --hardware a100-sxm-80gb --search one-factor \
-                 --workload random:128/300,n=8,concurrency=4 --repeats 1 --space";
+                 --workload random:128/300,n=8,concurrency=4 --repeats 2 --space";
     let mut command = tune(words);
     command.arg(space).arg("--out").arg(dir.join(out)).args(more).args(["--", "--emulate-version", "0.11.0"]);
     // Nobody reads it while both campaigns are timed.
