@@ -57,6 +57,11 @@ impl Launch {
             launch = Launch::of_parts(&text).unwrap_or(launch);
         }
         if launch.engine.is_none()
+            && let Some(found) = prose::strings(&text).first().map(|s| Launch::parse_text(s, false))
+        {
+            launch = found;
+        }
+        if launch.engine.is_none()
             && let Some((words, told)) = called::launch(&text)
         {
             launch = Launch::from_argv(&words);

@@ -26,6 +26,15 @@ pub(super) fn joined(text: &str) -> (Cow<'_, str>, bool) {
         let bare = line.trim_end_matches([' ', '\t', '\r']);
         (bare.len() < line.len() && bare.ends_with('\\')) || bare.ends_with("\\ \\")
     };
+    // PowerShell goes on behind a backquote.
+    let shell = |line: &str| line.trim_end().ends_with(" `");
+    if text.lines().filter(|l| shell(l)).count() > 1 {
+        let lines = text.lines().map(|l| match l.trim_end().strip_suffix('`').filter(|_| shell(l)) {
+            Some(kept) => format!("{kept}\\"),
+            None => l.to_owned(),
+        });
+        return (Cow::Owned(lines.collect::<Vec<_>>().join("\n")), false);
+    }
     if !text.lines().any(broken) {
         return (Cow::Borrowed(text), false);
     }
@@ -93,7 +102,7 @@ pub(super) fn releases(words: &[String]) -> Vec<(EngineKind, Version)> {
 /// `vllm==0.9.2`, as requirements and `pip install` have it.
 pub(super) fn pinned(word: &str) -> Option<(EngineKind, Version)> {
     // `vllm-0.15.2rc1-cp312-cp312-linux_x86_64.whl`.
-    if let Some(wheel) = word.strip_prefix("vllm-").filter(|w| w.ends_with(".whl")) {
+    if let Some(wheel) = word.strip_prefix("vllm-").filter(|w| w.contains("-cp")) {
         return Some((EngineKind::Vllm, wheel.split(['-', '+']).next()?.parse().ok()?));
     }
     let (name, release) = word.split_once("==")?;

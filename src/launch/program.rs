@@ -15,6 +15,9 @@ pub(super) fn is_program_word(w: &str) -> bool {
         || [
             "vllm",
             "serve",
+            "bench",
+            "latency",
+            "throughput",
             "trtllm-serve",
             "sglang",
             "env",

@@ -40,6 +40,15 @@ pub(super) fn parts(text: &str) -> Vec<String> {
     out
 }
 
+/// Strings of a program that hold a command: `os.system("vllm serve m")`.
+pub(super) fn strings(text: &str) -> Vec<&str> {
+    const PROGRAMS: [&str; 5] =
+        ["vllm serve ", "sglang serve ", "sglang.launch_server ", "trtllm-serve ", "vllm.entrypoints."];
+    let quoted = |quote: char| text.split(quote).skip(1).step_by(2);
+    let all = quoted('"').chain(quoted('\''));
+    all.filter(|s| !s.contains('\n') && PROGRAMS.iter().any(|p| s.contains(p))).collect()
+}
+
 /// Whether fences divide a text.
 pub(super) fn is_fenced(text: &str) -> bool {
     text.lines().filter(|l| l.trim_start().starts_with("```")).count() > 1

@@ -155,6 +155,12 @@ impl<'a> Reader<'a> {
             _ => {
                 let word = self.word();
                 match word.as_str() {
+                    // A raw or formatted string; one with names in it is not known.
+                    "r" | "b" | "f" | "rb" if self.rest.starts_with(['"', '\'']) => {
+                        let text = self.string()?;
+                        let unknown = word == "f" && text.contains('{');
+                        Some(Value::String(if unknown { format!("${text}") } else { text }))
+                    }
                     w if w.rsplit('.').next().is_some_and(is_table) && self.take('(') => {
                         self.entries(')').map(Value::Object)
                     }

@@ -299,7 +299,7 @@ fn has_a_word_of_its_own(name: &str) -> bool {
 }
 
 /// What the values of a rule may do to the answers.
-fn output_of(flag: &Flag, rule: &TuneRule) -> OutputChange {
+pub(super) fn output_of(flag: &Flag, rule: &TuneRule) -> OutputChange {
     let changes = flag.changes_output || rule.changes_output;
     rule.output.unwrap_or(if changes { OutputChange::Approximate } else { OutputChange::None })
 }

@@ -87,8 +87,11 @@ impl Space {
                         "has a --space file already: put all rows into one",
                     ));
                 }
-                Ok(space) => {
+                Ok(mut space) => {
                     done.push(space.engine);
+                    if let Some(known) = spaces.iter().find(|s| s.engine == space.engine) {
+                        space.keep_output_classes(known);
+                    }
                     spaces.retain(|s| s.engine != space.engine);
                     spaces.push(space);
                 }
@@ -96,6 +99,19 @@ impl Space {
             }
         }
         if problems.is_empty() { Ok(spaces) } else { Err(Error::problems("--space has problems", problems)) }
+    }
+
+    /// A user's row of a known flag that does not say what its values do to the answers keeps the strongest class of the
+    /// known row: the gate has to look at them all the same.
+    fn keep_output_classes(&mut self, known: &Space) {
+        for flag in &mut self.flags {
+            let Some(row) = known.flag(&flag.name).filter(|row| row.tune != flag.tune) else { continue };
+            let class = row.tune.iter().map(|rule| judge::output_of(row, rule)).max();
+            let class = class.filter(|c| *c > OutputChange::None);
+            for rule in flag.tune.iter_mut().filter(|r| r.output.is_none() && !r.changes_output) {
+                rule.output = class;
+            }
+        }
     }
 
     /// What a prediction makes of each name that stands in the table: of the rows, their other names, and the neutral

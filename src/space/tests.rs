@@ -307,6 +307,19 @@ fn a_users_own_flag_is_one_table_in_a_file() {
         (vec!["1".into(), "2".into()], vec!["true".into()])
     );
     assert!(!axis(&axes, "max-num-seqs").is_empty(), "the engine's own flags stay");
+    // A known flag's own values: what they do to the answers is known without a word of the user's.
+    let known = write(
+        "known.toml",
+        "engine = \"vllm\"\n[[flag]]\nname = \"kv-cache-dtype\"\ntune = [{ values = [\"fp8_e5m2\"] }]\n\
+         [[flag]]\nname = \"max-num-seqs\"\ntune = [{ values = [3] }]\n",
+    );
+    let spaces = Space::load_with(None, &[known]).unwrap();
+    let space = spaces.iter().find(|s| s.engine == EngineKind::Vllm).unwrap();
+    let change = |flag: &str, value: FlagValue| {
+        space.output_change(&Candidate::baseline(EngineKind::Vllm).with(flag, value))
+    };
+    assert_eq!(change("kv-cache-dtype", FlagValue::Text("fp8_e5m2".into())), OutputChange::Approximate);
+    assert_eq!(change("max-num-seqs", FlagValue::Int(3)), OutputChange::None);
     let wrong = write("wrong.toml", "engine = \"vllm\"\n[[flag]]\nname = \"x\"\ntune = [{ valus = [1] }]\n");
     let e = Space::load_with(None, &[own, wrong]).unwrap_err();
     assert!(e.problems.len() <= 2 && e.problems.iter().any(|p| p.to_string().contains("valus")), "{e:?}");

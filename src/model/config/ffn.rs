@@ -145,8 +145,8 @@ fn dense_width(f: &Facts<'_>, s: Sizes, layer: u32) -> u32 {
     {
         return n;
     }
-    // Qwen's first release writes the widths of its two upper matrices together.
-    if f.kind == "qwen" {
+    // Qwen's first release and Molmo write the widths of their two upper matrices together.
+    if f.is(&["qwen", "molmo"]) {
         return f.need("intermediate_size") / 2;
     }
     let width = f.count("intermediate_size_mlp").or_else(|| f.count("dense_intermediate_size"));

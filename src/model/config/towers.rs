@@ -6,11 +6,19 @@ use serde_json::Value;
 
 /// All towers and their projectors.
 pub(super) fn params(f: &Facts<'_>, hidden: u32) -> u64 {
-    if std::ptr::eq(f.root, f.text) && f.root.get("vision_config").is_none() {
+    let own = ["vision_config", "visual"].iter().any(|k| f.root.get(*k).is_some_and(Value::is_object));
+    if std::ptr::eq(f.root, f.text) && !own {
         return 0;
     }
     let parts = [f.root, f.root.get("thinker_config").unwrap_or(&Value::Null)];
-    let keys = ["vision_config", "audio_config", "vision_tower_config", "vit_config", "audio_encoder_config"];
+    let keys = [
+        "vision_config",
+        "visual",
+        "audio_config",
+        "vision_tower_config",
+        "vit_config",
+        "audio_encoder_config",
+    ];
     let configs = parts.iter().flat_map(|p| keys.iter().filter_map(|k| p.get(*k)));
     configs.filter(|c| c.is_object()).map(|c| tower(c) + projector(f, c, hidden)).sum()
 }
@@ -72,7 +80,8 @@ fn tower(c: &Value) -> u64 {
         .unwrap_or(0);
     let ffn = feed_forward(c);
     let gemma4 = c.get("model_type").and_then(Value::as_str).is_some_and(|k| k.starts_with("gemma4_vision"));
-    let gated = gemma4 || c.get("hidden_act").and_then(Value::as_str).is_some_and(|a| a == "silu");
+    let pixtral = c.get("model_type").and_then(Value::as_str) == Some("pixtral");
+    let gated = gemma4 || pixtral || c.get("hidden_act").and_then(Value::as_str).is_some_and(|a| a == "silu");
     // A place by column and one by row.
     let places =
         if gemma4 { 2 * size(c, &["position_embedding_size"]).unwrap_or(0).min(1 << 20) * w } else { 0 };
