@@ -164,7 +164,7 @@ pub(crate) fn standings(seen: &[SeenKind]) -> String {
 /// What the small fits say of step-lock and intake, launch by launch.
 pub(crate) fn inferred(all: &BTreeMap<String, Vec<Likely>>) -> String {
     let mut out =
-        "| launch | exact lengths (step-lock) | one request always waits |\n|---|---:|---:|\n".to_owned();
+        "| launch | exact lengths (step-lock) | one request always waits | prompts wait for all ranks |\n|---|---:|---:|---:|\n".to_owned();
     for (launch, readings) in all {
         let share = |of: fn(&Likely) -> bool| -> f64 {
             // The sum of nothing is -0.
@@ -172,7 +172,9 @@ pub(crate) fn inferred(all: &BTreeMap<String, Vec<Likely>>) -> String {
         };
         let exact = share(|l| l.habits.lengths == Lengths::Exact);
         let held = share(|l| l.habits.intake == Intake::WithCompletion);
-        let _ = writeln!(out, "| {} | {exact:.0} % | {held:.0} % |", launch.replace('|', ", "));
+        let balanced = share(|l| l.habits.intake == Intake::Balanced);
+        let launch = launch.replace('|', ", ");
+        let _ = writeln!(out, "| {launch} | {exact:.0} % | {held:.0} % | {balanced:.0} % |");
     }
     out
 }

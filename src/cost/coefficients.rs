@@ -83,6 +83,10 @@ coefficients! {
     emit_delay "us" 9000.0 0.7,
     /// Front-end time of one streamed token: detokenize, serialise, send.
     emit_token "us per token" 20.0 0.50,
+    /// How many times as long a step takes for each month by which the engine's release is older than the newest that a fit has
+    /// seen; nothing else asks for it. Unverified: DeepSeek-R1 on B200 took 1.2 times as long under TensorRT-LLM 1.1 as under 1.2
+    /// (InferenceX; 1.06 by month, seen by this prior), and no other public launch was measured under two releases.
+    month_older "times by month" 1.02 0.04,
 }
 
 impl Coefficients {

@@ -44,6 +44,8 @@ impl DesignPoint {
             f64::from(c.data_parallel.max(1)).ln() / 0.7,
             // Attention by data over ranks that share the rest is another engine in all but the name.
             (f64::from(c.tensor_parallel.max(1)) / f64::from(c.attention_tensor().max(1))).ln() / 0.7,
+            f64::from(u8::from(c.expert_parallel)) / 0.7,
+            c.months_older / 4.0,
         ])
     }
 

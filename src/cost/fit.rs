@@ -14,6 +14,7 @@ pub use super::misfit::FITTED;
 use super::misfit::Misfit;
 use super::prior;
 use super::profile::{GroupFit, GroupKey, Profile, Warm};
+use super::releases;
 use super::setup::{Catalogs, Setup};
 use super::solve::{Matrix, inverse, whitening};
 use super::steps::{StepCase, StepLog};
@@ -145,15 +146,20 @@ fn with_warm_caches(
 }
 
 fn fit_group(key: GroupKey, cases: &[Case], steps: &[StepCase], base: &Profile) -> Result<GroupFit> {
-    let (likely, cases) = with_habits(&key, cases, steps, base)?;
+    let mut versions: Vec<String> = cases.iter().filter_map(|c| c.version.clone()).collect();
+    versions.sort();
+    versions.dedup();
+    let mut cases = cases.to_vec();
+    let newest = releases::newest(&versions);
+    for case in &mut cases {
+        releases::measured_against(&mut case.setup, newest);
+    }
+    let (likely, cases) = with_habits(&key, &cases, steps, base)?;
     let (best, chosen) = with_warm_caches(&key, &cases, steps, base)?;
     let setup = cases.first().map(|c| &c.setup).or(steps.first().map(|s| &s.setup));
     let mut warm: Vec<Warm> =
         chosen.iter().filter(|c| c.setup.warm > 0.0).map(|c| Warm::of(&c.setup)).collect();
     warm.dedup_by(|a, b| a.is_like(b));
-    let mut versions: Vec<String> = cases.iter().filter_map(|c| c.version.clone()).collect();
-    versions.sort();
-    versions.dedup();
     Ok(GroupFit {
         residuals: chosen.iter().map(|c| residual(c, &best.coefficients)).collect(),
         noise: super::noise::between_runs(&chosen),
@@ -277,9 +283,11 @@ fn map_fit(
     let jacobian = state.get_jacobian().cloned().unwrap_or_default();
     let (precision, _) = normal_equations(&jacobian, &vec![0.0; jacobian.len()]);
     let covariance = inverse(&precision);
+    let one_release = cases.iter().all(|c| c.setup.config.months_older == 0.0);
     let unidentified = Coefficients::NAMES
         .iter()
         .enumerate()
+        .filter(|(_, n)| !(one_release && **n == "month_older"))
         .filter(|(i, _)| covariance[*i][*i] > IDENTIFIED.powi(2) * believed.covariance[*i][*i])
         .map(|(_, n)| (*n).to_owned())
         .collect();

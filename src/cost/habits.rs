@@ -13,6 +13,9 @@ pub enum Intake {
     /// Only with the completion after, so that one of those in flight always waits. Seen in closed loops of TensorRT-LLM
     /// 1.0's release candidates, and not in later ones.
     WithCompletion,
+    /// Once every rank of data-parallel attention has a prompt: TensorRT-LLM's `enable_balance` as InferenceX's scripts set it
+    /// (60 iterations at most), where the launch at hand does not say.
+    Balanced,
 }
 
 /// One reading of what the scenario leaves open.

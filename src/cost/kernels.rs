@@ -9,10 +9,12 @@
 
 mod experts;
 mod floors;
+mod launches;
 mod products;
 
 pub use self::experts::{ExpertKernel, expert_columns, may_be_untuned};
 pub use self::floors::{LayerFloors, all_reduce_bandwidth, all_reduce_us};
+pub use self::launches::launches;
 pub use self::products::{ProductKernel, Shapes};
 
 use crate::hardware::{Hardware, Vendor};

@@ -27,6 +27,7 @@ pub mod predict;
 pub mod prior;
 pub mod profile;
 pub mod refusal;
+mod releases;
 mod reserves;
 pub mod seen;
 pub mod setup;

@@ -17,11 +17,13 @@
 
 mod breakdown;
 mod communication;
+mod dealing;
 mod graph;
 
 pub use self::breakdown::Breakdown;
 use self::communication::communication;
-use self::graph::{Graph, eager_factor, prompt_launch};
+use self::dealing::Dealing;
+use self::graph::{Graph, eager_factor, launched, prompt_launch};
 use super::coefficients::Coefficients;
 use super::drafting::{Drafting, Rates};
 use super::footprint::Footprint;
@@ -72,8 +74,11 @@ pub struct Physical {
     sparse: Option<u64>,
     /// ns of a step with a prompt, whatever is in it.
     prompt_step: f64,
-    /// ns of activation traffic and of all-reduce transfer by token.
+    /// ns of activation traffic by token through the layers, and of its copies for the experts that it is sent to.
     token: f64,
+    routed_token: f64,
+    dealing: Dealing,
+    /// ns of all-reduces a step, and of their transfer by token.
     comm_step: f64,
     comm_token: f64,
     /// Host ns of launching a step without a graph.
@@ -96,6 +101,8 @@ pub struct Physical {
     /// Batches in flight over pipeline stages: each sees this share of the rows.
     micro: f64,
     drafting: Option<Box<Drafting>>,
+    /// How many times as long every part of a step takes as in the release that the coefficients are of.
+    older: f64,
 }
 
 impl Physical {
@@ -120,6 +127,7 @@ impl Physical {
         let narrow = ExpertKernel::of(hw, format, config.engine).narrow_stream(columns);
         let shapes = Shapes::of(model, config, ProductKernel::of(hw, format, config.engine));
         let attention_ns = |flops: f64| flops / tp / attention_rate;
+        let pass = c.activation_passes * f.hidden * 2.0 / (bandwidth * 0.8);
         Physical {
             coefficients: *c,
             fixed: (c.layer_overhead * f.layers + c.moe_overhead * f.moe_layers) * 1e3,
@@ -146,14 +154,20 @@ impl Physical {
             state_token: attention_ns(f.state_flops_token),
             sparse: f.sparse_top_k.map(u64::from),
             prompt_step: c.prompt_step * 1e3,
-            token: c.activation_passes * (f.layers + 0.25 * f.top_k * f.moe_layers) * f.hidden * 2.0
-                / (bandwidth * 0.8),
+            token: pass * f.layers / f64::from(config.attention_parallel.max(1)),
+            routed_token: pass * 0.25 * f.top_k * f.moe_layers
+                / if config.expert_parallel { tp } else { 1.0 },
+            dealing: Dealing::of(config),
             top_k: f.top_k,
             stretched: [shapes.stream, shapes.compute, 1.0 / narrow],
             expert_ranks: f.expert_ranks(config),
             comm_step,
             comm_token,
-            eager: c.eager_launch * 1e3 * f.layers * eager_factor(hw, config),
+            eager: c.eager_launch
+                * 1e3
+                * f.layers
+                * eager_factor(hw, config)
+                * launched(model, config, format),
             prompt_launch: prompt_launch(config),
             host_step: c.host_step * 1e3 * host_ranks(config),
             host_row: c.host_row * 1e3,
@@ -167,6 +181,7 @@ impl Physical {
             graph: Graph::of(config),
             window: f.window,
             micro: 1.0 / pp,
+            older: c.month_older.powf(config.months_older),
             drafting: config.speculative.as_ref().map(|s| {
                 let rates = Rates {
                     weights: weight_rate,
@@ -198,11 +213,12 @@ impl Physical {
     }
 
     fn prefill_attention(&self, s: &StepShape) -> f64 {
-        self.pair_full * self.attended(s.prefill_ctx, s.prefill_tokens)
+        let even = self.pair_full * self.attended(s.prefill_ctx, s.prefill_tokens)
             + self.pair_local * s.prefill_ctx_window as f64
             + self.kv_full * s.prefill_kv as f64
             + self.state_token * f64::from(s.prefill_tokens)
-            + self.state_row * f64::from(s.prefill_rows)
+            + self.state_row * f64::from(s.prefill_rows);
+        even * self.dealing.uneven(s)
     }
 
     /// Reading the cache and computing with it overlap; the state of recurrent layers is read and written by every row.
@@ -238,22 +254,25 @@ impl Physical {
         } else {
             0.0
         };
-        Breakdown {
+        // Tokens that dense layers and norms take the time of: those of prompts as the busiest rank has them.
+        let dealt = tokens + f64::from(s.prefill_tokens) * self.micro * (self.dealing.uneven(s) - 1.0);
+        let parts = Breakdown {
             overhead: self.fixed + if s.prefill_rows > 0 { self.prompt_step } else { 0.0 },
             rows: self.row * rows,
             weight_stream: self.weights + self.head_weights * stages,
-            dense_compute: self.dense_token * tokens
+            dense_compute: self.dense_token * dealt
                 + self.head_row * (rows + f64::from(s.speculative_tokens)),
             expert_stream: self.expert * touched,
             expert_compute: self.expert_token * (tokens + self.tile_waste(tokens, touched)),
             prefill_attention: self.prefill_attention(s) * self.micro,
             kv_read: self.decode_attention(s) * self.micro,
-            activations: self.token * tokens,
+            activations: self.token * dealt + self.routed_token * tokens,
             communication: self.comm_step + self.comm_token * tokens,
             drafting: self.drafting.as_ref().map_or(0.0, |d| d.device(s)),
             eager_launch: 0.0,
             host: self.host(s),
-        }
+        };
+        if self.older == 1.0 { parts } else { parts.times(self.older) }
     }
 
     /// Host time of a step besides its launch, nanoseconds.
@@ -264,7 +283,7 @@ impl Physical {
 
     /// Host time of launching a step without a graph, nanoseconds.
     fn launch(&self, s: &StepShape) -> f64 {
-        if s.prefill_rows > 0 { self.eager * self.prompt_launch } else { self.eager }
+        self.older * if s.prefill_rows > 0 { self.eager * self.prompt_launch } else { self.eager }
     }
 
     /// Time of the step if nothing but bytes and FLOPs at the device's peaks counted, nanoseconds.
@@ -272,6 +291,7 @@ impl Physical {
         let b = self.breakdown(s);
         let c = &self.coefficients;
         let [stream, compute, experts] = self.stretched;
+        let b = b.times(1.0 / self.older);
         (b.weight_stream * c.weight_bandwidth / stream).max(b.dense_compute * c.dense_compute / compute)
             + (b.expert_stream * c.expert_bandwidth / experts).max(b.expert_compute * c.expert_compute)
             + b.prefill_attention * c.attention_compute

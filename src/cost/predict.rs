@@ -16,6 +16,7 @@ use super::law::{Law, Sides};
 use super::pooling;
 use super::prior::{self, Belief};
 use super::profile::{GroupFit, GroupKey, Profile, Warm};
+use super::releases;
 use super::setup::{Catalogs, Setup};
 use super::solve::cholesky;
 use super::standing::Standing;
@@ -248,7 +249,7 @@ impl<'a> Predictor<'a> {
 
 /// The launch in its likeliest reading, with what a fit found in its prefix cache; and all readings, likeliest first.
 fn as_fitted(setup: &Setup, exact: Option<&GroupFit>) -> (Setup, Vec<Likely>) {
-    let mut setup = setup.clone();
+    let mut setup = releases::as_seen_by(setup, exact);
     if let Some(w) = exact.and_then(|g| g.warm.iter().find(|w| w.is_like(&Warm::of(&setup)))) {
         setup.warm = if setup.could_be_warm() { w.share } else { 0.0 };
     }

@@ -7,6 +7,7 @@ use super::profile::{GroupFit, Profile};
 use super::setup::Setup;
 use super::solve::Matrix;
 use crate::hardware::Vendor;
+use crate::launch::EngineKind;
 use crate::model::Precision;
 
 /// Large products in an engine reach less than the same kernel alone in a table: under a lasting load of matrix arithmetic the
@@ -154,12 +155,16 @@ pub fn log_sd(setup: &Setup) -> Vec<f64> {
     let wide = |known: bool| if known { 0.0 } else { UNVERIFIED_SD };
     let experts = ExpertKernel::of(hw, format, config.engine).measured
         && !kernels::may_be_untuned(hw, &setup.model, format, config.engine);
+    // Kernels are counted, not profiled, where many more are launched than in the layers that the figure is of.
+    let by_kernel = matches!(config.engine, EngineKind::Sglang | EngineKind::Trtllm)
+        && kernels::launches(&setup.model, format) > 1.5;
     let floor = |name: &str| match name {
         "dense_compute" => wide(kernels::dense(hw, format, config.engine).measured),
         "expert_compute" | "expert_bandwidth" => wide(experts),
         "weight_bandwidth" => wide(ProductKernel::of(hw, format, config.engine).is_some_and(|p| p.measured)),
         "attention_compute" => wide(kernels::prefill_attention(hw, config.engine).measured),
         "kv_bandwidth" => wide(decode_attention(setup).measured),
+        "eager_launch" => wide(!by_kernel),
         "layer_overhead" | "moe_overhead" | "comm_latency" | "comm_bandwidth" => {
             wide(hw.vendor != Vendor::Amd)
         }

@@ -120,6 +120,26 @@ impl GroupFit {
     pub fn key(&self) -> GroupKey {
         GroupKey { model: self.model.clone(), hardware: self.hardware.clone(), engine: self.engine.clone() }
     }
+
+    /// A fit of an earlier dyno knows nothing of the coefficients that came later: they stand at the prior.
+    fn add_what_is_new(&mut self) {
+        let known = self.names.len();
+        if known == 0
+            || !Coefficients::NAMES.starts_with(&self.names.iter().map(String::as_str).collect::<Vec<_>>())
+        {
+            return;
+        }
+        for (name, sd) in Coefficients::NAMES.iter().zip(Coefficients::LOG_SD).skip(known) {
+            self.names.push((*name).to_owned());
+            self.log_shift.push(0.0);
+            for row in &mut self.covariance {
+                row.push(0.0);
+            }
+            let mut row = vec![0.0; self.names.len()];
+            row[self.names.len() - 1] = sd * sd;
+            self.covariance.push(row);
+        }
+    }
 }
 
 impl Profile {
@@ -133,7 +153,7 @@ impl Profile {
         };
         let document =
             toml::de::Deserializer::parse(text).map_err(|e| wrong(String::new(), e.to_string()))?;
-        let profile: Profile = serde_path_to_error::deserialize(document)
+        let mut profile: Profile = serde_path_to_error::deserialize(document)
             .map_err(|e| wrong(e.path().to_string(), e.inner().message().to_owned()))?;
         if profile.schema != Profile::SCHEMA {
             return Err(wrong(
@@ -141,7 +161,8 @@ impl Profile {
                 format!("is {}, this dyno reads {}", profile.schema, Profile::SCHEMA),
             ));
         }
-        for (i, g) in profile.groups.iter().enumerate() {
+        for (i, g) in profile.groups.iter_mut().enumerate() {
+            g.add_what_is_new();
             let n = g.names.len();
             if g.names != Coefficients::NAMES
                 || g.log_shift.len() != n

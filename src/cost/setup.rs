@@ -55,6 +55,8 @@ pub struct Setup {
     readings: Option<Arc<(Vec<RequestShape>, Vec<RequestShape>)>>,
     /// The prompts are text that a model could have written; `None`: the scenario does not say what they are.
     pub(super) text: Option<bool>,
+    /// The scenario says which release runs.
+    pub(super) release_told: bool,
     /// The engine itself said how many KV blocks it has.
     kv_known: bool,
     /// Fewest blocks with which the longest request runs.
@@ -112,6 +114,7 @@ impl Setup {
             habits: Habits { lengths: load.lengths, intake: Intake::AtOnce },
             readings: load.readings,
             text: record.workload.as_ref().map(WorkloadSpec::is_text),
+            release_told: record.launch().version.is_some(),
             kv_known,
             least_blocks,
         })

@@ -43,6 +43,9 @@ pub struct EngineConfig {
     /// Ranks of data-parallel attention that share the GPUs of the tensor-parallel group; 1 is off.
     #[serde(default = "one")]
     pub attention_parallel: u32,
+    /// Whether prompts wait until all of these ranks have one.
+    #[serde(default)]
+    pub attention_balance: AttentionBalance,
     /// SGLang: tokens of the local layers' pool over those of the full layers', where a model has one of each.
     #[serde(default = "unit")]
     pub local_pool_ratio: f64,
@@ -93,9 +96,27 @@ pub struct EngineConfig {
     /// HTTP/tokenizer processes in front of the engine.
     #[serde(default = "one")]
     pub frontends: u32,
+    /// Months between this release and the one that the cost model's coefficients are of; 0 where nothing was measured.
+    #[serde(default)]
+    pub months_older: f64,
     /// Speculative decoding, where it is on.
     #[serde(default)]
     pub speculative: Option<Speculation>,
+}
+
+/// TensorRT-LLM's `attention_dp_config`: a rank that computes a prompt holds up those that decode, so that prompts may wait for
+/// each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttentionBalance {
+    /// They are computed as they come.
+    #[default]
+    Off,
+    /// Nothing is said. Off is the engine's default; the launches that are published turn it on, in a file that few quote.
+    Untold,
+    /// `enable_balance`: for so many iterations at most (`timeout_iters`), and, once every rank has one, for so many more
+    /// (`batching_wait_iters`).
+    On { timeout_iters: u32, batching_wait_iters: u32 },
 }
 
 fn yes() -> bool {
@@ -146,6 +167,7 @@ impl Default for EngineConfig {
             pipeline_parallel: 1,
             data_parallel: 1,
             attention_parallel: 1,
+            attention_balance: AttentionBalance::Off,
             local_pool_ratio: 1.0,
             state_pool_ratio: 1.0,
             context_parallel: 1,
@@ -164,6 +186,7 @@ impl Default for EngineConfig {
             recv_interval: 1,
             shared_frontend: false,
             frontends: 1,
+            months_older: 0.0,
             speculative: None,
         }
     }

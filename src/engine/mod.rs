@@ -20,7 +20,7 @@ mod vllm;
 mod vllm_like;
 
 pub use adapter::{Adapter, Endpoints};
-pub use config::EngineConfig;
+pub use config::{AttentionBalance, EngineConfig};
 pub use failure::{Class, Remedy, Verdict, diagnose};
 pub use help::HelpFlags;
 pub use metrics::{MetricNames, Samples, config_facts};

@@ -362,8 +362,10 @@ fn read_flag(engine: Option<EngineKind>, words: &[String], out: &mut Vec<(String
         return 1;
     }
     let name = normal(name);
-    let Some(first) = words.get(1).filter(|v| !is_flag(v) && super::switches::takes_value(engine, &name))
-    else {
+    // The programs of TensorRT-LLM take a switch by its name or with a word of truth behind it.
+    let told = |v: &&String| engine == Some(EngineKind::Trtllm) && is_truth(v);
+    let value = |v: &&String| !is_flag(v) && (super::switches::takes_value(engine, &name) || told(v));
+    let Some(first) = words.get(1).filter(value) else {
         out.push((name, None));
         return 1;
     };
@@ -378,6 +380,10 @@ fn read_flag(engine: Option<EngineKind>, words: &[String], out: &mut Vec<(String
     };
     out.push((name, Some(words[1..2 + more].join(" "))));
     2 + more
+}
+
+fn is_truth(word: &str) -> bool {
+    word.eq_ignore_ascii_case("true") || word.eq_ignore_ascii_case("false")
 }
 
 /// Words whose program is not found stay as they are.
@@ -413,6 +419,10 @@ mod tests {
         let c = Launch::parse("trtllm-serve 'a model' --max_seq_len=40960 --enable_chunked_prefill");
         assert_eq!((c.engine, c.model.as_deref()), (Some(EngineKind::Trtllm), Some("a model")));
         assert_eq!(c.integer(&["max-seq-len"]), Some(40960));
+        assert_eq!(c.switch(&["enable-chunked-prefill"]), Some(true));
+        // A switch of TensorRT-LLM may have a word of truth behind it; vLLM's next word is the model.
+        let c = Launch::parse("trtllm-serve m --enable_attention_dp false --enable_chunked_prefill True");
+        assert_eq!(c.switch(&["enable-attention-dp"]), Some(false));
         assert_eq!(c.switch(&["enable-chunked-prefill"]), Some(true));
         let c = Launch::parse("vllm serve --enforce-eager Qwen/Qwen3-8B --swap-space -1");
         assert_eq!(c.model.as_deref(), Some("Qwen/Qwen3-8B"));

@@ -7,6 +7,8 @@ use crate::units::Nanos;
 use crate::workload::{generate, parse};
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 fn quick() -> Pace {
@@ -174,8 +176,12 @@ fn requests_that_hang_time_out_and_a_run_can_be_stopped() {
     assert_eq!(r.errors[&ErrorKind::Timeout].count, 4);
     let cancel = Cancel::new();
     let options = RunOptions { cancel: cancel.clone(), ..RunOptions::default() };
+    let progress = Arc::clone(&options.progress);
     let stopper = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(300));
+        // However long a busy machine takes to send them.
+        while progress.sent.load(Ordering::Relaxed) < 4 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         cancel.cancel();
     });
     let began = Instant::now();

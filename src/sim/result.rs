@@ -147,7 +147,7 @@ impl RunBreakdown {
             Some(Blocked::MaxNumSeqs) => self.max_num_seqs_steps += 1,
             Some(Blocked::Budget) => self.budget_full_steps += 1,
             Some(Blocked::KvBlocks) => self.kv_full_steps += 1,
-            None => {}
+            Some(Blocked::Balance) | None => {}
         }
     }
 

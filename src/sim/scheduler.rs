@@ -81,6 +81,8 @@ pub enum Blocked {
     Budget,
     /// Not enough free KV blocks.
     KvBlocks,
+    /// Ranks of data-parallel attention that have no prompt yet.
+    Balance,
 }
 
 /// Decode-only steps in which nothing happens but one more token a row.

@@ -346,7 +346,9 @@ impl TuneRequest {
         if !(2..=20).contains(&self.repeats) {
             p.add("--repeats", "must be between 2 and 20", "noise cannot be told from one run");
         }
-        let least = 2 + 2 * self.repeats.max(2);
+        // Each engine's defaults once, the best one's again, and the confirmation.
+        let engines = u32::try_from(self.engines.len()).unwrap_or(u32::MAX).max(1);
+        let least = engines.saturating_add(1 + 2 * self.repeats.max(2));
         if self.max_trials.is_some_and(|m| m < least) {
             let message = format!("is less than the {least} launches of baseline and confirmation");
             p.add("--max-trials", &message, "raise it or lower --repeats");

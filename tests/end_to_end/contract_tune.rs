@@ -127,6 +127,38 @@ fn one_starts_one_is_cut_one_refuses_and_the_report_says_so() {
 }
 
 #[test]
+fn an_engine_that_loses_by_three_percent_is_told_beside_one_that_refuses() {
+    let _alone = alone();
+    let bench = Bench::new();
+    engines(&bench);
+    let sglang = |slower: f64| {
+        format!(
+            "version = '0.5.4.post2'\nphase_ms = 1\nttft_ms = {:.2}\ntpot_ms = {:.2}\nmodel_len = 131072\n\
+             workers = [{{ name = 'sglang::scheduler' }}, {{ name = 'sglang::detokenizer' }}]\n",
+            12.0 * slower,
+            40.0 * slower
+        )
+    };
+    bench.install(Sglang, &sglang(1.03));
+    let out = tune(&bench, &[]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    bench.assert_nothing_left(Vec::new());
+    let report = read(&bench, "report.md");
+    let row = |engine: &str| {
+        let start = format!("| {engine} |");
+        let rows: Vec<&str> = report.lines().filter(|l| l.starts_with(&start)).collect();
+        rows.first().unwrap_or_else(|| panic!("no row of {engine}:\n{report}")).to_owned().to_owned()
+    };
+    assert!(row("vllm").contains("chosen"), "{}", row("vllm"));
+    assert!(row("trtllm").contains("unsupported-quantization"), "{}", row("trtllm"));
+    let lost = row("sglang");
+    let behind = lost.split(" % behind").next().and_then(|t| t.rsplit(' ').next()).map(str::parse::<f64>);
+    // A busy machine adds to either side.
+    assert!(matches!(behind, Some(Ok(b)) if b > 0.5 && b < 8.0), "{lost}");
+    assert!(report.contains("vllm serve openai/gpt-oss-20b --async-scheduling"), "{report}");
+}
+
+#[test]
 fn a_campaign_killed_at_any_time_goes_on_and_leaves_no_engine() {
     let _alone = alone();
     let bench = Bench::new();

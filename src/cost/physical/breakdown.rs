@@ -38,6 +38,13 @@ impl Breakdown {
         self.host += n * other.host;
     }
 
+    /// Every component so many times as long.
+    pub(super) fn times(&self, factor: f64) -> Breakdown {
+        let mut all = Breakdown::default();
+        all.add(self, factor);
+        all
+    }
+
     /// Device time: streams and products overlap within a component, components follow one another.
     pub fn device(&self) -> f64 {
         self.overhead

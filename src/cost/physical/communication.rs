@@ -20,7 +20,9 @@ pub(super) fn communication(
     let mut step = 0.0;
     let mut token = 0.0;
     if tp > 1.0 {
-        let reduces = 2.0 * f.layers + 1.0;
+        // Ranks that each attend to requests of their own have nothing to sum behind attention.
+        let halves = if config.attention_tensor() > 1 { 2.0 } else { 1.0 };
+        let reduces = halves * f.layers + 1.0;
         step += reduces * c.comm_latency * 1e3 * slow_link * more_devices(tp);
         token += reduces * message * 2.0 * (tp - 1.0) / tp / link;
     }

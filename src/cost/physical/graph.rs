@@ -1,8 +1,10 @@
 //! CUDA graphs: which batches replay one, padded to which size, and what launching without one costs the host.
 
+use super::super::kernels::{self, Format};
 use crate::engine::EngineConfig;
 use crate::hardware::{Hardware, Vendor};
 use crate::launch::EngineKind;
+use crate::model::Model;
 use crate::sim::step::StepShape;
 
 /// What was captured.
@@ -38,11 +40,22 @@ impl Graph {
     }
 }
 
-/// Tokens of the largest captured batch. vLLM counts tokens; the others count sequences, each with what it verifies.
+/// Tokens of the largest captured batch. vLLM counts tokens; the others count sequences, each with what it verifies, on every
+/// rank of data-parallel attention.
 fn largest_graph(config: &EngineConfig) -> u32 {
     let by_sequence = matches!(config.engine, EngineKind::Sglang | EngineKind::Trtllm);
     let verified = config.speculative.as_ref().filter(|_| by_sequence).map_or(0, |s| s.verified);
-    config.max_graph_size.saturating_mul(1 + verified)
+    let ranks = if by_sequence { config.attention_parallel.max(1) } else { 1 };
+    config.max_graph_size.saturating_mul(1 + verified).saturating_mul(ranks)
+}
+
+/// How many times the kernels of a dense 16-bit layer a step without a graph launches. SGLang and TensorRT-LLM launch the modules
+/// of a layer one by one; vLLM replays what lies between the attentions of a compiled model.
+pub(super) fn launched(model: &Model, config: &EngineConfig, format: Format) -> f64 {
+    match config.engine {
+        EngineKind::Sglang | EngineKind::Trtllm => kernels::launches(model, format),
+        _ => 1.0,
+    }
 }
 
 /// Captured sizes: 1, 2, 4, then every 8 to 256, then every 16.

@@ -4,6 +4,7 @@ use super::super::habits::Intake;
 use super::super::{Coefficients, Physical, StepShape, StepTime};
 use super::Setup;
 use super::screened::Prepared;
+use crate::engine::AttentionBalance;
 use crate::hardware::Vendor;
 use crate::launch::EngineKind;
 use crate::scenario::Key;
@@ -78,12 +79,21 @@ impl Setup {
         if let (Intake::WithCompletion, Some(n)) = (self.habits.intake, self.concurrency) {
             config.max_num_seqs = config.max_num_seqs.min(n.saturating_sub(1).max(1));
         }
+        if self.habits.intake == Intake::Balanced {
+            config.attention_balance = AttentionBalance::On { timeout_iters: 60, batching_wait_iters: 0 };
+        }
         if config.engine == EngineKind::Trtllm && self.concurrency.is_some() {
             // Closed loops of the 8B model show no eager decode steps: batches are padded up to a graph.
             config.graph_padding = true;
         }
         // Each batch on its way through the stages has a budget of its own.
         config.max_num_batched_tokens *= config.pipeline_parallel.max(1);
+        if config.engine == EngineKind::Trtllm {
+            // So has each rank of data-parallel attention, and a batch of its own; the other engines' limits are of all ranks.
+            let ranks = config.attention_parallel.max(1);
+            config.max_num_batched_tokens = config.max_num_batched_tokens.saturating_mul(ranks);
+            config.max_num_seqs = config.max_num_seqs.saturating_mul(ranks);
+        }
         Prepared { coefficients: c, config, options }
     }
 

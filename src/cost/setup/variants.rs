@@ -3,8 +3,8 @@
 use super::super::habits::{Habits, Intake};
 use super::super::{Coefficients, payoff};
 use super::Setup;
-use crate::engine::EngineConfig;
-use crate::launch::EngineKind;
+use crate::engine::{AttentionBalance, EngineConfig};
+use crate::launch::{EngineKind, Version};
 use crate::workload::{Lengths, RequestShape};
 
 impl Setup {
@@ -45,9 +45,15 @@ impl Setup {
             Some(_) => vec![Lengths::Scattered, Lengths::Exact],
             None => vec![self.habits.lengths],
         };
-        let may_hold = self.config.engine == EngineKind::Trtllm && self.concurrency.is_some_and(|n| n > 1);
-        let intakes =
-            if may_hold { &[Intake::AtOnce, Intake::WithCompletion][..] } else { &[Intake::AtOnce] };
+        let old = self.config.engine == EngineKind::Trtllm && self.config.version < Version(1, 1, 0);
+        let may_hold = old && self.concurrency.is_some_and(|n| n > 1);
+        let untold =
+            self.config.attention_parallel > 1 && self.config.attention_balance == AttentionBalance::Untold;
+        let intakes = match (untold, may_hold) {
+            (true, _) => &[Intake::AtOnce, Intake::Balanced][..],
+            (false, true) => &[Intake::AtOnce, Intake::WithCompletion],
+            (false, false) => &[Intake::AtOnce],
+        };
         let of = |l: &Lengths| intakes.iter().map(|i| Habits { lengths: *l, intake: *i }).collect::<Vec<_>>();
         lengths.iter().flat_map(of).collect()
     }

@@ -1,6 +1,7 @@
 //! Defaults and flags of `trtllm-serve` (PyTorch backend).
 
 use super::EngineConfig;
+use crate::engine::AttentionBalance;
 use crate::launch::Launch;
 
 pub(super) fn apply(c: &mut EngineConfig, command: &Launch) {
@@ -22,6 +23,14 @@ pub(super) fn apply(c: &mut EngineConfig, command: &Launch) {
     // MAX_UTILIZATION admits while a prompt fits and pauses requests when the cache is full.
     c.reserve_output =
         command.text(&["scheduler-config.capacity-scheduler-policy"]) != Some("MAX_UTILIZATION");
+    c.attention_balance = match command.switch(&["attention-dp-config.enable-balance"]) {
+        Some(true) => AttentionBalance::On {
+            timeout_iters: command.integer(&["attention-dp-config.timeout-iters"]).unwrap_or(50),
+            batching_wait_iters: command.integer(&["attention-dp-config.batching-wait-iters"]).unwrap_or(10),
+        },
+        Some(false) => AttentionBalance::Off,
+        None => AttentionBalance::Untold,
+    };
     c.shared_frontend = true;
 }
 

@@ -122,7 +122,7 @@ fn engines(s: &Subject<'_>) -> Table {
         let note = match (&e.failure, e.chosen) {
             (Some(f), _) => format!("failed: {}", f.class),
             (None, true) => "chosen".to_owned(),
-            (None, false) => String::new(),
+            (None, false) => e.value.map_or(String::new(), |v| behind(s, v)),
         };
         t.rows.push(Row {
             cells: vec![
@@ -136,6 +136,22 @@ fn engines(s: &Subject<'_>) -> Table {
         });
     }
     t
+}
+
+/// How far an engine's defaults lie behind those of the chosen one.
+fn behind(s: &Subject<'_>, value: f64) -> String {
+    let chosen = s.verdict.engines.iter().find(|e| e.chosen).and_then(|e| e.value);
+    let Some(chosen) = chosen.filter(|c| *c > 0.0 && value > 0.0) else { return String::new() };
+    let gap = if s.run.plan.objective.higher_is_better() { (chosen / value).ln() } else { (value / chosen).ln() };
+    let words =
+        format!("{:.1} % {}", -100.0 * (-gap.abs()).exp_m1(), if gap < 0.0 { "ahead" } else { "behind" });
+    // Two launches, one of each.
+    let scatter = s.verdict.noise.map_or(0.0, |(sigma, _)| 2.0 * std::f64::consts::SQRT_2 * sigma);
+    if gap.abs() > scatter {
+        words
+    } else {
+        format!("{words}, less than launches of the same command may differ")
+    }
 }
 
 /// What became of the space.

@@ -1,5 +1,6 @@
 //! One file an engine: how its scheduler composes a step.
 
+mod balance;
 mod batch;
 pub mod sglang;
 pub mod trtllm;

@@ -6,9 +6,10 @@
 //! started request when blocks run out.
 //!
 //! The **micro-batch** stage fills the iteration: generation first, then context within `max_num_tokens`, in
-//! order. Without chunked context a prompt that does not fit stops the walk (and one longer than
+//! order. With `enable_balance` context waits for the other ranks of data-parallel attention. Without chunked context a prompt that does not fit stops the walk (and one longer than
 //! `max_num_tokens` is refused); with it, a chunk cut short is a multiple of the block size.
 
+use super::balance::Balance;
 use super::batch::{Batch, Chunking, InFlight, MixedSteps, batch_methods};
 use crate::engine::EngineConfig;
 use crate::sim::kv::KvLayout;
@@ -26,6 +27,7 @@ pub struct TrtllmScheduler {
     max_model_len: u32,
     reserve_output: bool,
     in_flight_tokens: u64,
+    balance: Option<Balance>,
     batch: Batch,
 }
 
@@ -41,6 +43,7 @@ impl TrtllmScheduler {
             max_model_len: config.max_model_len,
             reserve_output: config.reserve_output,
             in_flight_tokens: u64::from(budget) * if config.overlap { 2 } else { 1 },
+            balance: Balance::of(config),
             batch,
         }
     }
@@ -92,6 +95,10 @@ impl MixedSteps for TrtllmScheduler {
 
     /// Starts context requests in order; says what the next one waits for.
     fn admit_waiting(&mut self, record: &mut InFlight, shape: &mut StepShape) -> Option<Blocked> {
+        let waiting = self.batch.waiting.len();
+        if self.balance.as_mut().is_some_and(|b| b.holds(waiting, shape.decode_rows)) {
+            return (waiting > 0).then_some(Blocked::Balance);
+        }
         self.batch.waiting.front()?;
         let chunking = self.chunking();
         let mut left = self.budget - shape.tokens();
@@ -150,6 +157,9 @@ impl Scheduler for TrtllmScheduler {
 
     fn advance(&mut self, steps: u32) {
         self.batch.advance(steps);
+        if let Some(b) = &mut self.balance {
+            b.pass(steps);
+        }
     }
 
     batch_methods!();
