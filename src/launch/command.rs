@@ -4,7 +4,7 @@ use super::program::{engine_of, is_program_word};
 use super::shell::assignment;
 use super::wrapper::{self, Bare};
 use super::{
-    EngineKind, LaunchFile, Version, called, copied, heredoc, manifest, prose, switches, words, yaml,
+    EngineKind, LaunchFile, Version, called, copied, heredoc, manifest, prose, several, switches, words, yaml,
 };
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -86,12 +86,9 @@ impl Launch {
         let starts = |l: &Launch| l.engine.is_some() && l.argv.len() > 1;
         let mut found = parts.iter().map(|p| Launch::parse_text(p, true)).filter(starts);
         let mut first = found.next()?;
-        let others = found.filter(|l| l.argv != first.argv && l.model.is_some()).count();
-        if others > 0 {
-            first
-                .problems
-                .push(format!("{} parts of the text start an engine; the first is read", others + 1));
-        }
+        let others: Vec<Launch> = found.filter(|l| l.argv != first.argv && l.model.is_some()).collect();
+        let told = several::told("parts of the text", &first, &others);
+        first.problems.extend(told);
         Some(first)
     }
 
