@@ -126,8 +126,7 @@ fn throughput(words: &[&str]) -> Option<Key> {
             "total" | "overall" => total = true,
             "tok" | "toks" | "token" | "tokens" => token = true,
             // Of the whole server, which is what is meant anyway.
-            "aggregate" | "aggregated" | "system" => {}
-            "per" | "mean" | "avg" | "average" => {}
+            "aggregate" | "aggregated" | "system" | "per" | "mean" | "avg" | "average" => {}
             _ => return None,
         }
     }
@@ -243,6 +242,8 @@ mod tests {
         assert_eq!(with_unit("1.2s"), Some((1.2, Some(1e3))));
         assert_eq!(with_unit("29.5 (-3 %)"), Some((29.5, None)));
         assert_eq!(with_unit("33.9 tok/s"), Some((33.9, None)));
+        assert_eq!(in_unit(Key::Duration, 500.0, Some(1.0), 1.0), 0.5);
+        assert_eq!(in_unit(Key::MeanTtftMs, 0.5, Some(1e3), 1.0), 500.0);
         assert_eq!(with_unit("80 / 80"), Some((80.0, None)));
         for text in ["3 | 4", "12 / 14 ms", "n/a", "95%", "~3"] {
             assert_eq!(with_unit(text), None, "{text}");

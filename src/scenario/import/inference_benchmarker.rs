@@ -81,7 +81,7 @@ fn one(head: &[String], row: &[String], model: Option<&str>) -> Option<Map<Strin
     record.insert("source".into(), json!("inference-benchmarker"));
     record.insert(
         "note".into(),
-        json!("no more requests are in flight than --max-vus allows, which the table does not tell"),
+        json!("no more requests are in flight than --max-vus allows, which the table does not tell; the warm-up is left out"),
     );
     Some(record)
 }

@@ -100,8 +100,11 @@ impl Run {
             let total = self.result.get(key.name()).and_then(Value::as_f64);
             let mean = total.zip(completed).map(|(t, n)| t / n).or(self.means[side]);
             // What was counted is the length, and what was asked for its limit.
-            self.workload
-                .extend(mean.filter(|m| *m >= 1.0).map(|m| (length.to_owned(), json!(m.round() as u64))));
+            if let Some(mean) = mean.filter(|m| *m >= 1.0) {
+                self.workload.insert(length.to_owned(), json!(mean.round() as u64));
+                let note = "lengths are the means of the run; how they vary is not in the file";
+                self.workload.insert("note".into(), json!(note));
+            }
             if let (None, Some(mean), Some(n)) = (total, self.means[side], completed) {
                 self.result.insert(key.name().to_owned(), json!((mean * n).round()));
             }

@@ -159,11 +159,7 @@ fn one<'a>(
                 workload.extend(count.map(|n| ((*key).to_owned(), json!(n))));
             }
             Meaning::Result(key, factor) => {
-                let own = || {
-                    let (v, unit) = value.as_str().and_then(with_unit)?;
-                    Some(in_unit(*key, v, unit, *factor))
-                };
-                if let Some(v) = value.as_f64().map(|v| v * factor).or_else(own) {
+                if let Some(v) = figure(value, *key, Some(*factor)) {
                     result.insert(key.name().to_owned(), json!(v));
                 }
             }
@@ -171,10 +167,8 @@ fn one<'a>(
             Meaning::Pipeline => shares.pipeline = count,
             Meaning::Data => shares.data = count,
             Meaning::NoUnit(key) => {
-                let own = value.as_str().and_then(with_unit);
-                let (v, unit) = own.or_else(|| Some((value.as_f64()?, None))).unwrap_or_default();
-                if let Some(unit) = unit.or(factor) {
-                    result.insert(key.name().to_owned(), json!(v * unit));
+                if let Some(v) = figure(value, *key, factor) {
+                    result.insert(key.name().to_owned(), json!(v));
                 }
             }
         }
@@ -193,6 +187,12 @@ fn one<'a>(
         record.insert("note".into(), json!(notes.join("; ")));
     }
     record
+}
+
+/// The figure of a cell in its key's unit; None where neither the cell nor `factor` tells the unit.
+fn figure(value: &Value, key: Key, factor: Option<f64>) -> Option<f64> {
+    let (v, unit) = value.as_f64().map(|v| (v, None)).or_else(|| with_unit(value.as_str()?))?;
+    Some(in_unit(key, v, unit, factor.or(unit)?))
 }
 
 /// Takes the requests of a row for completed ones where nothing says how many were or failed; what is to be told of it.
