@@ -1,16 +1,8 @@
 //! Arrays of a script: `NAME=(word …)`, their whole (`${NAME[@]}`), their places (`${NAME[0]}`) and loops over them.
 
+use super::defaults::{LONGEST, MOST_WORDS};
 use super::loops;
-use super::shell::{LONGEST, MOST_WORDS, Variables, expanded};
-
-/// An array as the script writes it.
-#[derive(Debug)]
-pub(super) struct Written {
-    name: String,
-    items: Vec<String>,
-    /// `NAME+=(…)`
-    added: bool,
-}
+use super::shell::{Variables, Written, expanded};
 
 /// The word that stands in place of an array; no word of a shell has such a letter in it.
 const MARK: &str = "\0array ";

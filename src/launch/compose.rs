@@ -1,6 +1,7 @@
 //! What a compose file writes in its own way: variables with defaults in its environment, and `$$` for the `$` of a shell.
 
 use super::defaults::defaulted;
+use super::words;
 
 /// Puts defaults in place of the document's variables (`TP: ${TP:-4}`), which are not known here; what is to be told of it.
 pub(super) fn take_defaults(env: &mut [(String, String)]) -> Option<String> {
@@ -8,15 +9,11 @@ pub(super) fn take_defaults(env: &mut [(String, String)]) -> Option<String> {
     for (_, value) in env {
         while let Some((name, default, whole)) = defaulted(value) {
             *value = value.replacen(&whole, &default, 1);
-            let shown = if default.is_empty() { "nothing".to_owned() } else { default };
-            taken.push(format!("{name} {shown}"));
+            taken.push(format!("{name}={}", words::quote(&default)));
         }
     }
     (!taken.is_empty()).then(|| {
-        format!(
-            "variables of the document are not known here; their defaults are taken: {}",
-            taken.join(", ")
-        )
+        format!("variables of the document are not known here; their defaults are taken: {}", taken.join(" "))
     })
 }
 
@@ -48,7 +45,7 @@ mod tests {
         let l = Launch::parse(text);
         assert_eq!((l.engine, l.model.as_deref()), (Some(EngineKind::Vllm), Some("org/m")), "{l:?}");
         assert_eq!((GpuLayout::of(&l).gpus(), l.integer(&["max-num-seqs"])), (4, Some(192)), "{l:?}");
-        assert!(l.problems.iter().any(|p| p.contains("MODEL_ID org/m, TP_SIZE 4")), "{:?}", l.problems);
+        assert!(l.problems.iter().any(|p| p.contains("MODEL_ID=org/m TP_SIZE=4")), "{:?}", l.problems);
         assert!(!l.problems.iter().any(|p| p.contains("condition")), "{:?}", l.problems);
     }
 

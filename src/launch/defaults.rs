@@ -1,8 +1,12 @@
 //! `${NAME:-default}` of a shell: the variable's value, or the default where it has none.
 
-use super::shell::LONGEST;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+
+/// Variables and arrays that would make a word longer than this, or a command of more words, stay as they stand: lines that each
+/// double the one before have no end.
+pub(super) const LONGEST: usize = 1 << 20;
+pub(super) const MOST_WORDS: usize = 1 << 14;
 
 /// How a default is marked; behind a colon it also stands for an empty value.
 const MARKS: [&str; 4] = [":-", ":=", "-", "="];
@@ -32,16 +36,13 @@ pub(super) fn of_known<'w>(word: &'w str, env: &BTreeMap<String, String>) -> Cow
     while let Some(at) = rest.find("${") {
         let inner = &rest[at + 2..];
         let found = closing(inner).and_then(|end| Some((end, value(&inner[..end], env)?)));
-        match found.filter(|(_, v)| out.len() + rest.len() + v.len() <= LONGEST) {
-            Some((end, value)) => {
-                out.push_str(&rest[..at]);
-                out.push_str(value);
-                rest = &inner[end + 1..];
-            }
-            None => {
-                out.push_str(&rest[..at + 2]);
-                rest = inner;
-            }
+        if let Some((end, value)) = found.filter(|(_, v)| out.len() + rest.len() + v.len() <= LONGEST) {
+            out.push_str(&rest[..at]);
+            out.push_str(value);
+            rest = &inner[end + 1..];
+        } else {
+            out.push_str(&rest[..at + 2]);
+            rest = inner;
         }
     }
     out.push_str(rest);

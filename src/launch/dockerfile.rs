@@ -54,3 +54,25 @@ pub(super) fn unit(text: &str, starts: Starts) -> Option<Vec<String>> {
     }
     starts(&out).then_some(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::launch::{EngineKind, GpuLayout, Launch};
+
+    /// Engine, model, GPUs.
+    fn read(text: &str) -> (Option<EngineKind>, String, u32) {
+        let l = Launch::parse(text);
+        (l.engine, l.model.clone().unwrap_or_default(), GpuLayout::of(&l).gpus())
+    }
+
+    #[test]
+    fn images_and_units_start_what_they_name() {
+        let file = "FROM lmsysorg/sglang:v0.5.4\nENV A=b\nCMD [\"python\", \"-m\", \"sglang.launch_server\", \"--model-path\", \"m\"]";
+        assert_eq!(read(file), (Some(EngineKind::Sglang), "m".into(), 1));
+        let unit = "[Unit]\nAfter=network.target\n[Service]\nEnvironment=\"CUDA_VISIBLE_DEVICES=0,1\"\nExecStart=/usr/bin/taskset -c 0-15 \
+                    /x/python -m vllm.entrypoints.openai.api_server \\\n  --model m -tp 2\n";
+        assert_eq!(read(unit), (Some(EngineKind::Vllm), "m".into(), 2));
+        assert_eq!(Launch::parse(unit).env["CUDA_VISIBLE_DEVICES"], "0,1");
+        assert_eq!(read("[Container]\nImage=vllm/vllm-openai:v0.9.0\nExec=--model m -tp 2\n").2, 2);
+    }
+}

@@ -2,7 +2,7 @@
 //! units. A document becomes the words of the container that it starts, which are then read as any other command.
 
 use super::dockerfile::{dockerfile, unit};
-use super::{Launch, compose, pm2, ray, script, several, srt_slurm, words};
+use super::{compose, pm2, ray, script, srt_slurm, words};
 use serde_json::{Map, Value};
 
 /// The words of a document's command, and what is to be told of the document.
@@ -10,6 +10,17 @@ use serde_json::{Map, Value};
 pub(super) struct Found {
     pub(super) words: Vec<String>,
     pub(super) problems: Vec<String>,
+    /// Copies of it that the document starts.
+    pub(super) replicas: u64,
+    /// Commands of the document's other containers that start an engine, with their replicas.
+    pub(super) beside: Vec<(Vec<String>, u64)>,
+}
+
+impl Found {
+    /// A command that a document starts once, and nothing else.
+    fn alone(words: Vec<String>, problems: Vec<String>) -> Found {
+        Found { words, problems, replicas: 1, beside: Vec::new() }
+    }
 }
 
 /// Whether words start an engine.
@@ -20,19 +31,19 @@ pub(super) fn command(text: &str, starts: Starts) -> Option<Found> {
     if text.contains("LLMConfig(")
         && let Some((words, problems)) = ray::program(text)
     {
-        return Some(Found { words, problems });
+        return Some(Found::alone(words, problems));
     }
     if let Some(words) = pm2::words(text).filter(|w| starts(w)) {
-        return Some(Found { words, problems: Vec::new() });
+        return Some(Found::alone(words, Vec::new()));
     }
     let mut lines =
         text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#') && *l != "---");
     let first = lines.next()?;
     if first.starts_with("FROM ") || first.starts_with("ARG ") {
-        return dockerfile(text, starts).map(|words| Found { words, problems: Vec::new() });
+        return dockerfile(text, starts).map(|words| Found::alone(words, Vec::new()));
     }
     if first.starts_with('[') {
-        return unit(text, starts).map(|words| Found { words, problems: Vec::new() });
+        return unit(text, starts).map(|words| Found::alone(words, Vec::new()));
     }
     let key = first.trim_start_matches("- ").split(':').next()?;
     let named = first.contains(':')
@@ -68,7 +79,7 @@ fn yaml(text: &str, starts: Starts) -> Option<Found> {
     let documents: Vec<Value> = documents(text).iter().filter_map(&mut value).collect();
     if let Some((words, told)) = documents.iter().find_map(srt_slurm::launch).filter(|(w, _)| starts(w)) {
         problems.extend(told);
-        return Some(Found { words, problems });
+        return Some(Found::alone(words, problems));
     }
     let mut all = Vec::new();
     for document in &documents {
@@ -78,7 +89,7 @@ fn yaml(text: &str, starts: Starts) -> Option<Found> {
     let image = if text.contains("sglang") && !text.contains("vllm") { "sglang" } else { "vllm" };
     let mut engines = all.iter().filter_map(|c| Some((c, words_of(c, image, starts)?)));
     let (container, (words, told)) = engines.next()?;
-    let others: Vec<Launch> = engines.map(|(c, (words, _))| launched(c, &words)).collect();
+    let beside = engines.map(|(c, (words, _))| (words, c.around.replicas)).collect();
     problems.extend(told);
     let Around { replicas, group } = container.around;
     if replicas > 1 {
@@ -96,14 +107,7 @@ fn yaml(text: &str, starts: Starts) -> Option<Found> {
                 .to_owned(),
         );
     }
-    problems.extend(several::told("containers of the document", &launched(container, &words), &others));
-    Some(Found { words, problems })
-}
-
-/// The launch of a container with all its replicas.
-fn launched(container: &Container<'_>, words: &[String]) -> Launch {
-    let replicas = u32::try_from(container.around.replicas).ok().filter(|n| *n > 1);
-    Launch { replicas, ..Launch::from_argv(words) }
+    Some(Found { words, problems, replicas, beside })
 }
 
 /// A part of a document without the names that stand in another part of it, and what is to be told of them.
@@ -353,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_a_chart_images_and_units() {
+    fn values_of_a_chart() {
         let helm = "servingEngineSpec:\n  modelSpec:\n  - repository: vllm/vllm-openai\n    tag: v0.8.5\n    modelURL: m\n    replicaCount: 1\n    \
                     vllmConfig:\n      tensorParallelSize: 4\n      enablePrefixCaching: false\n      extraArgs: [\"--enforce-eager\"]\n";
         assert_eq!(read(helm), (Some(EngineKind::Vllm), "m".into(), 4));
@@ -362,13 +366,6 @@ mod tests {
             (l.switch(&["enable-prefix-caching"]), l.switch(&["enforce-eager"])),
             (Some(false), Some(true))
         );
-        let file = "FROM lmsysorg/sglang:v0.5.4\nENV A=b\nCMD [\"python\", \"-m\", \"sglang.launch_server\", \"--model-path\", \"m\"]";
-        assert_eq!(read(file), (Some(EngineKind::Sglang), "m".into(), 1));
-        let unit = "[Unit]\nAfter=network.target\n[Service]\nEnvironment=\"CUDA_VISIBLE_DEVICES=0,1\"\nExecStart=/usr/bin/taskset -c 0-15 \
-                    /x/python -m vllm.entrypoints.openai.api_server \\\n  --model m -tp 2\n";
-        assert_eq!(read(unit), (Some(EngineKind::Vllm), "m".into(), 2));
-        assert_eq!(Launch::parse(unit).env["CUDA_VISIBLE_DEVICES"], "0,1");
-        assert_eq!(read("[Container]\nImage=vllm/vllm-openai:v0.9.0\nExec=--model m -tp 2\n").2, 2);
     }
 
     #[test]

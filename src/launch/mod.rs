@@ -23,6 +23,7 @@ mod heredoc;
 mod loops;
 mod manifest;
 mod nim;
+mod parse;
 mod pm2;
 mod program;
 mod prose;

@@ -112,15 +112,12 @@ impl<'a> Reader<'a> {
         let before = self.rest;
         let value = self.value();
         let text = before[..before.len() - self.rest.len()].trim().to_owned();
-        match value {
-            Some(Value::Object(table)) => {
-                self.taken.push(text);
-                table
-            }
-            _ => {
-                self.unknown.push(text);
-                Map::new()
-            }
+        if let Some(Value::Object(table)) = value {
+            self.taken.push(text);
+            table
+        } else {
+            self.unknown.push(text);
+            Map::new()
         }
     }
 

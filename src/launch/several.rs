@@ -28,7 +28,7 @@ const MOST: usize = 64;
 pub(super) fn told(what: &str, first: &Launch, others: &[Launch]) -> Option<String> {
     let n = 1 + others.len();
     if others.is_empty() || n > MOST {
-        return (n > MOST).then(|| plain(what, n));
+        return plain(what, n);
     }
     let mut apart: Vec<&Launch> = vec![first];
     for other in others {
@@ -43,12 +43,12 @@ pub(super) fn told(what: &str, first: &Launch, others: &[Launch]) -> Option<Stri
     let known = layouts.iter().all(|l| l.known);
     let gpus = layouts.iter().fold(0u32, |sum, l| sum.saturating_add(l.gpus()));
     let together = if known { format!("; side by side they take {gpus} GPUs") } else { String::new() };
-    Some(plain(what, n) + &together)
+    plain(what, n).map(|told| told + &together)
 }
 
-/// As [`told`], where the GPUs of all of them are not to be summed: a condition or a loop decides which of them run.
-pub(super) fn plain(what: &str, n: usize) -> String {
-    format!("{n} {what} start an engine; the first is read")
+/// As [`told`] of so many launches whose GPUs are not to be summed: a condition or a loop decides which of them run.
+pub(super) fn plain(what: &str, n: usize) -> Option<String> {
+    (n > 1).then(|| format!("{n} {what} start an engine; the first is read"))
 }
 
 /// Whether two launches are one, written down for two of its nodes.
@@ -87,6 +87,10 @@ mod tests {
             "2 commands of the script are one launch on several nodes"
         ));
         assert!(told("A:\n```\nvllm serve a -tp 2\n```\nB:\n```\nvllm serve b\n```\n", "they take 3 GPUs"));
+        assert!(told(
+            "vllm serve a -tp 2 &\nwhile ! curl x; do sleep 1; done\nif [ -n \"$X\" ]; then echo y; fi\nvllm serve b &",
+            "they take 3 GPUs"
+        ));
         let pods = "spec:\n  containers:\n  - {image: x, command: [vllm, serve, a, -tp, \"2\"]}\n  - {image: x, command: [vllm, serve, b]}\n";
         assert!(told(
             pods,
@@ -100,6 +104,8 @@ mod tests {
             "if [ -n \"$X\" ]; then\n  vllm serve a -tp 2\nelse\n  vllm serve a -tp 4\nfi",
             "vllm serve a -tp 2 &\nfor i in 1 2; do\n  vllm serve b --port $i &\ndone",
             "vllm serve a -tp 2 &\nvllm serve b -tp $TP &",
+            "vllm serve a -tp 2 || vllm serve a",
+            "vllm serve a -tp 2 &\nother() {\n  vllm serve b\n}",
         ] {
             assert!(!told(text, "side by side"), "{text}");
         }

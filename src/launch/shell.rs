@@ -1,7 +1,7 @@
 //! What a shell makes of a script's variables: expansion, arithmetic, arrays, and settings that stand under a condition.
 
-use super::arrays::Written;
 use super::branches::{Branch, Chain, Join, holds, is_test};
+use super::defaults::LONGEST;
 use super::loops::Loop;
 use super::{arithmetic, defaults, words};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +27,15 @@ pub(super) struct Variables {
     loops: Vec<Loop>,
     /// The last command that was evaluated.
     evaluated: Option<String>,
+}
+
+/// An array as the script writes it.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) name: String,
+    pub(super) items: Vec<String>,
+    /// `NAME+=(…)`
+    pub(super) added: bool,
 }
 
 impl Variables {
@@ -234,11 +243,6 @@ fn mentions(word: &str, name: &str) -> bool {
     let after = |form: &str| word.match_indices(form).any(|(i, _)| ends(&word[i + form.len()..]));
     after(&format!("${name}")) || after(&format!("${{{name}"))
 }
-
-/// Variables and arrays that would make a word longer than this, or a command of more words, stay as they stand: lines that each
-/// double the one before have no end.
-pub(super) const LONGEST: usize = 1 << 20;
-pub(super) const MOST_WORDS: usize = 1 << 14;
 
 /// `$NAME`, `${NAME}` and `${NAME:-default}` where the command itself set them, and `$((…))` where all of it is known.
 pub(crate) fn expanded(word: &str, env: &BTreeMap<String, String>) -> String {

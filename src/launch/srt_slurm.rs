@@ -62,7 +62,7 @@ fn role<'v>(document: &'v Value, kind: &str, (name, short): (&str, &str)) -> Opt
     let workers = resources[format!("{short}_workers")].as_u64();
     let spread = || {
         let nodes = resources[format!("{short}_nodes")].as_u64()?;
-        Some(nodes * resources["gpus_per_node"].as_u64()? / workers.filter(|n| *n > 0)?)
+        Some(nodes.checked_mul(resources["gpus_per_node"].as_u64()?)? / workers.filter(|n| *n > 0)?)
     };
     let gpus = resources[format!("gpus_per_{short}")].as_u64().or_else(spread);
     let env = &backend[format!("{name}_environment")];
@@ -76,10 +76,13 @@ fn halves(prefill: &Role<'_>, decode: &Role<'_>) -> String {
         return "one half of prefill and decode apart is read: a prefill worker; the document does not say how many GPUs both take"
             .to_owned();
     };
+    let plural = |n: u64, noun: &str| if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") };
+    let workers = |n, each, noun: &str| format!("{} of {}", plural(n, noun), plural(each, "GPU"));
     format!(
-        "one half of prefill and decode apart is read: a prefill worker. There are {p} prefill workers of {each_p} GPUs and {d} \
-         decode workers of {each_d}, {} GPUs in all",
-        p * each_p + d * each_d
+        "one half of prefill and decode apart is read: a prefill worker. The recipe starts {} and {}, {} in all",
+        workers(p, each_p, "prefill worker"),
+        workers(d, each_d, "decode worker"),
+        plural(p.saturating_mul(each_p).saturating_add(d.saturating_mul(each_d)), "GPU")
     )
 }
 

@@ -1,13 +1,13 @@
 //! What stands around an engine's command: shells, containers, launchers. Taken off, so that the engine's own words are
 //! left; what is told by it (environment, the image's release) is kept.
 
-use super::branches::Join;
+use super::branches::{Join, nested};
 use super::copied::{pinned, releases, without_prompt};
 use super::defaults::defaulted;
 use super::program::{base, by_variable, engine_of, program};
 use super::script::{positional, shell_script};
 use super::shell::{Variables, assignment, expanded};
-use super::{Launch, Version, nim, runtime, several, typography, words};
+use super::{Version, nim, runtime, typography, words};
 use std::collections::BTreeMap;
 
 /// The engine's own words, and what was told around them.
@@ -20,8 +20,24 @@ pub(super) struct Bare {
     pub(super) problems: Vec<String>,
     /// Whether an engine's program is among the words, and not another's.
     pub(super) found: bool,
+    pub(super) beside: Beside,
     /// Scripts within scripts around it.
     depth: u8,
+}
+
+/// Commands of a script that start engines too, besides the one that is read.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Beside {
+    pub(super) commands: Vec<Vec<String>>,
+    /// A condition or a loop decides which of them run, or how often.
+    pub(super) decided: bool,
+}
+
+impl Beside {
+    fn add(&mut self, other: Beside) {
+        self.commands.extend(other.commands);
+        self.decided |= other.decided;
+    }
 }
 
 /// Scripts within scripts that are read; what a person writes has two.
@@ -71,7 +87,7 @@ fn strip_within(given: &[String], depth: u8, env: BTreeMap<String, String>) -> B
         bare.argv = words;
         expand(&mut bare);
         if counted {
-            bare.problems.extend(beside(&bare.argv, commands, &script));
+            bare.beside.add(beside(commands, &script));
         }
         let program: Vec<&str> =
             bare.argv.iter().map(String::as_str).take_while(|w| !w.starts_with("--")).collect();
@@ -86,33 +102,19 @@ fn strip_within(given: &[String], depth: u8, env: BTreeMap<String, String>) -> B
     bare
 }
 
-/// What is to be told of the commands behind the one that is read, where they start engines too.
-fn beside(
-    first: &[String],
-    behind: impl Iterator<Item = (Join, Vec<String>)>,
-    script: &Variables,
-) -> Option<String> {
-    let behind: Vec<Vec<String>> = behind.map(|(_, words)| words).collect();
-    let starts = |words: &&Vec<String>| !says(words) && program(words).is_some_and(|at| served(&words[at..]));
-    let others: Vec<&Vec<String>> = behind.iter().filter(starts).collect();
-    if others.is_empty() {
-        return None;
+/// The commands behind the one that is read that start engines too.
+fn beside(behind: impl Iterator<Item = (Join, Vec<String>)>, script: &Variables) -> Beside {
+    let starts = |words: &[String]| !says(words) && program(words).is_some_and(|at| served(&words[at..]));
+    let mut found = Beside { commands: Vec::new(), decided: script.decides() };
+    let mut depth = 0;
+    for (join, words) in behind {
+        depth = nested(&words, depth);
+        if starts(&words) {
+            found.decided |= depth > 0 || join != Join::Apart;
+            found.commands.push(words.iter().map(|w| expanded(w, &script.values)).collect());
+        }
     }
-    let what = "commands of the script";
-    if script.decides() || behind.iter().filter_map(|words| words.first()).any(|w| decides(w)) {
-        return Some(several::plain(what, 1 + others.len()));
-    }
-    let launch = |words: &&Vec<String>| {
-        let known: Vec<String> = words.iter().map(|w| expanded(w, &script.values)).collect();
-        Launch::from_argv(&known)
-    };
-    let others: Vec<Launch> = others.iter().map(launch).collect();
-    several::told(what, &Launch::new(BTreeMap::new(), first.to_vec(), Vec::new()), &others)
-}
-
-/// Whether a word begins what decides which commands run, or how often.
-fn decides(word: &str) -> bool {
-    ["if", "elif", "else", "case", "for", "while", "until"].contains(&word) || word.ends_with("()")
+    found
 }
 
 /// Whether a command only prints its words.
@@ -260,6 +262,7 @@ fn engine_words(
         env.extend(inner.env);
         bare.version = bare.version.or(inner.version);
         bare.problems.extend(inner.problems);
+        bare.beside.add(inner.beside);
         return Some(inner.argv);
     }
     let start = program(words)?;
