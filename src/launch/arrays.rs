@@ -1,20 +1,18 @@
 //! Arrays of a script: `NAME=(word …)`, their whole (`${NAME[@]}`), their places (`${NAME[0]}`) and loops over them.
 
+use super::defaults::{LONGEST, MOST_WORDS};
 use super::loops;
-use super::shell::{LONGEST, MOST_WORDS, Variables, expanded, nested};
+use super::shell::{Variables, Written, expanded};
+
+/// The word that stands in place of an array; no word of a shell has such a letter in it.
+const MARK: &str = "\0array ";
 
 impl Variables {
-    /// Takes the arrays (`NAME=(word …)`, `NAME+=(word …)`) out of the words; under a condition nothing is added.
+    /// The words with a mark in place of each array that is written among them (`NAME=(word …)`, `NAME+=(word …)`).
     pub(super) fn without_arrays(&mut self, given: &[String]) -> Vec<String> {
         let mut out = Vec::new();
         let mut words = given.iter();
-        let (mut depth, mut begins) = (0usize, true);
         while let Some(w) = words.next() {
-            // A keyword is one only where a command begins.
-            if begins {
-                depth = nested(w, depth);
-            }
-            begins = w.ends_with(';') || ["then", "do", "else", "&&", "||", "|", "&"].contains(&w.as_str());
             let Some((name, first, added)) = array(w) else {
                 out.push(w.clone());
                 continue;
@@ -29,18 +27,39 @@ impl Variables {
                 }
                 next = if last { None } else { words.next().cloned() };
             }
+            out.push(format!("{MARK}{}", self.written.len()));
+            self.written.push(Written { name: name.to_owned(), items, added });
+        }
+        out
+    }
+
+    /// Sets the arrays whose marks stand in a command, and takes the marks off. Where a condition or a loop decides, an array
+    /// that is there already stays as it is.
+    pub(super) fn take_arrays(&mut self, words: &mut Vec<String>) {
+        let marks: Vec<usize> = words.iter().filter_map(|w| w.strip_prefix(MARK)?.parse().ok()).collect();
+        words.retain(|w| !w.starts_with(MARK));
+        let skipped = self.skipped();
+        for at in marks.into_iter().filter(|_| !skipped) {
+            let Some(Written { name, items, added }) = self.written.get(at) else { continue };
+            let (name, added, items) = (name.clone(), *added, items.clone());
             let mut items = self.with_arrays(&items);
-            match self.arrays.get_mut(name) {
-                Some(_) if depth > 0 => {
-                    self.conditional.insert(name.to_owned());
+            let unsure = self.undecided() || self.loops_now();
+            match self.arrays.get_mut(&name) {
+                Some(_) if unsure => {
+                    self.conditional.insert(name);
                 }
                 Some(own) if added => own.append(&mut items),
                 _ => {
-                    self.arrays.insert(name.to_owned(), items);
+                    self.arrays.insert(name, items);
                 }
             }
         }
-        out
+    }
+
+    /// An array by its name; one that is written further down fills a function that stands above it.
+    fn array(&self, name: &str) -> Option<&Vec<String>> {
+        let later = || self.written.iter().find(|w| w.name == name).map(|w| &w.items);
+        self.arrays.get(name).or_else(later)
     }
 
     /// Words with `${NAME[@]}` replaced by the array's.
@@ -49,9 +68,9 @@ impl Variables {
         for w in words {
             let inner =
                 w.strip_prefix("${").and_then(|w| w.strip_suffix("[@]}").or_else(|| w.strip_suffix("[*]}")));
-            match inner.and_then(|name| Some((name, self.arrays.get(name)?))) {
+            match inner.and_then(|name| Some((name, self.array(name)?.clone()))) {
                 Some((name, items)) if out.len() + items.len() <= MOST_WORDS => {
-                    out.extend(items.iter().cloned());
+                    out.extend(items);
                     self.used.insert(name.to_owned());
                 }
                 _ => out.push(self.indexed(w)),
@@ -121,5 +140,26 @@ mod tests {
         );
         assert_eq!((l.model.as_deref(), l.text(&["port"])), (Some("a/b"), Some("${NONE[0]}")));
         assert!(l.problems.iter().any(|p| p.contains("3 engines")), "{:?}", l.problems);
+    }
+
+    #[test]
+    fn an_array_under_a_condition_that_the_script_decides() {
+        let script = "MTP=1\nA=(--seed 1)\nif [ \"$MTP\" = 1 ]; then\n  A+=(--max-num-seqs 8)\nelse\n  A+=(--max-num-seqs 4)\nfi\n\
+                      [ -z \"$MTP\" ] && A+=(-tp 4)\nvllm serve m \"${A[@]}\"";
+        let l = Launch::parse(script);
+        assert_eq!(
+            (l.text(&["max-num-seqs"]), l.text(&["seed"]), l.text(&["tp"])),
+            (Some("8"), Some("1"), None)
+        );
+        assert!(l.problems.is_empty(), "{:?}", l.problems);
+        let l = Launch::parse("A=(--seed 1)\n[ -n \"$X\" ] && A+=(-tp 4)\nvllm serve m \"${A[@]}\"");
+        assert_eq!(l.text(&["tp"]), None);
+        assert!(
+            l.problems.iter().any(|p| p.contains("$A is added to under a condition")),
+            "{:?}",
+            l.problems
+        );
+        let l = Launch::parse("start() {\n  vllm serve m \"${A[@]}\"\n}\nA=(-tp 4)\nstart");
+        assert_eq!(l.text(&["tp"]), Some("4"), "{l:?}");
     }
 }

@@ -73,6 +73,21 @@ pub(super) enum Join {
     Or,
 }
 
+/// How many conditions, loops and functions are open behind the words at the front of a command.
+pub(super) fn nested(words: &[String], depth: usize) -> usize {
+    let front = words
+        .iter()
+        .take_while(|w| matches!(w.as_str(), "then" | "do" | "else" | "{" | "function") || w.ends_with("()"));
+    let last = front.clone().count();
+    let functions = front.filter(|w| w.as_str() == "{").count();
+    let depth = depth + functions;
+    match words.get(last).map(String::as_str) {
+        Some("if" | "for" | "while" | "until" | "case" | "select") => depth + 1,
+        Some("fi" | "done" | "esac" | "}") => depth.saturating_sub(1),
+        _ => depth,
+    }
+}
+
 /// Whether words are a test.
 pub(super) fn is_test(words: &[String]) -> bool {
     words.first().is_some_and(|w| ["[", "[[", "test", "(("].contains(&w.as_str()) || w.starts_with("(("))

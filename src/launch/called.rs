@@ -45,7 +45,8 @@ pub(super) fn launch(text: &str) -> Option<(Vec<String>, Vec<String>)> {
     let names = assigned(text);
     FORMS.iter().find_map(|(form, close, program)| {
         let at = begins(text, form)?;
-        let arguments = Reader::new(&text[at..], &names).entries(*close)?;
+        let mut reader = Reader::new(&text[at..], &names);
+        let arguments = reader.entries(*close)?;
         let model = ["model", "model_path", "model_tag"].iter().find_map(|k| arguments.get(*k)?.as_str())?;
         let trtllm = *form == "LLM(" && text.contains("tensorrt_llm");
         let program = if trtllm { TRTLLM } else { program };
@@ -56,6 +57,7 @@ pub(super) fn launch(text: &str) -> Option<(Vec<String>, Vec<String>)> {
         flags("", &arguments, printed, trtllm, &mut words);
         let call = form.trim_end_matches(['(', '{', ' ']);
         let mut told = vec![format!("the launch is read from the arguments of `{call}`, not from a command")];
+        told.extend(spread(&reader, &text[..at]));
         if odd {
             told.push(
                 "typographic quotes are no quotes to Python; the text is read as it was meant".to_owned(),
@@ -69,6 +71,27 @@ pub(super) fn launch(text: &str) -> Option<(Vec<String>, Vec<String>)> {
         }
         Some((words, told))
     })
+}
+
+/// What is to be told of tables that a call takes in (`**kwargs`): those that are not known, and those that the program above it
+/// changes where a condition may decide.
+fn spread(reader: &Reader<'_>, above: &str) -> Vec<String> {
+    let unknown =
+        reader.unknown.iter().map(|t| format!("`**{t}` is not known here: what it sets is not read"));
+    let changes = |line: &str, name: &str| {
+        let code = line.trim_start();
+        let indented = code.len() < line.len();
+        let behind = code.strip_prefix(name).unwrap_or_default();
+        (indented && behind.starts_with('[') && behind.contains('=')) || behind.starts_with(".update(")
+    };
+    let changed = reader.taken.iter().filter(|name| above.lines().any(|l| changes(l, name)));
+    unknown
+        .chain(
+            changed.map(|name| {
+                format!("`{name}` is changed further by the program: what that sets is not read")
+            }),
+        )
+        .collect()
 }
 
 /// The end of the first place of a form that is no part of a longer name.
@@ -163,5 +186,26 @@ mod tests {
         let l = Launch::parse("import sglang as sgl\nllm = sgl.Engine(model_path='o/m', tp_size=2)\n");
         assert_eq!((l.engine, GpuLayout::of(&l).gpus()), (Some(EngineKind::Sglang), 2));
         assert_eq!(Launch::parse("class MyLLM(Base):\n    pass\n").engine, None);
+    }
+
+    #[test]
+    fn a_table_of_arguments_by_its_name() {
+        let text = "from vllm import LLM\nMODEL = \"o/m\"\nkwargs = dict(model=MODEL, dtype=\"bfloat16\",\n              tensor_parallel_size=4)\n\
+                    kwargs[\"max_model_len\"] = 4096\nif big:\n    kwargs[\"max_num_seqs\"] = 8\nllm = LLM(**kwargs, **more())\n";
+        let l = Launch::parse(text);
+        assert_eq!((l.engine, l.model.as_deref()), (Some(EngineKind::Vllm), Some("o/m")), "{l:?}");
+        assert_eq!((GpuLayout::of(&l).gpus(), l.integer(&["max-model-len"])), (4, Some(4096)));
+        assert_eq!(l.integer(&["max-num-seqs"]), None);
+        for told in ["`kwargs` is changed further", "`**more()` is not known here"] {
+            assert!(l.problems.iter().any(|p| p.contains(told)), "{told}: {:?}", l.problems);
+        }
+        let l = Launch::parse(
+            "import sglang as sgl\nargs = {\"model_path\": \"o/m\", \"tp_size\": 2}\nllm = sgl.Engine(**args)\n",
+        );
+        assert_eq!(
+            (l.engine, GpuLayout::of(&l).gpus(), l.problems.len()),
+            (Some(EngineKind::Sglang), 2, 2),
+            "{l:?}"
+        );
     }
 }

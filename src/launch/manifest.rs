@@ -1,7 +1,8 @@
 //! Serving commands as they stand in documents: compose files, Kubernetes manifests, helm values, Dockerfiles and systemd
 //! units. A document becomes the words of the container that it starts, which are then read as any other command.
 
-use super::{pm2, ray, words};
+use super::dockerfile::{dockerfile, unit};
+use super::{compose, pm2, ray, script, srt_slurm, words};
 use serde_json::{Map, Value};
 
 /// The words of a document's command, and what is to be told of the document.
@@ -9,6 +10,17 @@ use serde_json::{Map, Value};
 pub(super) struct Found {
     pub(super) words: Vec<String>,
     pub(super) problems: Vec<String>,
+    /// Copies of it that the document starts.
+    pub(super) replicas: u64,
+    /// Commands of the document's other containers that start an engine, with their replicas.
+    pub(super) beside: Vec<(Vec<String>, u64)>,
+}
+
+impl Found {
+    /// A command that a document starts once, and nothing else.
+    fn alone(words: Vec<String>, problems: Vec<String>) -> Found {
+        Found { words, problems, replicas: 1, beside: Vec::new() }
+    }
 }
 
 /// Whether words start an engine.
@@ -19,19 +31,19 @@ pub(super) fn command(text: &str, starts: Starts) -> Option<Found> {
     if text.contains("LLMConfig(")
         && let Some((words, problems)) = ray::program(text)
     {
-        return Some(Found { words, problems });
+        return Some(Found::alone(words, problems));
     }
     if let Some(words) = pm2::words(text).filter(|w| starts(w)) {
-        return Some(Found { words, problems: Vec::new() });
+        return Some(Found::alone(words, Vec::new()));
     }
     let mut lines =
         text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#') && *l != "---");
     let first = lines.next()?;
     if first.starts_with("FROM ") || first.starts_with("ARG ") {
-        return dockerfile(text, starts).map(|words| Found { words, problems: Vec::new() });
+        return dockerfile(text, starts).map(|words| Found::alone(words, Vec::new()));
     }
     if first.starts_with('[') {
-        return unit(text, starts).map(|words| Found { words, problems: Vec::new() });
+        return unit(text, starts).map(|words| Found::alone(words, Vec::new()));
     }
     let key = first.trim_start_matches("- ").split(':').next()?;
     let named = first.contains(':')
@@ -42,10 +54,17 @@ pub(super) fn command(text: &str, starts: Starts) -> Option<Found> {
     (named && whole).then(|| yaml(text, starts)).flatten()
 }
 
-/// A container of a document with the replicas that stand around it.
+/// What stands around a container of a document.
+#[derive(Debug, Clone, Copy)]
+struct Around {
+    replicas: u64,
+    /// Pods of one group that run one launch together (LeaderWorkerSet); 0 where there is no group.
+    group: u64,
+}
+
 struct Container<'v> {
     map: &'v Map<String, Value>,
-    replicas: u64,
+    around: Around,
 }
 
 fn yaml(text: &str, starts: Starts) -> Option<Found> {
@@ -58,17 +77,28 @@ fn yaml(text: &str, starts: Starts) -> Option<Found> {
         })
     };
     let documents: Vec<Value> = documents(text).iter().filter_map(&mut value).collect();
+    if let Some((words, told)) = documents.iter().find_map(srt_slurm::launch).filter(|(w, _)| starts(w)) {
+        problems.extend(told);
+        return Some(Found::alone(words, problems));
+    }
     let mut all = Vec::new();
     for document in &documents {
-        containers(document, 1, &mut all);
+        containers(document, Around { replicas: 1, group: 0 }, &mut all);
     }
     // Arguments without an image run in one that another document names.
     let image = if text.contains("sglang") && !text.contains("vllm") { "sglang" } else { "vllm" };
-    let mut engines = all.iter().filter_map(|c| Some((c, words_of(c.map, image, starts)?)));
-    let (container, words) = engines.next()?;
-    let others = engines.count();
-    if container.replicas > 1 {
-        problems.push(format!("the document starts {} replicas; one of them is read", container.replicas));
+    let mut engines = all.iter().filter_map(|c| Some((c, words_of(c, image, starts)?)));
+    let (container, (words, told)) = engines.next()?;
+    let beside = engines.map(|(c, (words, _))| (words, c.around.replicas)).collect();
+    problems.extend(told);
+    let Around { replicas, group } = container.around;
+    if replicas > 1 {
+        problems.push(format!("the document starts {replicas} replicas; one of them is read"));
+    }
+    if group > 1 {
+        problems.push(format!(
+            "{group} pods of a LeaderWorkerSet run one launch together; its first is read: {GROUP_SIZE} is {group}, {WORKER_INDEX} 0"
+        ));
     }
     if ["command", "entrypoint"].iter().any(|k| container.map.get(*k).is_some_and(is_one_line)) {
         problems.push(
@@ -77,11 +107,7 @@ fn yaml(text: &str, starts: Starts) -> Option<Found> {
                 .to_owned(),
         );
     }
-    if others > 0 {
-        problems
-            .push(format!("{} containers of the document start an engine; the first is read", others + 1));
-    }
-    Some(Found { words, problems })
+    Some(Found { words, problems, replicas, beside })
 }
 
 /// A part of a document without the names that stand in another part of it, and what is to be told of them.
@@ -126,10 +152,14 @@ fn documents(text: &str) -> Vec<String> {
     out
 }
 
+/// Variables that a LeaderWorkerSet gives to every container: the pods of a group, and which of them this is.
+const GROUP_SIZE: &str = "LWS_GROUP_SIZE";
+const WORKER_INDEX: &str = "LWS_WORKER_INDEX";
+
 /// Every mapping that starts something, in the order of the document's lists and the keys' names.
-fn containers<'v>(value: &'v Value, replicas: u64, out: &mut Vec<Container<'v>>) {
+fn containers<'v>(value: &'v Value, around: Around, out: &mut Vec<Container<'v>>) {
     match value {
-        Value::Array(items) => items.iter().for_each(|v| containers(v, replicas, out)),
+        Value::Array(items) => items.iter().for_each(|v| containers(v, around, out)),
         Value::Object(map) => {
             let own = ["replicas", "replicaCount", "minReplicas"].iter().find_map(|k| map.get(*k)?.as_u64());
             let under = |key: &str| map.get(key)?.get("replicas")?.as_u64();
@@ -137,12 +167,14 @@ fn containers<'v>(value: &'v Value, replicas: u64, out: &mut Vec<Container<'v>>)
                 .or_else(|| under("deploy"))
                 .or_else(|| under("deploymentConfig"))
                 .or_else(|| ray::replicas(map));
-            let own = own.unwrap_or(replicas);
+            let group = || map.get("leaderWorkerTemplate")?.get("size")?.as_u64();
+            let own =
+                Around { replicas: own.unwrap_or(around.replicas), group: group().unwrap_or(around.group) };
             if ["command", "args", "entrypoint", "commands", "vllmConfig", "model_loading_config"]
                 .iter()
                 .any(|k| map.contains_key(*k))
             {
-                out.push(Container { map, replicas: own });
+                out.push(Container { map, around: own });
             }
             map.values().for_each(|v| containers(v, own, out));
         }
@@ -208,12 +240,30 @@ fn image_of(map: &Map<String, Value>) -> Option<String> {
     }
 }
 
-/// `docker run -e K=V IMAGE words`; None where no engine is started.
-fn words_of(map: &Map<String, Value>, image: &str, starts: Starts) -> Option<Vec<String>> {
-    if let Some(words) = ray::command(map) {
-        return starts(&words).then_some(words);
+/// A container's entrypoint, command and arguments. What a shell is given as one string is its script.
+fn command_of(map: &Map<String, Value>) -> Vec<String> {
+    let mut own: Vec<String> = Vec::new();
+    for key in ["entrypoint", "command", "args"] {
+        match map.get(key) {
+            Some(Value::String(script)) if script::awaits_script(&own) => own.push(script.clone()),
+            _ => own.extend(list(map, key)),
+        }
     }
-    let env = environment(map);
+    own
+}
+
+/// `docker run -e K=V IMAGE words`, and what is to be told of them; None where no engine is started.
+fn words_of(container: &Container<'_>, image: &str, starts: Starts) -> Option<(Vec<String>, Option<String>)> {
+    let map = container.map;
+    if let Some(words) = ray::command(map) {
+        return starts(&words).then_some((words, None));
+    }
+    let mut env = environment(map);
+    let told = compose::take_defaults(&mut env);
+    if container.around.group > 0 {
+        env.push((GROUP_SIZE.to_owned(), container.around.group.to_string()));
+        env.push((WORKER_INDEX.to_owned(), "0".to_owned()));
+    }
     let mut own = match map.get("commands") {
         // Lines of a shell.
         Some(Value::Array(lines)) => {
@@ -222,9 +272,12 @@ fn words_of(map: &Map<String, Value>, image: &str, starts: Starts) -> Option<Vec
         }
         _ => match map.get("vllmConfig") {
             Some(Value::Object(config)) => helm(map, config)?,
-            _ => ["entrypoint", "command", "args"].iter().flat_map(|k| list(map, k)).collect(),
+            _ => command_of(map),
         },
     };
+    if !map.contains_key("env") {
+        own = own.iter().map(|w| compose::unescaped(w)).collect();
+    }
     // Kubernetes puts the container's own variables in place of `$(NAME)`.
     for (name, value) in &env {
         for word in &mut own {
@@ -237,7 +290,7 @@ fn words_of(map: &Map<String, Value>, image: &str, starts: Starts) -> Option<Vec
     let flags = own.first().is_some_and(|w| w.starts_with('-'));
     out.push(image_of(map).unwrap_or_else(|| if flags { image } else { "none" }.to_owned()));
     out.append(&mut own);
-    starts(&out).then_some(out)
+    starts(&out).then_some((out, told))
 }
 
 /// Values of the vLLM production stack's chart, and the resource of its operator, which has a part of them under `model`: the
@@ -274,56 +327,6 @@ fn kebab(camel: &str) -> String {
     out
 }
 
-/// The lines of a text with its continuations joined.
-fn logical(text: &str) -> Vec<String> {
-    text.replace("\\\r\n", " ").replace("\\\n", " ").lines().map(|l| l.trim().to_owned()).collect()
-}
-
-/// `ENTRYPOINT` and `CMD` of a Dockerfile, in either of their forms.
-fn dockerfile(text: &str, starts: Starts) -> Option<Vec<String>> {
-    let (mut image, mut env, mut entry, mut cmd) = (String::new(), Vec::new(), Vec::new(), Vec::new());
-    let form =
-        |rest: &str| serde_json::from_str::<Vec<String>>(rest).unwrap_or_else(|_| words::split(rest).0);
-    for line in logical(text) {
-        match line.split_once(char::is_whitespace) {
-            Some(("FROM", rest)) => {
-                rest.split_whitespace().find(|w| !w.starts_with("--"))?.clone_into(&mut image);
-            }
-            Some(("ENV", rest)) if rest.contains('=') => env.append(&mut words::split(rest).0),
-            Some(("ENV", rest)) => env.extend(rest.split_once(' ').map(|(k, v)| format!("{k}={v}"))),
-            Some(("ENTRYPOINT", rest)) => entry = form(rest.trim()),
-            Some(("CMD", rest)) => cmd = form(rest.trim()),
-            _ => {}
-        }
-    }
-    let mut out: Vec<String> = vec!["docker".into(), "run".into()];
-    out.extend(env.into_iter().flat_map(|e| ["-e".to_owned(), e]));
-    out.push(image);
-    out.append(&mut entry);
-    out.append(&mut cmd);
-    starts(&out).then_some(out)
-}
-
-/// `ExecStart=` of a systemd unit with its `Environment=`, or `Exec=` of podman's units with their `Image=`.
-fn unit(text: &str, starts: Starts) -> Option<Vec<String>> {
-    let lines = logical(text);
-    let values = |name: &str| {
-        lines.iter().filter_map(|l| Some(l.strip_prefix(name)?.strip_prefix('=')?.trim())).collect::<Vec<_>>()
-    };
-    let env: Vec<String> = values("Environment").iter().flat_map(|v| words::split(v).0).collect();
-    let mut out = Vec::new();
-    if let Some(image) = values("Image").first() {
-        out.extend(["docker".to_owned(), "run".to_owned()]);
-        out.extend(env.into_iter().flat_map(|e| ["-e".to_owned(), e]));
-        out.push((*image).to_owned());
-        out.extend(words::split(values("Exec").last()?).0);
-    } else {
-        out.extend(env);
-        out.extend(words::split(values("ExecStart").last()?.trim_start_matches(['-', '@', ':', '+', '!'])).0);
-    }
-    starts(&out).then_some(out)
-}
-
 #[cfg(test)]
 mod tests {
     use crate::launch::{EngineKind, GpuLayout, Launch};
@@ -354,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_a_chart_images_and_units() {
+    fn values_of_a_chart() {
         let helm = "servingEngineSpec:\n  modelSpec:\n  - repository: vllm/vllm-openai\n    tag: v0.8.5\n    modelURL: m\n    replicaCount: 1\n    \
                     vllmConfig:\n      tensorParallelSize: 4\n      enablePrefixCaching: false\n      extraArgs: [\"--enforce-eager\"]\n";
         assert_eq!(read(helm), (Some(EngineKind::Vllm), "m".into(), 4));
@@ -363,13 +366,6 @@ mod tests {
             (l.switch(&["enable-prefix-caching"]), l.switch(&["enforce-eager"])),
             (Some(false), Some(true))
         );
-        let file = "FROM lmsysorg/sglang:v0.5.4\nENV A=b\nCMD [\"python\", \"-m\", \"sglang.launch_server\", \"--model-path\", \"m\"]";
-        assert_eq!(read(file), (Some(EngineKind::Sglang), "m".into(), 1));
-        let unit = "[Unit]\nAfter=network.target\n[Service]\nEnvironment=\"CUDA_VISIBLE_DEVICES=0,1\"\nExecStart=/usr/bin/taskset -c 0-15 \
-                    /x/python -m vllm.entrypoints.openai.api_server \\\n  --model m -tp 2\n";
-        assert_eq!(read(unit), (Some(EngineKind::Vllm), "m".into(), 2));
-        assert_eq!(Launch::parse(unit).env["CUDA_VISIBLE_DEVICES"], "0,1");
-        assert_eq!(read("[Container]\nImage=vllm/vllm-openai:v0.9.0\nExec=--model m -tp 2\n").2, 2);
     }
 
     #[test]

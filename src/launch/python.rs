@@ -25,9 +25,24 @@ pub(super) fn assigned(text: &str) -> BTreeMap<String, Value> {
                 out.insert(name.trim().to_owned(), value);
             }
         }
+        if let Some((table, key, from)) = item(line) {
+            let value = Reader::new(&text[at + from..], &out).value();
+            if let (Some(Value::Object(own)), Some(value)) = (out.get_mut(table), value) {
+                own.insert(key.to_owned(), value);
+            }
+        }
         at += line.len();
     }
     out
+}
+
+/// `kwargs["key"] = …` at the very beginning of a line, where no condition decides: table, key, and where the value begins.
+fn item(line: &str) -> Option<(&str, &str, usize)> {
+    let (left, right) = line.split_once('=').filter(|(_, right)| !right.starts_with('='))?;
+    let (table, key) = left.trim_end().strip_suffix(']')?.split_once('[')?;
+    let key = key.trim().trim_matches(['"', '\'']);
+    let plain = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    (plain(table) && plain(key)).then_some((table, key, line.len() - right.len()))
 }
 
 /// Reads Python's literals; whatever else stands as a value becomes `$…`, a value that is not known.
@@ -35,11 +50,15 @@ pub(super) struct Reader<'a> {
     rest: &'a str,
     names: &'a BTreeMap<String, Value>,
     depth: u8,
+    /// Tables that were taken in by their names (`**kwargs`).
+    pub(super) taken: Vec<String>,
+    /// Those that are not known.
+    pub(super) unknown: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(rest: &'a str, names: &'a BTreeMap<String, Value>) -> Reader<'a> {
-        Reader { rest, names, depth: 0 }
+        Reader { rest, names, depth: 0, taken: Vec::new(), unknown: Vec::new() }
     }
 
     fn blank(&mut self) {
@@ -70,8 +89,11 @@ impl<'a> Reader<'a> {
                 '"' | '\'' => self.string()?,
                 _ => self.word(),
             };
-            if key.is_empty() || !(self.take('=') || self.take(':')) {
-                // `**more`, a positional argument: passed over.
+            if let Some(more) = self.rest.strip_prefix("**").filter(|_| key.is_empty()) {
+                self.rest = more;
+                out.extend(self.spread());
+            } else if key.is_empty() || !(self.take('=') || self.take(':')) {
+                // A positional argument: passed over.
                 self.expression();
             } else {
                 let value = self.value()?;
@@ -83,6 +105,20 @@ impl<'a> Reader<'a> {
             }
         }
         Some(out)
+    }
+
+    /// The table behind `**`: by its name, or written there.
+    fn spread(&mut self) -> Map<String, Value> {
+        let before = self.rest;
+        let value = self.value();
+        let text = before[..before.len() - self.rest.len()].trim().to_owned();
+        if let Some(Value::Object(table)) = value {
+            self.taken.push(text);
+            table
+        } else {
+            self.unknown.push(text);
+            Map::new()
+        }
     }
 
     fn word(&mut self) -> String {

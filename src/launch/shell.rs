@@ -1,8 +1,9 @@
 //! What a shell makes of a script's variables: expansion, arithmetic, arrays, and settings that stand under a condition.
 
 use super::branches::{Branch, Chain, Join, holds, is_test};
+use super::defaults::LONGEST;
 use super::loops::Loop;
-use super::{arithmetic, words};
+use super::{arithmetic, defaults, words};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The variables of a script as far as they are known where the engine's command stands.
@@ -10,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Variables {
     pub(super) values: BTreeMap<String, String>,
     pub(super) arrays: BTreeMap<String, Vec<String>>,
+    /// Every array of the script, in its order.
+    pub(super) written: Vec<Written>,
     /// Set under a condition alone: which branch is taken is not known.
     pub(super) conditional: BTreeSet<String>,
     /// Arrays and variables whose words were taken.
@@ -26,7 +29,21 @@ pub(super) struct Variables {
     evaluated: Option<String>,
 }
 
+/// An array as the script writes it.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) name: String,
+    pub(super) items: Vec<String>,
+    /// `NAME+=(…)`
+    pub(super) added: bool,
+}
+
 impl Variables {
+    /// Those of a script that begins with these values.
+    pub(super) fn with(values: BTreeMap<String, String>) -> Variables {
+        Variables { values, ..Variables::default() }
+    }
+
     /// Follows the shell's keywords at the front of a command, and takes them off.
     pub(super) fn keywords(&mut self, words: &mut Vec<String>) {
         let several = std::mem::take(&mut self.testing) && words.first().is_some_and(|w| w != "then");
@@ -86,7 +103,17 @@ impl Variables {
         self.chain == Chain::Skipped || self.open.iter().any(|b| matches!(b, Branch::Skipped | Branch::Done))
     }
 
-    fn undecided(&self) -> bool {
+    /// Whether a condition or a loop is open.
+    pub(super) fn decides(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Whether a loop is open.
+    pub(super) fn loops_now(&self) -> bool {
+        self.open.contains(&Branch::Loop)
+    }
+
+    pub(super) fn undecided(&self) -> bool {
         self.chain == Chain::Unknown || self.open.contains(&Branch::Open)
     }
 
@@ -217,26 +244,12 @@ fn mentions(word: &str, name: &str) -> bool {
     after(&format!("${name}")) || after(&format!("${{{name}"))
 }
 
-/// The nesting behind a word.
-pub(super) fn nested(word: &str, depth: usize) -> usize {
-    match word {
-        "if" | "for" | "while" | "until" | "case" | "select" => depth + 1,
-        "fi" | "done" | "esac" => depth.saturating_sub(1),
-        _ => depth,
-    }
-}
-
-/// Variables and arrays that would make a word longer than this, or a command of more words, stay as they stand: lines that each
-/// double the one before have no end.
-pub(super) const LONGEST: usize = 1 << 20;
-pub(super) const MOST_WORDS: usize = 1 << 14;
-
-/// `$NAME` and `${NAME}` where the command itself set them, and `$((…))` where all of it is known.
+/// `$NAME`, `${NAME}` and `${NAME:-default}` where the command itself set them, and `$((…))` where all of it is known.
 pub(crate) fn expanded(word: &str, env: &BTreeMap<String, String>) -> String {
     if !word.contains('$') {
         return word.to_owned();
     }
-    let mut out = arithmetic::worked_out(word, env);
+    let mut out = arithmetic::worked_out(&defaults::of_known(word, env), env);
     for (name, value) in env.iter().rev() {
         let braced = format!("${{{name}}}");
         if out.len() + (out.matches(&braced).count() + 1) * value.len() > LONGEST {
@@ -252,18 +265,6 @@ pub(crate) fn expanded(word: &str, env: &BTreeMap<String, String>) -> String {
         }
     }
     out
-}
-
-/// The first `${NAME:-default}` (or `-`, `:=`, `=`) of a word: name, default, and the whole of it.
-pub(super) fn defaulted(word: &str) -> Option<(String, String, String)> {
-    let start = word.find("${")?;
-    let end = start + word[start..].find('}')?;
-    let inner = &word[start + 2..end];
-    let name: String = inner.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-    let rest = &inner[name.len()..];
-    let default = [":-", ":=", "-", "="].into_iter().find_map(|mark| rest.strip_prefix(mark))?;
-    let plain = !name.is_empty() && !default.contains('$');
-    plain.then(|| (name, default.to_owned(), word[start..=end].to_owned()))
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! What stands around an engine's command: shells, containers, launchers. Taken off, so that the engine's own words are
 //! left; what is told by it (environment, the image's release) is kept.
 
-use super::branches::Join;
+use super::branches::{Join, nested};
 use super::copied::{pinned, releases, without_prompt};
+use super::defaults::defaulted;
 use super::program::{base, by_variable, engine_of, program};
-use super::shell::{Variables, assignment, defaulted, expanded};
+use super::script::{positional, shell_script};
+use super::shell::{Variables, assignment, expanded};
 use super::{Version, nim, runtime, typography, words};
 use std::collections::BTreeMap;
 
@@ -18,8 +20,24 @@ pub(super) struct Bare {
     pub(super) problems: Vec<String>,
     /// Whether an engine's program is among the words, and not another's.
     pub(super) found: bool,
+    pub(super) beside: Beside,
     /// Scripts within scripts around it.
     depth: u8,
+}
+
+/// Commands of a script that start engines too, besides the one that is read.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Beside {
+    pub(super) commands: Vec<Vec<String>>,
+    /// A condition or a loop decides which of them run, or how often.
+    pub(super) decided: bool,
+}
+
+impl Beside {
+    fn add(&mut self, other: Beside) {
+        self.commands.extend(other.commands);
+        self.decided |= other.decided;
+    }
 }
 
 /// Scripts within scripts that are read; what a person writes has two.
@@ -27,13 +45,14 @@ const DEEPEST: u8 = 8;
 
 /// Takes apart the words of a line as far as the engine's program. Words without an engine in them stay as they are.
 pub(super) fn strip(given: &[String]) -> Bare {
-    strip_within(given, 0)
+    strip_within(given, 0, BTreeMap::new())
 }
 
-fn strip_within(given: &[String], depth: u8) -> Bare {
+/// `env`: what is set where a script within a script stands.
+fn strip_within(given: &[String], depth: u8, env: BTreeMap<String, String>) -> Bare {
     let mut bare = Bare { depth, ..Bare::default() };
     let mut chosen: Option<Vec<String>> = None;
-    let mut script = Variables::default();
+    let mut script = Variables::with(env);
     let plain = script.without_arrays(given);
     let mut commands = segments(&plain).into_iter();
     let mut pins = Vec::new();
@@ -41,6 +60,7 @@ fn strip_within(given: &[String], depth: u8) -> Bare {
         without_prompt(&mut words, &script);
         script.keywords(&mut words);
         script.chained(join, &words);
+        script.take_arrays(&mut words);
         pins.extend(releases(&words));
         if words.first().is_some_and(|w| pinned(w).is_some()) {
             continue;
@@ -60,18 +80,15 @@ fn strip_within(given: &[String], depth: u8) -> Bare {
         }
         script.values.append(&mut env);
     }
-    // What stands behind it is looked at for its number alone.
-    let starts = |words: &[String]| !says(words) && program(words).is_some_and(|at| served(&words[at..]));
-    let others = commands.filter(|(_, words)| starts(words)).count();
-    if others > 0 && chosen.as_deref().is_some_and(served) {
-        bare.problems
-            .push(format!("{} commands of the script start an engine; the first is read", others + 1));
-    }
     bare.found = chosen.is_some();
     if let Some(words) = chosen {
         bare.problems.extend(script.conditions(&words));
+        let counted = served(&words);
         bare.argv = words;
         expand(&mut bare);
+        if counted {
+            bare.beside.add(beside(commands, &script));
+        }
         let program: Vec<&str> =
             bare.argv.iter().map(String::as_str).take_while(|w| !w.starts_with("--")).collect();
         let of = pins.iter().rev().find(|p| Some(p.0) == engine_of(&program)).map(|p| p.1);
@@ -83,6 +100,21 @@ fn strip_within(given: &[String], depth: u8) -> Bare {
     }
     bare.argv = typography::plain(std::mem::take(&mut bare.argv), &mut bare.problems);
     bare
+}
+
+/// The commands behind the one that is read that start engines too.
+fn beside(behind: impl Iterator<Item = (Join, Vec<String>)>, script: &Variables) -> Beside {
+    let starts = |words: &[String]| !says(words) && program(words).is_some_and(|at| served(&words[at..]));
+    let mut found = Beside { commands: Vec::new(), decided: script.decides() };
+    let mut depth = 0;
+    for (join, words) in behind {
+        depth = nested(&words, depth);
+        if starts(&words) {
+            found.decided |= depth > 0 || join != Join::Apart;
+            found.commands.push(words.iter().map(|w| expanded(w, &script.values)).collect());
+        }
+    }
+    found
 }
 
 /// Whether a command only prints its words.
@@ -222,7 +254,7 @@ fn engine_words(
     if let Some((i, at)) = shell_script(words).filter(|_| bare.depth < DEEPEST) {
         settings(&words[..i], env);
         let script = positional(words.get(at)?, words.get(at + 2..).unwrap_or_default());
-        let inner = strip_within(&words::commands(&script).0, bare.depth + 1);
+        let inner = strip_within(&words::commands(&script).0, bare.depth + 1, env.clone());
         if !inner.found {
             bare.problems.extend(inner.problems.into_iter().filter(|p| p.contains(nim::UNTOLD)));
             return None;
@@ -230,6 +262,7 @@ fn engine_words(
         env.extend(inner.env);
         bare.version = bare.version.or(inner.version);
         bare.problems.extend(inner.problems);
+        bare.beside.add(inner.beside);
         return Some(inner.argv);
     }
     let start = program(words)?;
@@ -249,39 +282,6 @@ fn beside_image(before: &[String], env: &BTreeMap<String, String>) -> Option<Ver
     let image =
         before[at].split_once('=').map_or_else(|| before.get(at + 1).cloned(), |p| Some(p.1.to_owned()));
     runtime::release(&expanded(&image?, env))
-}
-
-/// Where a shell is started with a script (`bash -l -c SCRIPT`), and where the script stands.
-fn shell_script(words: &[String]) -> Option<(usize, usize)> {
-    let shell = words.iter().position(|w| matches!(base(w), "bash" | "sh" | "zsh"))?;
-    let options = words[shell + 1..].iter().take_while(|w| w.starts_with('-'));
-    let last = options.take(4).position(|w| w.ends_with('c') && !w.starts_with("--"))?;
-    Some((shell, shell + 2 + last))
-}
-
-/// A script that grows beyond this by its own words is left as it stands: words that hold the script itself would double it again
-/// and again.
-const LONGEST: usize = 1 << 16;
-
-/// A shell's script with the words that follow it (behind the name that `$0` gets) in place of `"$@"`; what is put in is not
-/// looked at again.
-fn positional(script: &str, given: &[String]) -> String {
-    let all: Vec<String> = given.iter().map(|w| words::quote(w)).collect();
-    let all = all.join(" ");
-    let (mut out, mut rest) = (String::new(), script);
-    let next = |text: &str| {
-        let forms = ["\"$@\"", "\"${@}\"", "$@", "$*"];
-        forms.iter().filter_map(|f| Some((text.find(f)?, f.len()))).min()
-    };
-    while let Some((at, length)) = next(rest) {
-        out.push_str(&rest[..at]);
-        out.push_str(&all);
-        rest = &rest[at + length..];
-        if out.len() > LONGEST {
-            return script.to_owned();
-        }
-    }
-    out + rest
 }
 
 /// Environment that launchers pass on: `env A=b`, `-x A=b` (mpirun), `--export=ALL,A=b` (srun).

@@ -142,7 +142,8 @@ fn engines(s: &Subject<'_>) -> Table {
 fn behind(s: &Subject<'_>, value: f64) -> String {
     let chosen = s.verdict.engines.iter().find(|e| e.chosen).and_then(|e| e.value);
     let Some(chosen) = chosen.filter(|c| *c > 0.0 && value > 0.0) else { return String::new() };
-    let gap = if s.run.plan.objective.higher_is_better() { (chosen / value).ln() } else { (value / chosen).ln() };
+    let gap =
+        if s.run.plan.objective.higher_is_better() { (chosen / value).ln() } else { (value / chosen).ln() };
     let words =
         format!("{:.1} % {}", -100.0 * (-gap.abs()).exp_m1(), if gap < 0.0 { "ahead" } else { "behind" });
     // Two launches, one of each.

@@ -113,21 +113,25 @@ fn count(n: &str) -> Option<Meaning> {
 
 /// `Output Throughput (tok/s)`, `req/s`, `Total TPS`, `Req Tput (RPS)`: every word has to be known, so that a rate of something
 /// else (of a user, of a GPU, of decoding alone, at its peak) is none of these. A rate of tokens that does not say of which is
-/// not guessed.
+/// not guessed, and one that names both requests and tokens (`Per-request tok/s`) is the rate of a single request.
 fn throughput(words: &[&str]) -> Option<Key> {
-    let (mut request, mut output, mut total, mut rate) = (false, false, false, false);
+    let (mut request, mut token, mut output, mut total, mut rate) = (false, false, false, false, false);
     for word in words {
         match *word {
             "req" | "reqs" | "request" | "requests" => request = true,
             "rps" | "qps" => (request, rate) = (true, true),
-            "tps" | "throughput" | "tput" | "thpt" | "s" | "sec" | "second" | "seconds" => rate = true,
+            "tps" => (token, rate) = (true, true),
+            "throughput" | "tput" | "thpt" | "s" | "sec" | "second" | "seconds" => rate = true,
             "output" | "out" | "gen" | "generated" | "generation" => output = true,
             "total" | "overall" => total = true,
-            "tok" | "toks" | "token" | "tokens" | "per" | "mean" | "avg" | "average" => {}
+            "tok" | "toks" | "token" | "tokens" => token = true,
+            // Of the whole server, which is what is meant anyway.
+            "aggregate" | "aggregated" | "system" | "per" | "mean" | "avg" | "average" => {}
             _ => return None,
         }
     }
     match (rate, request, output, total) {
+        (_, true, ..) if token => None,
         (true, true, false, _) => Some(Key::RequestThroughput),
         (true, false, true, false) => Some(Key::OutputThroughput),
         (true, false, false, true) => Some(Key::TotalTokenThroughput),
@@ -159,6 +163,16 @@ fn latency(words: &[&str]) -> Option<Meaning> {
     };
     let key = Key::from_name(&format!("{stat}_{metric}_ms"))?;
     Some(unit.map_or(Meaning::NoUnit(key), |factor| Meaning::Result(key, factor)))
+}
+
+/// A figure in its key's unit; `unit` is the factor to milliseconds that stands beside the figure, `factor` that of its name.
+pub(super) fn in_unit(key: Key, figure: f64, unit: Option<f64>, factor: f64) -> f64 {
+    match unit {
+        // Of all times a run's duration alone is kept in seconds.
+        Some(unit) if key == Key::Duration => figure * unit / 1e3,
+        Some(unit) => figure * unit,
+        None => figure * factor,
+    }
 }
 
 /// A figure with words behind it: `212.8 ms`, `33.9 tok/s`, `29.5 (-3 %)`. The second part is the factor to milliseconds where the
@@ -199,13 +213,23 @@ mod tests {
             ("Output Token Throughput (tok/s)", Key::OutputThroughput),
             ("gen tok/s", Key::OutputThroughput),
             ("Total TPS", Key::TotalTokenThroughput),
+            ("Aggregate output tok/s", Key::OutputThroughput),
+            ("system output tok/s", Key::OutputThroughput),
             ("Successful requests", Key::Completed),
         ] {
             assert_eq!(column(name), Some(Meaning::Result(key, 1.0)), "{name}");
         }
-        for name in
-            ["Tput User (TPS)", "Tput Decode (TPS)", "Peak output throughput (tok/s)", "tok/s", "tok/s/GPU"]
-        {
+        for name in [
+            "Tput User (TPS)",
+            "Tput Decode (TPS)",
+            "Peak output throughput (tok/s)",
+            "tok/s",
+            "tok/s/GPU",
+            "Per-request tok/s",
+            "Request throughput (tok/s)",
+            "TPS per request",
+            "Output tokens/s per request",
+        ] {
             assert_eq!(column(name), None, "{name}");
         }
         assert_eq!(column("N Req"), Some(Meaning::Workload("num_prompts")));
@@ -218,6 +242,8 @@ mod tests {
         assert_eq!(with_unit("1.2s"), Some((1.2, Some(1e3))));
         assert_eq!(with_unit("29.5 (-3 %)"), Some((29.5, None)));
         assert_eq!(with_unit("33.9 tok/s"), Some((33.9, None)));
+        assert_eq!(in_unit(Key::Duration, 500.0, Some(1.0), 1.0), 0.5);
+        assert_eq!(in_unit(Key::MeanTtftMs, 0.5, Some(1e3), 1.0), 500.0);
         assert_eq!(with_unit("80 / 80"), Some((80.0, None)));
         for text in ["3 | 4", "12 / 14 ms", "n/a", "95%", "~3"] {
             assert_eq!(with_unit(text), None, "{text}");

@@ -128,7 +128,7 @@ fn logical(lines: &[&str]) -> Vec<String> {
 }
 
 fn is_benchmark(command: &str) -> bool {
-    const TOOLS: [&str; 9] = [
+    const TOOLS: [&str; 10] = [
         "vllm bench ",
         "bench_serving",
         "benchmark_serving",
@@ -138,6 +138,7 @@ fn is_benchmark(command: &str) -> bool {
         "guidellm benchmark",
         "token_benchmark_ray",
         "evalscope perf",
+        "inference-benchmarker ",
     ];
     TOOLS.iter().any(|w| command.contains(w))
 }
@@ -269,7 +270,8 @@ fn named(command: &str) -> Option<String> {
     let words = split(command).0;
     // `-m` is the interpreter's before a module, and genai-perf's and aiperf's before a model.
     let short = ["genai-perf", "aiperf"].iter().any(|t| words.iter().any(|w| w.ends_with(t)));
-    let names: &[&str] = if short { &["--model", "-m", "--model-names"] } else { &["--model", "--model-id"] };
+    let names: &[&str] =
+        if short { &["--model", "-m", "--model-names"] } else { &["--model", "--model-id", "--model-name"] };
     let value = flag(&words, names)?;
     let known = !value.is_empty() && !value.starts_with(['-', '<']) && !value.contains(['$', '{']);
     known.then_some(value)

@@ -2,7 +2,8 @@
 
 use super::commands::{self, Told};
 use super::content::Content;
-use super::{table, transposed};
+use super::{table, transposed, without_unit};
+use crate::error::Problem;
 use crate::launch::Launch;
 use serde_json::{Map, Value, json};
 
@@ -76,16 +77,30 @@ fn drawn<'l>(
 
 /// The first table of Markdown that has results, and those with the same head behind it. What the text above a table tells of model
 /// and load holds for rows that tell none.
-pub(super) fn markdown(file: &str, text: &str, told: impl Fn(usize) -> Told) -> Option<Content> {
+///
+/// Errors: no table can be read, and the latencies of one have no unit.
+pub(super) fn markdown(
+    file: &str,
+    text: &str,
+    told: impl Fn(usize) -> Told,
+) -> Result<Option<Content>, Problem> {
     let lines: Vec<&str> = text.lines().collect();
     let ruled = |l: &&str| is_row(l) && l.contains('-') && l.trim().chars().all(|c| "|-: ".contains(c));
     let (mut all, mut first): (Vec<(usize, Value)>, Option<&str>) = (Vec::new(), None);
+    let mut refused: Option<Problem> = None;
     for i in (1..lines.len()).filter(|i| ruled(&lines[*i]) && is_row(&lines[i - 1])) {
         if first.is_some_and(|head| cells(head) != cells(lines[i - 1])) {
             continue;
         }
         let rows = lines[i + 1..].iter().take_while(|l| is_row(l)).map(|l| cells(l)).collect();
-        let Some(mut found) = rows_of(file, &cells(lines[i - 1]), rows) else { continue };
+        let mut found = match rows_of(file, &cells(lines[i - 1]), rows) {
+            Ok(found) => found,
+            Err(why) => {
+                let why = why.filter(without_unit::is_refused);
+                refused = refused.or(why.map(|p| Problem { key: format!("line {i}"), ..p }));
+                continue;
+            }
+        };
         first = first.or(Some(lines[i - 1]));
         let told = told(i - 1);
         // Where rows differ by the load, each says its own.
@@ -100,7 +115,10 @@ pub(super) fn markdown(file: &str, text: &str, told: impl Fn(usize) -> Told) -> 
         }
         all.append(&mut found);
     }
-    (!all.is_empty()).then_some(Content::Many(all))
+    match refused {
+        Some(why) if all.is_empty() => Err(why),
+        _ => Ok((!all.is_empty()).then_some(Content::Many(all))),
+    }
 }
 
 fn is_row(line: &&str) -> bool {
@@ -112,20 +130,24 @@ fn cells(line: &str) -> Vec<String> {
     inner.split('|').map(|c| c.trim().trim_matches(['*', '`']).replace(',', "")).collect()
 }
 
-/// The runs of one table, a row each; a table on its side is turned.
-fn rows_of(file: &str, head: &[String], rows: Vec<Vec<String>>) -> Option<Vec<(usize, Value)>> {
+/// The runs of one table, a row each; a table on its side is turned. The error is why there are none, where something says it.
+fn rows_of(
+    file: &str,
+    head: &[String],
+    rows: Vec<Vec<String>>,
+) -> Result<Vec<(usize, Value)>, Option<Problem>> {
     let read = |head: &[String], rows: &[Vec<String>]| {
         let csv: String =
             std::iter::once(head).chain(rows.iter().map(Vec::as_slice)).map(|r| r.join(",") + "\n").collect();
-        table::read(file, &csv, b',').ok()
+        table::read(file, &csv, b',')
     };
     let found = match transposed::upright(head, &rows) {
         Some((head, rows)) => read(&head, &rows),
         None => read(head, &rows),
     };
     match found {
-        Some(Content::Many(rows)) if !rows.is_empty() => Some(rows),
-        _ => None,
+        Ok(Content::Many(rows)) if !rows.is_empty() => Ok(rows),
+        found => Err(found.err()),
     }
 }
 
@@ -192,14 +214,18 @@ mod tests {
         );
         assert_eq!(both[1].1["input_config"]["loadgen"]["concurrency"], 4);
         let text = "# r\n| a | b |\n|---|---|\n| 1 | 2 |\n\n| **concurrency** | TTFT (ms) |\n|:-:|--:|\n| 4 | 1,200.5 |\n| 8 | 7 |\nend";
-        let Some(Content::Many(rows)) = markdown("x.md", text, |_| of_model()) else { panic!("no table") };
+        let Ok(Some(Content::Many(rows))) = markdown("x.md", text, |_| of_model()) else {
+            panic!("no table")
+        };
         assert_eq!((rows.len(), rows[0].0, &rows[0].1["model"]), (2, 8, &json!("o/m")));
         assert_eq!(rows[0].1["result"]["mean_ttft_ms"], 1200.5);
         let aside = "Model: o/n\n\n| Metric | Base | PR |\n|---|---|---|\n| Mean TTFT | 70.1 ms | 0.06 s |\n| **Output throughput (tok/s)** | 10 | 12 |\n";
-        let Some(Content::Many(rows)) = markdown("x.md", aside, |_| of_model()) else { panic!("no table") };
+        let Ok(Some(Content::Many(rows))) = markdown("x.md", aside, |_| of_model()) else {
+            panic!("no table")
+        };
         assert_eq!((rows.len(), &rows[1].1["result"]["mean_ttft_ms"]), (2, &json!(60.0)));
         let counted = "| N Req | TTFT (ms) |\n|--|--|\n| 8 | 2 |\n";
-        let Some(Content::Many(rows)) = markdown("x.md", counted, |_| Told::default()) else {
+        let Ok(Some(Content::Many(rows))) = markdown("x.md", counted, |_| Told::default()) else {
             panic!("no table")
         };
         let row = &rows[0].1;
@@ -207,9 +233,9 @@ mod tests {
         assert!(row["note"].as_str().unwrap().contains("taken as completed"), "{row}");
         let twice = "| TTFT (ms) | RPS |\n|--|--|\n| 1 | 2 |\n\n| TTFT (ms) | RPS |\n|--|--|\n| 3 | 4 |\n\n| TPOT (ms) |\n|--|\n| 3 |\n";
         assert!(
-            matches!(markdown("x.md", twice, |_| Told::default()), Some(Content::Many(r)) if r.len() == 2)
+            matches!(markdown("x.md", twice, |_| Told::default()), Ok(Some(Content::Many(r))) if r.len() == 2)
         );
-        assert!(markdown("x.md", "| a |\n|---|\n| 1 |", |_| Told::default()).is_none());
+        assert!(matches!(markdown("x.md", "| a |\n|---|\n| 1 |", |_| Told::default()), Ok(None)));
     }
 
     #[test]

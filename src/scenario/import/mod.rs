@@ -4,6 +4,7 @@
 //! (guidellm and aiperf call it inter-token latency), it is our TPOT, not our ITL; throughputs are totals over the whole
 //! duration, also where the tool's own mean is another; what a file does not say is filled from its single requests.
 
+mod aiconfigurator;
 mod aiperf;
 mod aiperf_requests;
 mod columns;
@@ -16,6 +17,7 @@ mod genai_bench;
 mod guidellm;
 mod guidellm_console;
 mod guidellm_csv;
+mod inference_benchmarker;
 mod inference_perf;
 mod inferencex;
 mod llmd;
@@ -24,11 +26,13 @@ mod not_llm;
 mod parallel;
 mod printed;
 mod sglang;
+mod stat_lines;
 mod table;
 pub(super) mod text;
 mod transposed;
 mod trtllm_bench;
 mod vllm;
+mod without_unit;
 
 use vllm::rows;
 pub use vllm::to_vllm_json;

@@ -20,7 +20,8 @@ pub(super) struct Shares {
     pub(super) pipeline: Option<u32>,
     pub(super) expert: Option<u32>,
     pub(super) data: Option<u32>,
-    /// Attention runs data-parallel over the GPUs of the tensor-parallel group.
+    /// Attention runs data-parallel over the GPUs of the tensor-parallel group, in as many ranks as `data` says, else in as many as
+    /// there are GPUs.
     pub(super) attention: bool,
 }
 
@@ -38,7 +39,7 @@ pub(super) fn command(engine: EngineKind, model: &str, s: Shares) -> String {
             size("--pp-size", s.pipeline);
             size("--ep-size", s.expert);
             if s.attention {
-                size("--dp-size", s.tensor);
+                size("--dp-size", s.data.or(s.tensor));
                 words.push("--enable-dp-attention".into());
             } else {
                 size("--dp-size", s.data);

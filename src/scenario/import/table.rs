@@ -2,12 +2,12 @@
 //!
 //! A table whose columns are a tool's own keys (`vllm bench sweep`'s summary, InferenceX) is read as that tool's
 //! objects. Any other table needs a clear mapping: [`column()`] says what a name means. A latency without a unit in its
-//! name or in its cells is not guessed.
+//! name or in its cells is not guessed: [`without_unit`] takes one where the figures leave no other.
 
-use super::columns::{Meaning, column, with_unit};
+use super::columns::{Meaning, column, in_unit, with_unit};
 use super::content::Content;
 use super::parallel::{self, Shares, engine_named};
-use super::{guidellm_csv, inferencex};
+use super::{aiconfigurator, guidellm_csv, inferencex, without_unit};
 use crate::error::Problem;
 use crate::launch::EngineKind;
 use crate::scenario::Key;
@@ -43,6 +43,9 @@ pub(super) fn read(file: &str, text: &str, delimiter: u8) -> Result<Content, Pro
         let line = row.position().map_or(0, |p| p.line() as usize);
         let cells = head.iter().zip(row.iter()).filter(|(h, c)| !h.is_empty() && !c.is_empty());
         rows.push((line, cells.map(|(h, c)| (h.clone(), cell(c))).collect::<Map<String, Value>>()));
+    }
+    if aiconfigurator::is(&head) {
+        return aiconfigurator::read(file, &rows);
     }
     if inferencex::exported(&head) {
         let rows = rows.into_iter().map(|(n, m)| (n, Value::Object(inferencex::of_export(&m))));
@@ -97,20 +100,8 @@ fn mapped(file: &str, head: &[String], rows: Vec<(usize, Map<String, Value>)>) -
     let meanings: Vec<Option<Meaning>> = head.iter().map(|h| column(h)).collect();
     let results =
         meanings.iter().filter(|m| matches!(m, Some(Meaning::Result(..) | Meaning::NoUnit(_)))).count();
-    let said = |h: &String| {
-        let mut cells = rows.iter().filter_map(|(_, row)| row.get(h)).filter(|c| !c.is_null());
-        cells.all(|c| c.as_str().and_then(with_unit).is_some_and(|(_, unit)| unit.is_some()))
-    };
-    let unitless: Vec<&str> = head
-        .iter()
-        .zip(&meanings)
-        .filter(|(h, m)| matches!(m, Some(Meaning::NoUnit(_))) && !said(h))
-        .map(|(h, _)| h.as_str())
-        .collect();
-    if !unitless.is_empty() {
-        return Err(Problem::new(file, "line 1", format!("no unit is known of {}", unitless.join(", ")))
-            .hint("write the unit into the name, such as ttft_ms or ttft_s"));
-    }
+    let unit =
+        without_unit::of(head, &meanings, &rows).map_err(|names| without_unit::refused(file, &names))?;
     if results == 0 {
         return Err(Problem::new(file, "line 1", format!("no column is a result of serving: {}", head.join(", "))).hint(
             "result keys such as mean_ttft_ms, p99_tpot_ms, output_tok_s, beside model, gpu, engine, tp, input_len, \
@@ -123,17 +114,23 @@ fn mapped(file: &str, head: &[String], rows: Vec<(usize, Map<String, Value>)>) -
         .filter(|(h, m)| m.is_none() && !h.is_empty())
         .map(|(h, _)| h.as_str())
         .collect();
-    let note =
+    let dropped =
         (!dropped.is_empty()).then(|| format!("columns without a known meaning: {}", dropped.join(", ")));
+    let notes: Vec<String> = unit.iter().map(|u| u.told.clone()).chain(dropped).collect();
+    let factor = unit.map(|u| u.factor);
     let record = |(line, row): (usize, Map<String, Value>)| {
         let by_name = head.iter().zip(&meanings).filter_map(|(h, m)| Some((m.as_ref()?, row.get(h)?)));
-        (line, Value::Object(one(by_name, note.as_deref())))
+        (line, Value::Object(one(by_name, factor, &notes)))
     };
     Ok(Content::Many(rows.into_iter().map(record).collect()))
 }
 
-/// One row as a record of our own format.
-fn one<'a>(cells: impl Iterator<Item = (&'a Meaning, &'a Value)>, note: Option<&str>) -> Map<String, Value> {
+/// One row as a record of our own format; `factor` is that of latencies without a unit to milliseconds.
+fn one<'a>(
+    cells: impl Iterator<Item = (&'a Meaning, &'a Value)>,
+    factor: Option<f64>,
+    notes: &[String],
+) -> Map<String, Value> {
     let (mut record, mut workload, mut result) = (Map::new(), Map::new(), Map::new());
     let mut shares = Shares::default();
     for (meaning, value) in cells.filter(|(_, v)| !v.is_null()) {
@@ -162,8 +159,7 @@ fn one<'a>(cells: impl Iterator<Item = (&'a Meaning, &'a Value)>, note: Option<&
                 workload.extend(count.map(|n| ((*key).to_owned(), json!(n))));
             }
             Meaning::Result(key, factor) => {
-                let own = || value.as_str().and_then(with_unit).map(|(v, unit)| v * unit.unwrap_or(*factor));
-                if let Some(v) = value.as_f64().map(|v| v * factor).or_else(own) {
+                if let Some(v) = figure(value, *key, Some(*factor)) {
                     result.insert(key.name().to_owned(), json!(v));
                 }
             }
@@ -171,8 +167,8 @@ fn one<'a>(cells: impl Iterator<Item = (&'a Meaning, &'a Value)>, note: Option<&
             Meaning::Pipeline => shares.pipeline = count,
             Meaning::Data => shares.data = count,
             Meaning::NoUnit(key) => {
-                if let Some((v, Some(unit))) = value.as_str().and_then(with_unit) {
-                    result.insert(key.name().to_owned(), json!(v * unit));
+                if let Some(v) = figure(value, *key, factor) {
+                    result.insert(key.name().to_owned(), json!(v));
                 }
             }
         }
@@ -186,11 +182,17 @@ fn one<'a>(cells: impl Iterator<Item = (&'a Meaning, &'a Value)>, note: Option<&
     }
     record.insert("result".into(), Value::Object(result));
     record.insert("source".into(), json!("CSV"));
-    let notes: Vec<&str> = note.into_iter().chain(assumed).collect();
+    let notes: Vec<&str> = notes.iter().map(String::as_str).chain(assumed).collect();
     if !notes.is_empty() {
         record.insert("note".into(), json!(notes.join("; ")));
     }
     record
+}
+
+/// The figure of a cell in its key's unit; None where neither the cell nor `factor` tells the unit.
+fn figure(value: &Value, key: Key, factor: Option<f64>) -> Option<f64> {
+    let (v, unit) = value.as_f64().map(|v| (v, None)).or_else(|| with_unit(value.as_str()?))?;
+    Some(in_unit(key, v, unit, factor.or(unit)?))
 }
 
 /// Takes the requests of a row for completed ones where nothing says how many were or failed; what is to be told of it.

@@ -2,7 +2,10 @@
 
 use super::commands::{self, Told};
 use super::content::Content;
-use super::{drawn, evalscope, guidellm_console, llmperf, printed, table, trtllm_bench};
+use super::{
+    drawn, evalscope, guidellm_console, inference_benchmarker, llmperf, printed, stat_lines, table,
+    trtllm_bench,
+};
 use crate::data::python_json;
 use crate::error::Problem;
 use serde_json::Value;
@@ -30,12 +33,7 @@ fn json(file: &str, text: &str, ending: &str) -> Result<Content, Problem> {
     if let Some(values) = printed::read(text) {
         return Ok(Content::Many(values));
     }
-    let lines: Vec<&str> = text.lines().collect();
-    let told = |above: usize| commands::above(&lines[..above], &Told::default());
-    let found = evalscope::find(text).or_else(|| trtllm_bench::printed(text)).map(Content::One);
-    let found = found.or_else(|| drawn::values(text)).or_else(|| drawn::boxed(file, text));
-    let found = found.or_else(|| guidellm_console::read(text)).or_else(|| llmperf::printed(text));
-    if let Some(found) = found.or_else(|| drawn::markdown(file, text, told)) {
+    if let Some(found) = drawn_or_printed(file, text)? {
         return Ok(found);
     }
     if text.contains(printed::TITLE) {
@@ -50,6 +48,25 @@ fn json(file: &str, text: &str, ending: &str) -> Result<Content, Problem> {
     }
     let place = format!("line {} column {}", error.line(), error.column());
     Err(Problem::new(file, place, format!("not JSON: {error}")))
+}
+
+/// What tools and people print and draw in a text; None where nothing of it is known.
+///
+/// Errors: nothing is read, and the latencies of a table have no unit.
+fn drawn_or_printed(file: &str, text: &str) -> Result<Option<Content>, Problem> {
+    let lines: Vec<&str> = text.lines().collect();
+    let told = |above: usize| commands::above(&lines[..above], &Told::default());
+    let found = evalscope::find(text).or_else(|| trtllm_bench::printed(text)).map(Content::One);
+    let found = found.or_else(|| drawn::values(text)).or_else(|| drawn::boxed(file, text));
+    let found = found.or_else(|| inference_benchmarker::read(text)).or_else(|| guidellm_console::read(text));
+    if let Some(found) = found.or_else(|| llmperf::printed(text)) {
+        return Ok(Some(found));
+    }
+    match drawn::markdown(file, text, told) {
+        Ok(None) => Ok(stat_lines::read(text)),
+        Err(why) => stat_lines::read(text).map(Some).ok_or(why),
+        found => found,
+    }
 }
 
 /// One JSON value a line (JSON lines). None where the first line is no whole value; a later line that is broken
