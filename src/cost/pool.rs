@@ -4,6 +4,8 @@
 //! smaller entries get more tokens a page, and next to recurrent layers the page grows until it holds a state. The
 //! figure that it logs as "GPU KV cache size" follows from what a request of full length takes of each group.
 
+mod compressed;
+
 use crate::engine::EngineConfig;
 use crate::launch::EngineKind;
 use crate::model::{Model, Span};
@@ -117,7 +119,8 @@ impl KvPool {
         let share =
             if state.layers > 0.0 { config.state_pool_ratio / (1.0 + config.state_pool_ratio) } else { 0.0 };
         let layers = full.layers + local.layers;
-        let bytes = full.layers * full.bytes + ratio * local.layers * local.bytes;
+        let plain = full.layers * full.bytes + ratio * local.layers * local.bytes;
+        let bytes = compressed::token_bytes(model, config).unwrap_or(plain);
         let block = f64::from(config.block_size.max(1));
         KvPool {
             group_layers: layers / stages,

@@ -35,7 +35,8 @@ pub(super) fn apply(c: &mut EngineConfig, command: &Launch, hw: &Hardware, model
     c.local_pool_ratio = if command.switch(&["disable-hybrid-swa-memory"]) == Some(true) {
         1.0
     } else {
-        command.number(&["swa-full-tokens-ratio"]).unwrap_or(0.8)
+        let compressed = model.attentions().any(|(_, a)| a.tokens_per_entry > 1 && a.entry_bytes.is_some());
+        command.number(&["swa-full-tokens-ratio"]).unwrap_or(if compressed { 0.1 } else { 0.8 })
     };
     c.state_pool_ratio = command.number(&["mamba-full-memory-ratio"]).unwrap_or(0.9);
     c.prefix_caching = !command.switch(&["disable-radix-cache"]).unwrap_or(false);
