@@ -137,6 +137,15 @@ impl EngineConfig {
         sizes.into_iter().fold(1, |all, n| all.saturating_mul(n.max(1)))
     }
 
+    /// Of a launch whose options are all known: what it does not say is the engine's default.
+    #[must_use]
+    pub fn fully_told(mut self) -> EngineConfig {
+        if self.attention_balance == AttentionBalance::Untold {
+            self.attention_balance = AttentionBalance::Off;
+        }
+        self
+    }
+
     /// Ranks that split one copy of attention: those of the tensor-parallel group, fewer with data-parallel attention.
     pub fn attention_tensor(&self) -> u32 {
         (self.tensor_parallel.max(1) / self.attention_parallel.max(1)).max(1)

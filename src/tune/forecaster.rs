@@ -137,12 +137,13 @@ impl SimForecaster {
         // Other weights are another model: nothing of the first launch is taken over.
         if let (Some((first, _)), None) = (&self.first, candidate.variant()) {
             let config = resolve_launch(&self.launch(candidate), None, &first.hardware, &first.model).ok()?;
-            if let Some(setup) = first.with_config(config) {
+            if let Some(setup) = first.with_config(config.fully_told()) {
                 return Some(setup);
             }
         }
         let record = self.scenario(candidate, &self.plan.primary().spec);
-        let setup = Setup::new(&record, &self.catalogs).ok()?;
+        let mut setup = Setup::new(&record, &self.catalogs).ok()?;
+        setup.config = setup.config.fully_told();
         if self.first.is_none() && candidate.variant().is_none() {
             self.first = Some((setup.clone(), Demand::of(&setup.requests)));
         }

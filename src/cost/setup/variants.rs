@@ -71,3 +71,32 @@ impl Setup {
         s
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cost::Catalogs;
+    use std::collections::BTreeSet;
+
+    fn intakes(version: &str, flags: &str) -> Vec<Intake> {
+        let command = format!("trtllm-serve deepseek-ai/DeepSeek-R1 --tp_size 8 --ep_size 8 {flags}");
+        let record = serde_json::from_value(serde_json::json!({
+            "engine": "trtllm", "engine_version": version, "hardware": "h200-sxm-141gb", "serve_command": command,
+            "workload": { "dataset": "random", "input_len": 1024, "output_len": 64, "num_prompts": 64,
+                          "max_concurrency": 32, "seed": 1 }
+        }))
+        .unwrap();
+        let setup = Setup::new(&record, &Catalogs::load(None).unwrap()).unwrap();
+        // Each stands once for every reading of the lengths.
+        setup.possible_habits().into_iter().map(|h| h.intake).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    #[test]
+    fn prompts_may_wait_for_ranks_where_nothing_is_said_of_it() {
+        assert_eq!(intakes("1.2.0", "--enable_attention_dp false"), [Intake::AtOnce]);
+        assert_eq!(intakes("1.2.0", "--enable_attention_dp true"), [Intake::AtOnce, Intake::Balanced]);
+        let told = "--enable_attention_dp true --attention_dp_config.enable_balance false";
+        assert_eq!(intakes("1.2.0", told), [Intake::AtOnce]);
+        assert_eq!(intakes("1.0.0", "--enable_attention_dp false"), [Intake::AtOnce, Intake::WithCompletion]);
+    }
+}
