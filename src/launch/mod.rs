@@ -53,6 +53,7 @@ pub use container::{
 pub use engine::{EngineKind, assumed_version};
 pub use file::LaunchFile;
 pub use gpus::GpuLayout;
+pub(crate) use python::tables as python_tables;
 pub use recipe::{is_recipe, recipe_commands};
 pub use request::{LaunchPlan, LaunchRequest};
 pub use router::router_words;
