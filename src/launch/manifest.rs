@@ -149,10 +149,12 @@ pub(super) fn unread(text: &str) -> Option<String> {
     if all.is_empty() || !tables || all.len() != documents(text).len() {
         return None;
     }
-    Some(match all.iter().find_map(options::engine_of_image) {
-        Some((image, _)) => format!(
-            "the document names the image {image} and has no command, arguments or options that are known: give the command that \
-             its container runs"
+    let image =
+        || all.iter().find_map(options::engine_of_image).map(|(image, _)| format!("the image {image}"));
+    let key = || all.iter().find_map(values::engine_of_key).map(|engine| engine.to_string());
+    Some(match image().or_else(key) {
+        Some(name) => format!(
+            "the document names {name} and has no command, arguments or options that are known: give the command that its container runs"
         ),
         None => "the document does not say which engine it starts: no command, image or framework of vLLM, SGLang or TensorRT-LLM \
                  is named in it, nor options of one of them alone; give the engine's own command"

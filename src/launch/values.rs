@@ -37,6 +37,18 @@ fn collect(value: &Value, out: &mut Vec<Chart>) {
     }
 }
 
+/// The engine that a key of a document names.
+pub(super) fn engine_of_key(value: &Value) -> Option<EngineKind> {
+    match value {
+        Value::Array(items) => items.iter().find_map(engine_of_key),
+        Value::Object(map) => {
+            let own = || ENGINE.iter().find_map(|k| named(map.get(*k)?.as_str()?));
+            own().or_else(|| map.values().find_map(engine_of_key))
+        }
+        _ => None,
+    }
+}
+
 /// One part that names engine, model and at least one flag.
 fn chart(map: &Map<String, Value>) -> Option<Chart> {
     let image = image_of(map).filter(|image| runtime::names_engine(image));
@@ -165,6 +177,11 @@ mod tests {
         }
         let l = Launch::parse(&text("framework: vllm\n  image: lmsysorg/sglang:latest"));
         assert_eq!(l.engine, None, "{l:?}");
+        let l = Launch::parse("model: o/m\nengine: vllm\nconcurrency: 8\n");
+        assert!(
+            l.engine.is_none() && l.problems[0].contains("the document names vllm and has no command"),
+            "{l:?}"
+        );
         let l = Launch::parse(&text("image: x/y:1"));
         assert_eq!(l.engine, None, "{l:?}");
         assert!(
