@@ -372,6 +372,8 @@ struct Truth {
     gpus: Option<u32>,
     concurrency: Option<u32>,
     records: Option<usize>,
+    /// Tokens of a prompt and of an answer.
+    lengths: Option<[u32; 2]>,
     figures: std::collections::BTreeMap<String, f64>,
     /// Figures that the file does not tell.
     #[serde(default)]
@@ -414,6 +416,10 @@ fn misread(t: &Truth) -> Vec<String> {
     let concurrency = r.workload.as_ref().and_then(|w| w.max_concurrency);
     if t.concurrency.is_some() {
         same("concurrency", format!("{concurrency:?}"), format!("{:?}", t.concurrency));
+    }
+    let lengths = r.workload.as_ref().and_then(|w| Some([w.input_len?, w.output_len?]));
+    if t.lengths.is_some() {
+        same("lengths", format!("{lengths:?}"), format!("{:?}", t.lengths));
     }
     let hardware = r.hardware.as_deref().unwrap_or_default();
     let named = t.hardware.as_deref().is_none_or(|h| hardware.contains(h));

@@ -23,6 +23,9 @@ struct Command {
     values: BTreeMap<String, String>,
     #[serde(default)]
     told: Vec<String>,
+    /// What must not be told.
+    #[serde(default)]
+    untold: Vec<String>,
 }
 
 fn one() -> u32 {
@@ -59,9 +62,12 @@ fn misread(c: &Command) -> Vec<String> {
     for (name, value) in &c.values {
         same(name, launch.text(&[name]).unwrap_or_default().to_owned(), value);
     }
+    let is_told = |words: &String| launch.problems.iter().any(|p| p.contains(words.as_str()));
     for words in &c.told {
-        let told = launch.problems.iter().any(|p| p.contains(words.as_str()));
-        same("told", told.to_string(), "true");
+        same("told", is_told(words).to_string(), "true");
+    }
+    for words in &c.untold {
+        same("told", is_told(words).to_string(), "false");
     }
     out
 }

@@ -109,13 +109,19 @@ impl Launch {
         self.flags.append(&mut given);
         self.abbreviations();
         let named = self.text(&["model-path", "model"]).map(str::to_owned);
+        // SGLang takes no word by itself where a flag names the model.
+        let stray: Vec<String> = if self.engine == Some(EngineKind::Sglang) && named.is_some() {
+            model.iter().filter(|w| !w.starts_with('$')).cloned().chain(stray).collect()
+        } else {
+            stray
+        };
         let beside = model.iter().filter(|w| named.is_some() && w.starts_with('$'));
         for word in beside.chain(&unknown) {
             self.problems.push(format!("{word} is not known here: flags in it are not read"));
         }
         if self.engine.is_some() && !stray.is_empty() {
             let words = stray.iter().take(8).cloned().collect::<Vec<_>>().join(" ");
-            self.problems.push(format!("`{words}` belongs to no flag: the engine refuses such words"));
+            self.problems.push(format!("`{words}` {STRAY}"));
         }
         self.model = named.or(model);
         if let Some(variable) = self.model.take_if(|m| m.contains('$')) {
@@ -133,6 +139,8 @@ impl Launch {
         self.engine = engine_of(first.as_slice());
         if self.engine.is_none() {
             self.model = self.text(&["model-path", "model"]).filter(|m| !m.contains('$')).map(str::to_owned);
+            // No engine is there to refuse them.
+            self.problems.retain(|p| !p.contains(STRAY));
         }
     }
 
@@ -211,6 +219,9 @@ impl Launch {
         })
     }
 }
+
+/// How words are told that an engine takes for no flag's.
+const STRAY: &str = "belongs to no flag: the engine refuses such words";
 
 fn normal(name: &str) -> String {
     name.replace('_', "-")

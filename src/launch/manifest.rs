@@ -2,7 +2,8 @@
 //! units. A document becomes the words of the container that it starts, which are then read as any other command.
 
 use super::dockerfile::{dockerfile, unit};
-use super::{compose, pm2, ray, script, srt_slurm, words};
+use super::part::{environment, image_of, is_one_line, list, replicas, scalar};
+use super::{compose, options, pm2, ray, script, srt_slurm, values};
 use serde_json::{Map, Value};
 
 /// The words of a document's command, and what is to be told of the document.
@@ -56,48 +57,53 @@ pub(super) fn command(text: &str, starts: Starts) -> Option<Found> {
 
 /// What stands around a container of a document.
 #[derive(Debug, Clone, Copy)]
-struct Around {
+struct Around<'v> {
     replicas: u64,
-    /// Pods of one group that run one launch together (LeaderWorkerSet); 0 where there is no group.
-    group: u64,
+    /// The template of pods that run one launch together (LeaderWorkerSet), and how many they are.
+    group: Option<(&'v Value, u64)>,
+}
+
+impl Around<'_> {
+    /// Whether two containers stand in pods of one group.
+    fn together(&self, other: &Around<'_>) -> bool {
+        self.group.zip(other.group).is_some_and(|(own, other)| std::ptr::eq(own.0, other.0))
+    }
 }
 
 struct Container<'v> {
     map: &'v Map<String, Value>,
-    around: Around,
+    around: Around<'v>,
 }
 
 fn yaml(text: &str, starts: Starts) -> Option<Found> {
     let mut problems = Vec::new();
-    let mut value = |d: &String| {
-        serde_saphyr::from_str(d).ok().or_else(|| {
-            let (plain, told) = without_anchors(d)?;
-            problems.push(told);
-            serde_saphyr::from_str(&plain).ok()
-        })
-    };
-    let documents: Vec<Value> = documents(text).iter().filter_map(&mut value).collect();
+    let documents = parsed(text, &mut problems);
     if let Some((words, told)) = documents.iter().find_map(srt_slurm::launch).filter(|(w, _)| starts(w)) {
         problems.extend(told);
         return Some(Found::alone(words, problems));
     }
     let mut all = Vec::new();
     for document in &documents {
-        containers(document, Around { replicas: 1, group: 0 }, &mut all);
+        containers(document, Around { replicas: 1, group: None }, &mut all);
     }
     // Arguments without an image run in one that another document names.
-    let image = if text.contains("sglang") && !text.contains("vllm") { "sglang" } else { "vllm" };
+    let image = ["vllm", "sglang"].into_iter().find(|e| text.contains(e)).unwrap_or("none");
     let mut engines = all.iter().filter_map(|c| Some((c, words_of(c, image, starts)?)));
-    let (container, (words, told)) = engines.next()?;
-    let beside = engines.map(|(c, (words, _))| (words, c.around.replicas)).collect();
+    let Some((container, (words, told))) = engines.next() else {
+        let options = || options::launch(&documents).map(|(words, told)| Found::alone(words, told));
+        let mut found = of_charts(&documents).or_else(options).filter(|f| starts(&f.words))?;
+        found.problems.splice(0..0, problems);
+        return Some(found);
+    };
+    // The pods of a group run one launch: the engine of another one is a part of it.
+    let beside = engines.filter(|(c, _)| !c.around.together(&container.around));
+    let beside = beside.map(|(c, (words, _))| (words, c.around.replicas)).collect();
     problems.extend(told);
     let Around { replicas, group } = container.around;
-    if replicas > 1 {
-        problems.push(format!("the document starts {replicas} replicas; one of them is read"));
-    }
-    if group > 1 {
+    problems.extend(replicated(replicas));
+    if let Some((_, size)) = group.filter(|(_, size)| *size > 1) {
         problems.push(format!(
-            "{group} pods of a LeaderWorkerSet run one launch together; its first is read: {GROUP_SIZE} is {group}, {WORKER_INDEX} 0"
+            "{size} pods of a LeaderWorkerSet run one launch together; its first is read: {GROUP_SIZE} is {size}, {WORKER_INDEX} 0"
         ));
     }
     if ["command", "entrypoint"].iter().any(|k| container.map.get(*k).is_some_and(is_one_line)) {
@@ -108,6 +114,52 @@ fn yaml(text: &str, starts: Starts) -> Option<Found> {
         );
     }
     Some(Found { words, problems, replicas, beside })
+}
+
+/// The launches of a chart's values: the first with what is to be told of it, the others beside it.
+fn of_charts(documents: &[Value]) -> Option<Found> {
+    let mut all = values::charts(documents).into_iter();
+    let (words, mut problems, replicas) = all.next()?;
+    problems.extend(replicated(replicas));
+    let beside = all.map(|(words, _, copies)| (words, copies)).collect();
+    Some(Found { words, problems, replicas, beside })
+}
+
+/// What is to be told of copies of a launch.
+fn replicated(replicas: u64) -> Option<String> {
+    (replicas > 1).then(|| format!("the document starts {replicas} replicas; one of them is read"))
+}
+
+/// The parts of a text that are YAML, and what is to be told of names that they lack.
+fn parsed(text: &str, problems: &mut Vec<String>) -> Vec<Value> {
+    let mut value = |d: &String| {
+        serde_saphyr::from_str(d).ok().or_else(|| {
+            let (plain, told) = without_anchors(d)?;
+            problems.push(told);
+            serde_saphyr::from_str(&plain).ok()
+        })
+    };
+    documents(text).iter().filter_map(&mut value).collect()
+}
+
+/// Why a document gives no launch; None where the text is none. A script is no table of YAML.
+pub(super) fn unread(text: &str) -> Option<String> {
+    let all = parsed(text, &mut Vec::new());
+    let tables = all.iter().all(|d| d.as_object().is_some_and(|map| !map.is_empty()));
+    if all.is_empty() || !tables || all.len() != documents(text).len() {
+        return None;
+    }
+    let image =
+        || all.iter().find_map(options::engine_of_image).map(|(image, _)| format!("the image {image}"));
+    let key = || all.iter().find_map(values::engine_of_key).map(|engine| engine.to_string());
+    Some(match image().or_else(key) {
+        Some(name) => format!(
+            "the document names {name} and has no command, arguments or options that are known: give the command that its container runs"
+        ),
+        None => "the document does not say which engine it starts: no command, image or framework of vLLM, SGLang or TensorRT-LLM \
+                 is named in it, nor options of one of them alone; give the engine's own command"
+            .to_owned(),
+    })
 }
 
 /// A part of a document without the names that stand in another part of it, and what is to be told of them.
@@ -157,19 +209,16 @@ const GROUP_SIZE: &str = "LWS_GROUP_SIZE";
 const WORKER_INDEX: &str = "LWS_WORKER_INDEX";
 
 /// Every mapping that starts something, in the order of the document's lists and the keys' names.
-fn containers<'v>(value: &'v Value, around: Around, out: &mut Vec<Container<'v>>) {
+fn containers<'v>(value: &'v Value, around: Around<'v>, out: &mut Vec<Container<'v>>) {
     match value {
         Value::Array(items) => items.iter().for_each(|v| containers(v, around, out)),
         Value::Object(map) => {
-            let own = ["replicas", "replicaCount", "minReplicas"].iter().find_map(|k| map.get(*k)?.as_u64());
-            let under = |key: &str| map.get(key)?.get("replicas")?.as_u64();
-            let own = own
-                .or_else(|| under("deploy"))
-                .or_else(|| under("deploymentConfig"))
-                .or_else(|| ray::replicas(map));
-            let group = || map.get("leaderWorkerTemplate")?.get("size")?.as_u64();
-            let own =
-                Around { replicas: own.unwrap_or(around.replicas), group: group().unwrap_or(around.group) };
+            let group = || {
+                let template = map.get("leaderWorkerTemplate")?;
+                Some((template, template.get("size")?.as_u64()?))
+            };
+            let replicas = replicas(map).unwrap_or(around.replicas);
+            let own = Around { replicas, group: group().or(around.group) };
             if ["command", "args", "entrypoint", "commands", "vllmConfig", "model_loading_config"]
                 .iter()
                 .any(|k| map.contains_key(*k))
@@ -182,70 +231,16 @@ fn containers<'v>(value: &'v Value, around: Around, out: &mut Vec<Container<'v>>
     }
 }
 
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(s) => Some(s.clone()),
-        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
-        _ => None,
-    }
-}
-
-/// Whether a list is one word with blanks in it: a program of that name, which nobody means.
-fn is_one_line(value: &Value) -> bool {
-    matches!(value.as_array().map(Vec::as_slice), Some([Value::String(line)]) if line.trim().contains(' '))
-}
-
-/// A command as one string for a shell, or as its words.
-fn list(map: &Map<String, Value>, key: &str) -> Vec<String> {
-    match map.get(key) {
-        Some(Value::String(line)) => words::split(line).0,
-        Some(list @ Value::Array(items)) if key != "args" && is_one_line(list) => {
-            items.iter().filter_map(scalar).flat_map(|line| words::split(&line).0).collect()
-        }
-        Some(Value::Array(items)) => items.iter().filter_map(scalar).collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// `K: V`, `- K=V` and `- name: K`, `value: V`.
-fn environment(map: &Map<String, Value>) -> Vec<(String, String)> {
-    let pair = |text: &str| text.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
-    let of = |value: &Value| match value {
-        Value::String(text) => pair(text),
-        Value::Object(one) => Some((scalar(one.get("name")?)?, scalar(one.get("value")?)?)),
-        _ => None,
-    };
-    match map.get("env").or_else(|| map.get("environment")) {
-        Some(Value::Array(items)) => items.iter().filter_map(of).collect(),
-        Some(Value::Object(own)) => own.iter().filter_map(|(k, v)| Some((k.clone(), scalar(v)?))).collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// `image: x:tag`, or repository and tag apart.
-fn image_of(map: &Map<String, Value>) -> Option<String> {
-    let tagged = |of: &Map<String, Value>| {
-        let repository = scalar(of.get("repository")?)?;
-        Some(
-            of.get("tag")
-                .and_then(scalar)
-                .map_or_else(|| repository.clone(), |t| format!("{repository}:{t}")),
-        )
-    };
-    let deployed = || scalar(map.get("deploymentConfig")?.get("image")?.get("name")?);
-    match map.get("image") {
-        Some(Value::String(image)) => Some(image.clone()),
-        Some(Value::Object(parts)) => tagged(parts),
-        _ => tagged(map).or_else(deployed),
-    }
-}
-
 /// A container's entrypoint, command and arguments. What a shell is given as one string is its script.
 fn command_of(map: &Map<String, Value>) -> Vec<String> {
     let mut own: Vec<String> = Vec::new();
     for key in ["entrypoint", "command", "args"] {
         match map.get(key) {
             Some(Value::String(script)) if script::awaits_script(&own) => own.push(script.clone()),
+            // The one word of a list is the script as well.
+            Some(Value::Array(items)) if items.len() == 1 && script::awaits_script(&own) => {
+                own.extend(items.iter().filter_map(scalar));
+            }
             _ => own.extend(list(map, key)),
         }
     }
@@ -260,8 +255,8 @@ fn words_of(container: &Container<'_>, image: &str, starts: Starts) -> Option<(V
     }
     let mut env = environment(map);
     let told = compose::take_defaults(&mut env);
-    if container.around.group > 0 {
-        env.push((GROUP_SIZE.to_owned(), container.around.group.to_string()));
+    if let Some((_, size)) = container.around.group {
+        env.push((GROUP_SIZE.to_owned(), size.to_string()));
         env.push((WORKER_INDEX.to_owned(), "0".to_owned()));
     }
     let mut own = match map.get("commands") {
@@ -271,7 +266,7 @@ fn words_of(container: &Container<'_>, image: &str, starts: Starts) -> Option<(V
             vec!["sh".into(), "-c".into(), lines.join("\n")]
         }
         _ => match map.get("vllmConfig") {
-            Some(Value::Object(config)) => helm(map, config)?,
+            Some(Value::Object(config)) => values::production_stack(map, config)?,
             _ => command_of(map),
         },
     };
@@ -291,40 +286,6 @@ fn words_of(container: &Container<'_>, image: &str, starts: Starts) -> Option<(V
     out.push(image_of(map).unwrap_or_else(|| if flags { image } else { "none" }.to_owned()));
     out.append(&mut own);
     starts(&out).then_some((out, told))
-}
-
-/// Values of the vLLM production stack's chart, and the resource of its operator, which has a part of them under `model`: the
-/// keys of `vllmConfig` are flags in another spelling.
-fn helm(map: &Map<String, Value>, config: &Map<String, Value>) -> Option<Vec<String>> {
-    let of_model = map.get("model").and_then(Value::as_object);
-    let url = map.get("modelURL").or_else(|| of_model?.get("modelURL")).and_then(scalar)?;
-    let mut out = vec!["vllm".into(), "serve".into(), url];
-    let sizes = |(k, _): &(&String, &Value)| ["maxModelLen", "dtype", "maxNumSeqs"].contains(&k.as_str());
-    let model = of_model.into_iter().flatten().filter(sizes);
-    for (key, value) in model.chain(config).filter(|(k, _)| !["v0", "v1", "extraArgs"].contains(&k.as_str()))
-    {
-        let name = kebab(key);
-        match value {
-            Value::Bool(true) => out.push(format!("--{name}")),
-            Value::Bool(false) if name.starts_with("enable") => out.push(format!("--no-{name}")),
-            other => {
-                out.extend(scalar(other).filter(|_| !other.is_boolean()).map(|v| format!("--{name}={v}")));
-            }
-        }
-    }
-    out.extend(list(config, "extraArgs"));
-    Some(out)
-}
-
-fn kebab(camel: &str) -> String {
-    let mut out = String::new();
-    for c in camel.chars() {
-        if c.is_uppercase() {
-            out.push('-');
-        }
-        out.extend(c.to_lowercase());
-    }
-    out
 }
 
 #[cfg(test)]
@@ -354,18 +315,6 @@ mod tests {
         assert!(l.problems.iter().any(|p| p.contains("a list of one word with blanks")), "{:?}", l.problems);
         let shell = "containers:\n- image: x\n  command: [\"/bin/sh\", \"-c\"]\n  args: [\"vllm serve m --tensor-parallel-size 4\"]\n";
         assert_eq!(read(shell), (Some(EngineKind::Vllm), "m".into(), 4));
-    }
-
-    #[test]
-    fn values_of_a_chart() {
-        let helm = "servingEngineSpec:\n  modelSpec:\n  - repository: vllm/vllm-openai\n    tag: v0.8.5\n    modelURL: m\n    replicaCount: 1\n    \
-                    vllmConfig:\n      tensorParallelSize: 4\n      enablePrefixCaching: false\n      extraArgs: [\"--enforce-eager\"]\n";
-        assert_eq!(read(helm), (Some(EngineKind::Vllm), "m".into(), 4));
-        let l = Launch::parse(helm);
-        assert_eq!(
-            (l.switch(&["enable-prefix-caching"]), l.switch(&["enforce-eager"])),
-            (Some(false), Some(true))
-        );
     }
 
     #[test]

@@ -31,6 +31,9 @@ impl Launch {
             launch = Launch::from_argv(&words);
             launch.problems.splice(0..0, told);
         }
+        if launch.engine.is_none() {
+            launch.problems.extend(manifest::unread(&text));
+        }
         // One line's own words were read already.
         if let (None, Some(engine), true) = (launch.version, launch.engine, text.trim().contains('\n')) {
             launch.version = prose::release(&text, engine);

@@ -8,6 +8,35 @@ pub(super) fn base(w: &str) -> &str {
     w.rsplit('/').next().unwrap_or(w)
 }
 
+/// The words that start an engine, behind which its model stands.
+pub(super) fn program_of(engine: EngineKind) -> &'static [&'static str] {
+    match engine {
+        EngineKind::Vllm => &["vllm", "serve"],
+        EngineKind::Sglang => &["python3", "-m", "sglang.launch_server", "--model-path"],
+        EngineKind::Trtllm => &["trtllm-serve"],
+        EngineKind::Emulated => &["dyno", "emulate", "--model"],
+    }
+}
+
+/// The engine that a name speaks of (`framework: sglang`, an image); None where it speaks of none or of several.
+pub(super) fn named(name: &str) -> Option<EngineKind> {
+    let name = name.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|w| name.contains(w));
+    let all = [
+        (EngineKind::Vllm, has(&["vllm"])),
+        (EngineKind::Sglang, has(&["sglang"])),
+        (EngineKind::Trtllm, has(&["trtllm", "trt-llm", "tensorrt-llm", "tensorrt_llm"])),
+    ];
+    let mut found = all.into_iter().filter(|(_, said)| *said).map(|(engine, _)| engine);
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// Whether a word at the front of a container's own words is a program that is no engine's: its image's own program does not run.
+pub(super) fn is_other_program(word: &str) -> bool {
+    let name = base(word);
+    ["sh", "bash", "zsh", "ray", "sleep", "tail"].contains(&name) || name.starts_with("python")
+}
+
 /// Whether a word belongs to the program and is no model.
 pub(super) fn is_program_word(w: &str) -> bool {
     let base = w.rsplit('/').next().unwrap_or(w);

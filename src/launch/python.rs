@@ -36,6 +36,14 @@ pub(super) fn assigned(text: &str) -> BTreeMap<String, Value> {
     out
 }
 
+/// Names that a text sets to a table of Python (`ROW = {…}`), each with it; a value that is no literal is a text that begins with `$`.
+pub(crate) fn tables(text: &str) -> impl Iterator<Item = (String, Value)> {
+    // A long log has other lines with `=` in them, each of which would be read to its end.
+    let begins = |l: &str| l.split_once('=').is_some_and(|(_, value)| value.trim_start().starts_with('{'));
+    let all = if text.lines().any(begins) { assigned(text) } else { BTreeMap::new() };
+    all.into_iter().filter(|(_, value)| value.is_object())
+}
+
 /// `kwargs["key"] = …` at the very beginning of a line, where no condition decides: table, key, and where the value begins.
 fn item(line: &str) -> Option<(&str, &str, usize)> {
     let (left, right) = line.split_once('=').filter(|(_, right)| !right.starts_with('='))?;

@@ -85,6 +85,10 @@ pub(super) fn release(image: &str) -> Option<Version> {
     if tag.ends_with("-py3") {
         return None;
     }
+    // Dynamo's images of engines have Dynamo's own release.
+    if tagged.contains("ai-dynamo/") {
+        return None;
+    }
     let release = tag.trim_start_matches('v').split(['-', '_']).next().unwrap_or_default();
     Version::from_str(release).ok().filter(|_| names_engine(image))
 }

@@ -3,7 +3,8 @@
 //! The first form has `resources` (`prefill_workers`, `gpus_per_prefill`) and `backend` (`sglang_config: prefill: …`), the second the
 //! same under `roles` (`prefill: {workers, gpus, env, args}`). Of prefill and decode the first half is read, and the other is told.
 
-use super::{EngineKind, LaunchFile, yaml};
+use super::program::program_of;
+use super::{EngineKind, yaml};
 use serde_json::Value;
 
 /// What one kind of worker runs.
@@ -18,10 +19,10 @@ struct Role<'v> {
 /// The words of a recipe's launch, and what is to be told of it; None where the document is none.
 pub(super) fn launch(document: &Value) -> Option<(Vec<String>, Vec<String>)> {
     let kind = document["backend"]["type"].as_str()?;
-    let (engine, program): (EngineKind, &[&str]) = match kind {
-        "sglang" => (EngineKind::Sglang, &["python3", "-m", "sglang.launch_server", "--model-path"]),
-        "trtllm" => (EngineKind::Trtllm, &["trtllm-serve"]),
-        "vllm" => (EngineKind::Vllm, &["vllm", "serve"]),
+    let engine = match kind {
+        "sglang" => EngineKind::Sglang,
+        "trtllm" => EngineKind::Trtllm,
+        "vllm" => EngineKind::Vllm,
         _ => return None,
     };
     let [prefill, decode, whole] = [("prefill", "prefill"), ("decode", "decode"), ("aggregated", "agg")]
@@ -29,7 +30,7 @@ pub(super) fn launch(document: &Value) -> Option<(Vec<String>, Vec<String>)> {
     let mut told = Vec::new();
     let role = match (prefill, decode, whole) {
         (Some(prefill), Some(decode), _) => {
-            told.push(halves(&prefill, &decode));
+            told.push(halves(prefill.half(), decode.half()));
             prefill
         }
         (None, None, Some(whole)) => {
@@ -44,9 +45,9 @@ pub(super) fn launch(document: &Value) -> Option<(Vec<String>, Vec<String>)> {
         words.extend(["-e".to_owned(), format!("{name}={}", scalar(value))]);
     }
     words.push(image(document));
-    words.extend(program.iter().map(|w| (*w).to_owned()));
+    words.extend(program_of(engine).iter().map(|w| (*w).to_owned()));
     words.push(model(document, &role, &mut told)?);
-    words.extend(flags(engine, &role)?);
+    words.extend(yaml::words(engine, role.args)?);
     Some((words, told))
 }
 
@@ -69,9 +70,21 @@ fn role<'v>(document: &'v Value, kind: &str, (name, short): (&str, &str)) -> Opt
     (args.is_object() && workers != Some(0)).then_some(Role { args, env, workers, gpus })
 }
 
+impl Role<'_> {
+    fn half(&self) -> Half {
+        Half { workers: self.workers, gpus: self.gpus }
+    }
+}
+
+/// The workers of one half of prefill and decode apart, and the GPUs of one, as far as they are told.
+pub(super) struct Half {
+    pub(super) workers: Option<u64>,
+    pub(super) gpus: Option<u64>,
+}
+
 /// What is to be told of a launch that is one half.
-fn halves(prefill: &Role<'_>, decode: &Role<'_>) -> String {
-    let size = |r: &Role<'_>| Some((r.workers?, r.gpus?));
+pub(super) fn halves(prefill: Half, decode: Half) -> String {
+    let size = |half: Half| Some((half.workers?, half.gpus?));
     let Some(((p, each_p), (d, each_d))) = size(prefill).zip(size(decode)) else {
         return "one half of prefill and decode apart is read: a prefill worker; the document does not say how many GPUs both take"
             .to_owned();
@@ -107,18 +120,6 @@ fn image(document: &Value) -> String {
     let named = [&document["identity"]["container"]["image"], &document["model"]["container"]];
     let image = named.into_iter().filter_map(Value::as_str).find(|i| i.contains(':'));
     image.unwrap_or("none").to_owned()
-}
-
-/// The flags of a worker, as the same keys in the engine's file of options mean them.
-fn flags(engine: EngineKind, role: &Role<'_>) -> Option<Vec<String>> {
-    let file = LaunchFile { path: "recipe".to_owned(), text: role.args.to_string() };
-    let (flags, None) = yaml::flags(Some(engine), &file) else { return None };
-    let kept = flags.into_iter().filter(|(name, _)| name != "model-path" && name != "model");
-    let word = |(name, value): (String, Option<String>)| match value {
-        Some(value) => format!("--{name}={value}"),
-        None => format!("--{name}"),
-    };
-    Some(kept.map(word).collect())
 }
 
 fn scalar(value: &Value) -> String {

@@ -62,6 +62,41 @@ pub(super) fn takes_value(engine: Option<EngineKind>, name: &str) -> bool {
     !switch
 }
 
+/// Whether a name is one of an engine's flags.
+pub(super) fn knows(engine: EngineKind, name: &str) -> bool {
+    KNOWN.get(&engine).is_some_and(|flags| flags.contains_key(name))
+}
+
+/// Flags that every engine has, and no table.
+const COMMON: [&str; 9] = [
+    "tp",
+    "dp",
+    "host",
+    "port",
+    "model",
+    "model-path",
+    "served-model-name",
+    "trust-remote-code",
+    "disaggregation-mode",
+];
+
+/// The engine whose flags names are, and those of them that no other engine has. So many of the names have to be known, and half of
+/// all; None where flags of several engines stand among them.
+pub(super) fn engine_of(names: &[String], least: usize) -> Option<(EngineKind, Vec<String>)> {
+    let engines = [EngineKind::Vllm, EngineKind::Sglang, EngineKind::Trtllm];
+    let own = |engine: EngineKind| -> Vec<String> {
+        let others = || engines.iter().filter(|e| **e != engine);
+        let alone = |n: &&String| {
+            !COMMON.contains(&n.as_str()) && knows(engine, n) && !others().any(|e| knows(*e, n))
+        };
+        names.iter().filter(alone).cloned().collect()
+    };
+    let mut found = engines.into_iter().map(|e| (e, own(e))).filter(|(_, own)| !own.is_empty());
+    let (engine, own) = found.next().filter(|_| found.next().is_none())?;
+    let known = names.iter().filter(|n| knows(engine, n) || COMMON.contains(&n.as_str())).count();
+    (known >= least && 2 * known >= names.len()).then_some((engine, own))
+}
+
 /// The flags of an engine that a name begins and is not itself; those of one row count once. Empty where the name is a
 /// known flag, or begins none. The table does not hold every flag of an engine, so that a name in no table may be one.
 pub(super) fn completed(engine: EngineKind, name: &str) -> Vec<String> {

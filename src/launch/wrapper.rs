@@ -4,7 +4,7 @@
 use super::branches::{Join, nested};
 use super::copied::{pinned, releases, without_prompt};
 use super::defaults::defaulted;
-use super::program::{base, by_variable, engine_of, program};
+use super::program::{base, by_variable, engine_of, is_other_program, program};
 use super::script::{positional, shell_script};
 use super::shell::{Variables, assignment, expanded};
 use super::{Version, nim, runtime, typography, words};
@@ -312,6 +312,9 @@ fn container(words: &[String], env: &mut BTreeMap<String, String>, bare: &mut Ba
                 None
             }
         };
+    }
+    if own.first().is_some_and(|w| is_other_program(w)) {
+        return None;
     }
     let named = run.words.iter().any(|w| w.starts_with("--model"));
     let started: &[&str] = if run.image.contains("vllm") {

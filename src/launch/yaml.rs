@@ -35,6 +35,18 @@ pub(super) fn flags(
     }
 }
 
+/// A table of options as the words of a command, as the same keys in the engine's file of options mean them; without the model.
+pub(super) fn words(engine: EngineKind, table: &Value) -> Option<Vec<String>> {
+    let file = LaunchFile { path: "options".to_owned(), text: table.to_string() };
+    let (flags, None) = flags(Some(engine), &file) else { return None };
+    let kept = flags.into_iter().filter(|(name, _)| name != "model-path" && name != "model");
+    let word = |(name, value): (String, Option<String>)| match value {
+        Some(value) => format!("--{name}={value}"),
+        None => format!("--{name}"),
+    };
+    Some(kept.map(word).collect())
+}
+
 /// One key of a file whose keys are the flags of the command line.
 ///
 /// A switch that is off: vLLM gives `--no-KEY` where it has that flag (`FlexibleArgumentParser.load_config_file`), and SGLang

@@ -13,13 +13,16 @@ use serde_json::{Map, Value};
 pub(super) fn read(object: &Map<String, Value>) -> Record {
     let mut m = Metrics::default();
     let average = |name: &str| stat(object, name, "avg");
-    let completed = average("request_count");
     let failed = average("error_request_count");
+    let counted = average("request_count");
+    let assumed =
+        if failed.is_none() { asked(object, "requests").filter(|_| counted.is_none()) } else { None };
+    let completed = counted.or(assumed);
     set(&mut m, Key::Completed, completed);
     set(&mut m, Key::Failed, failed);
     let rate = average("request_error_rate").map(|percent| percent / 100.0);
-    let counted = failed.zip(completed).map(|(f, c)| f / (f + c).max(1.0));
-    set(&mut m, Key::RequestLossRate, counted.or(rate));
+    let share = failed.zip(completed).map(|(f, c)| f / (f + c).max(1.0));
+    set(&mut m, Key::RequestLossRate, share.or(rate));
     set(&mut m, Key::RequestThroughput, average("request_throughput"));
     set(&mut m, Key::OutputThroughput, average("output_token_throughput"));
     set(&mut m, Key::TotalTokenThroughput, average("total_token_throughput"));
@@ -40,7 +43,8 @@ pub(super) fn read(object: &Map<String, Value>) -> Record {
     let input = average("total_usage_prompt_tokens").or_else(|| average("total_isl"));
     let output = average("total_usage_completion_tokens").or_else(|| average("total_osl"));
     set(&mut m, Key::TotalInputTokens, input.or_else(|| mean_of("input_sequence_length")));
-    set(&mut m, Key::TotalOutputTokens, output.or_else(|| mean_of("output_sequence_length")));
+    let output = output.or_else(|| mean_of("output_sequence_length"));
+    set(&mut m, Key::TotalOutputTokens, output.or_else(|| mean_of("output_token_count")));
     missing_throughputs(&mut m);
     let config = object.get("input_config").cloned().unwrap_or_default();
     let name = |path: &str| config.pointer(path).and_then(Value::as_str).map(str::to_owned);
@@ -52,8 +56,40 @@ pub(super) fn read(object: &Map<String, Value>) -> Record {
         workload: Some(workload(object, &config, &m)),
         result: Some(m),
         source: Some("aiperf".into()),
+        note: assumed.map(|_| {
+            "the table does not count the requests; as many as its command asks for are taken as completed".into()
+        }),
         ..Record::default()
     }
+}
+
+/// What the command of a drawn table asks for; a saved file has no such key.
+fn asked(object: &Map<String, Value>, name: &str) -> Option<f64> {
+    object.get(ASKED)?.get(name)?.as_f64()
+}
+
+/// Key of what the command of a drawn table asks for.
+pub(super) const ASKED: &str = "asked";
+
+/// A workload of mean lengths where nothing counts the tokens: those of the table, else those that its command asks for.
+fn mean_lengths(object: &Map<String, Value>) -> Option<WorkloadSpec> {
+    let average = |name: &str| stat(object, name, "avg").map(f64::round).filter(|n| *n >= 1.0);
+    let (input, output) = (
+        average("input_sequence_length"),
+        average("output_sequence_length").or_else(|| average("output_token_count")),
+    );
+    let note = match (input, output) {
+        (Some(_), Some(_)) => "lengths are the means of the run; how they vary is not in the file",
+        (None, None) => "lengths are those that the command asks for; the table has none",
+        (None, Some(_)) => "the length of a prompt is that which the command asks for; the table has none",
+        (Some(_), None) => "the length of an answer is that which the command asks for; the table has none",
+    };
+    Some(WorkloadSpec {
+        input_len: Some(input.or_else(|| asked(object, "input"))? as u32),
+        output_len: Some(output.or_else(|| asked(object, "output"))? as u32),
+        note: Some(note.into()),
+        ..WorkloadSpec::empty(Dataset::Random)
+    })
 }
 
 /// aiperf writes the unit; genai-perf's times are milliseconds as well.
@@ -77,6 +113,9 @@ fn workload(object: &Map<String, Value>, config: &Value, m: &Metrics) -> Workloa
     let input = counted("usage_prompt_tokens", "input_sequence_length");
     let output = counted("usage_completion_tokens", "output_sequence_length");
     let mut w = totals_workload(m);
+    if w.input_len.is_none() {
+        w = mean_lengths(object).unwrap_or(w);
+    }
     if input.and(output).is_some() {
         w = WorkloadSpec { input_len: input, output_len: output, ..WorkloadSpec::empty(Dataset::Random) };
     }

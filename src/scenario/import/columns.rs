@@ -141,13 +141,13 @@ fn throughput(words: &[&str]) -> Option<Key> {
 
 /// `p99_ttft_ms`, `ttft_p50_s`, `Mean TPOT (ms)`, `e2e_latency_avg_ms`.
 fn latency(words: &[&str]) -> Option<Meaning> {
-    let (mut stat, mut unit, mut rest) = ("mean", None, Vec::new());
+    let (mut stats, mut unit, mut rest) = (Vec::new(), None, Vec::new());
     for w in words {
         match *w {
-            "mean" | "avg" | "average" => stat = "mean",
-            "median" | "p50" => stat = "median",
-            "std" | "stddev" => stat = "std",
-            "p90" | "p95" | "p99" => stat = w,
+            "mean" | "avg" | "average" => stats.push("mean"),
+            "median" | "p50" => stats.push("median"),
+            "std" | "stddev" => stats.push("std"),
+            "p90" | "p95" | "p99" => stats.push(w),
             "ms" | "msec" | "milliseconds" => unit = Some(1.0),
             "s" | "sec" | "seconds" => unit = Some(1e3),
             "us" => unit = Some(1e-3),
@@ -159,6 +159,12 @@ fn latency(words: &[&str]) -> Option<Meaning> {
         "tpot" | "time_per_output_token" => "tpot",
         "itl" | "inter_token_latency" => "itl",
         "e2el" | "e2e" | "e2e_latency" | "request_latency" | "latency" | "end_to_end_latency" => "e2el",
+        _ => return None,
+    };
+    // A name of two statistics is that of no single figure.
+    let stat = match stats.as_slice() {
+        [] => "mean",
+        [stat] => stat,
         _ => return None,
     };
     let key = Key::from_name(&format!("{stat}_{metric}_ms"))?;
@@ -232,6 +238,7 @@ mod tests {
         ] {
             assert_eq!(column(name), None, "{name}");
         }
+        assert_eq!(column("TTFT p50/p95 (ms)"), None);
         assert_eq!(column("N Req"), Some(Meaning::Workload("num_prompts")));
         assert_eq!(column("P99 TTFT"), Some(Meaning::NoUnit(Key::P99TtftMs)));
     }

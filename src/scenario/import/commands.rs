@@ -13,6 +13,10 @@ pub(super) struct Told {
     pub(super) concurrency: Option<u32>,
     /// The client protocol that it asks for, which may be an engine's own.
     pub(super) backend: Option<String>,
+    /// Requests that it sends.
+    pub(super) requests: Option<u32>,
+    /// Tokens of a prompt and of an answer that it asks for, or that a line states.
+    pub(super) lengths: Option<(u32, u32)>,
 }
 
 /// Reads the lines above a table; `before` is what was told above an earlier one, which holds where these tell nothing.
@@ -21,14 +25,13 @@ pub(super) struct Told {
 pub(super) fn above(lines: &[&str], before: &Told) -> Told {
     let variables = settings(lines);
     let mut servers: Vec<(String, Launch)> = Vec::new();
-    let (mut asked, mut concurrency, mut backend): (Vec<String>, Option<u32>, Option<String>) =
-        (Vec::new(), None, None);
+    let mut asked: Vec<String> = Vec::new();
+    let mut load = Told::default();
     for command in logical(lines) {
         let command = expanded(behind_label(&command), &variables);
         if is_benchmark(&command) {
             asked.extend(named(&command).filter(|m| is_name(m)));
-            concurrency = in_flight(&command);
-            backend = protocol(&command);
+            load = asked_load(&command);
         } else if starts_server(&command) {
             let launch = Launch::parse(&command);
             if launch.engine.is_some() && launch.model.as_deref().is_none_or(is_name) {
@@ -36,7 +39,8 @@ pub(super) fn above(lines: &[&str], before: &Told) -> Told {
             }
         }
     }
-    concurrency = concurrency.or_else(|| lines.iter().rev().find_map(|l| stated_load(l)));
+    load.concurrency = load.concurrency.or_else(|| lines.iter().rev().find_map(|l| stated_load(l)));
+    load.lengths = load.lengths.or_else(|| lines.iter().rev().find_map(|l| stated_lengths(l)));
     let mut models: Vec<String> = servers.iter().filter_map(|(_, l)| l.model.clone()).collect();
     if models.is_empty() {
         models = asked;
@@ -45,7 +49,7 @@ pub(super) fn above(lines: &[&str], before: &Told) -> Told {
         models.extend(lines.iter().rev().find_map(|l| stated(l)).or_else(|| set(&variables)));
     }
     if servers.is_empty() && models.is_empty() {
-        return Told { concurrency, backend, ..before.clone() };
+        return Told { model: before.model.clone(), server: before.server.clone(), ..load };
     }
     models.dedup();
     let model = models.pop().filter(|_| models.is_empty());
@@ -54,7 +58,7 @@ pub(super) fn above(lines: &[&str], before: &Told) -> Told {
         [] => before.server.clone().filter(|_| model == before.model),
         _ => None,
     };
-    Told { model, server, concurrency, backend }
+    Told { model, server, ..load }
 }
 
 /// Variables that the lines set, each with the last value; a setting before a command counts too.
@@ -171,10 +175,24 @@ fn setting(command: &str, name: &str) -> Option<String> {
     Some(value.trim_end_matches('\'').to_owned())
 }
 
-/// Requests in flight that a benchmark's command asks for.
-fn in_flight(command: &str) -> Option<u32> {
-    let names = ["--max-concurrency", "--concurrency", "--num-concurrent-requests", "--parallel"];
-    flag(&split(command).0, &names)?.parse().ok().filter(|n| *n > 0)
+/// The load that a benchmark's command asks for.
+fn asked_load(command: &str) -> Told {
+    let words = split(command).0;
+    let count = |names: &[&str]| flag(&words, names)?.parse().ok().filter(|n: &u32| *n > 0);
+    let input = count(&["--random-input-len", "--synthetic-input-tokens-mean", "--isl"]);
+    let output = count(&["--random-output-len", "--output-tokens-mean", "--osl"]);
+    Told {
+        concurrency: count(&[
+            "--max-concurrency",
+            "--concurrency",
+            "--num-concurrent-requests",
+            "--parallel",
+        ]),
+        backend: protocol(command),
+        requests: count(&["--request-count", "--num-prompts"]),
+        lengths: input.zip(output),
+        ..Told::default()
+    }
 }
 
 /// Words that begin a command which starts an engine.
@@ -197,7 +215,17 @@ fn starts_server(command: &str) -> bool {
     begins && SERVERS.iter().any(|w| command.contains(w))
 }
 
-/// The requests in flight that a line states: `Concurrency: 32 max`, `…, max_concurrency=10`.
+/// The lengths of drawn requests that a line states: `random 1024→1024`.
+fn stated_lengths(line: &str) -> Option<(u32, u32)> {
+    let words: Vec<&str> =
+        line.split(|c: char| c.is_whitespace() || "`*(),;".contains(c)).filter(|w| !w.is_empty()).collect();
+    let at = words.iter().position(|w| w.eq_ignore_ascii_case("random"))?;
+    let (input, output) = words.get(at + 1)?.split_once('→').or_else(|| words[at + 1].split_once("->"))?;
+    let length = |t: &str| t.parse::<u32>().ok().filter(|n| *n > 0);
+    length(input).zip(length(output))
+}
+
+/// The requests in flight that a line states: `Concurrency: 32 max`, `…, max_concurrency=10`, `(…, max-concurrency 16)`.
 fn stated_load(line: &str) -> Option<u32> {
     let whole = |t: &str| -> Option<u32> {
         let digits: String = t.trim_start().chars().take_while(char::is_ascii_digit).collect();
@@ -210,9 +238,10 @@ fn stated_load(line: &str) -> Option<u32> {
             .contains(&name.trim().to_lowercase().as_str())
     });
     let setting = || {
-        let rest = plain.split_once("max_concurrency=").or_else(|| plain.split_once("max-concurrency="))?.1;
+        let names = ["max_concurrency=", "max-concurrency=", "max-concurrency ", "max_concurrency "];
+        let rest = names.iter().find_map(|n| plain.split_once(n))?.1;
         // The end of a setting is a mark or a blank.
-        whole(&rest.replace(',', " "))
+        whole(&rest.replace([',', ')', ';'], " "))
     };
     label.and_then(|(_, value)| whole(value)).or_else(setting)
 }
@@ -347,6 +376,9 @@ mod tests {
         let load = |text: &str| above(&text.lines().collect::<Vec<_>>(), &Told::default()).concurrency;
         assert_eq!(load("- **Concurrency**: 32 max concurrent requests"), Some(32));
         assert_eq!(load("settings: input_len=50000, max_concurrency=10, x=1"), Some(10));
+        assert_eq!(load("(`bench` random 1024→1024, N=100, max-concurrency 16), v6e"), Some(16));
+        assert_eq!((load("max-concurrency 16/32"), stated_lengths("random 1k→2k")), (None, None));
+        assert_eq!(stated_lengths("A (`bench` random 1024->512, N=100)"), Some((1024, 512)));
         assert_eq!((load("Concurrency: 9.51"), load("Concurrency: 1, 2, 4")), (None, None));
         assert_eq!(told("| Model | `o/m-Instruct` |").0, Some(own("o/m-Instruct")));
         let perf = "genai-perf profile \\\n  -m o/m \\\n  --concurrency 10";

@@ -2,9 +2,9 @@
 
 use super::commands::{self, Told};
 use super::content::Content;
-use super::{table, transposed, without_unit};
+use super::{aiperf, table, transposed, without_unit};
 use crate::error::Problem;
-use crate::launch::Launch;
+use crate::launch::{Launch, python_tables};
 use serde_json::{Map, Value, json};
 
 /// Tables that a tool draws with lines of a box, each as the CSV that it would have written; the commands around one tell model and
@@ -43,6 +43,12 @@ fn is_head(line: &str) -> bool {
     ["Metric", "Statistic"].contains(&cells[0].as_str()) && cells.len() > 2
 }
 
+/// Lines that genai-perf of 2024 prints below its table, and the keys of their figures.
+const BELOW: [(&str, &str); 2] = [
+    ("Output token throughput (per sec):", "output_token_throughput"),
+    ("Request throughput (per sec):", "request_throughput"),
+];
+
 /// One table as the object that the tool would have saved; `below` may tell of the run too.
 fn drawn<'l>(
     file: &str,
@@ -69,6 +75,16 @@ fn drawn<'l>(
     if let Some(s) = lasted.and_then(|t| t.split_whitespace().next()?.parse::<f64>().ok()) {
         object.entry("benchmark_duration").or_insert_with(|| json!({ "unit": "sec", "avg": s }));
     }
+    for (name, key) in BELOW {
+        let figure = below.iter().find_map(|l| l.trim().strip_prefix(name)?.trim().parse::<f64>().ok());
+        if let Some(figure) = figure {
+            object.entry(key).or_insert_with(|| json!({ "avg": figure }));
+        }
+    }
+    let lengths = above.lengths.or(named.lengths).unzip();
+    let requests = above.requests.or(named.requests);
+    let asked = json!({ "requests": requests, "input": lengths.0, "output": lengths.1 });
+    object.insert(aiperf::ASKED.to_owned(), asked);
     let config = json!({ "endpoint": { "model_names": [model] }, "loadgen": { "concurrency": concurrency } });
     object.entry("input_config").or_insert(config);
     object.extend(above.server.clone().map(|c| ("serve_command".to_owned(), json!(c))));
@@ -188,6 +204,29 @@ pub(super) fn values(text: &str) -> Option<Content> {
     (!found.is_empty()).then_some(Content::Many(found))
 }
 
+/// Tables that a program of Python sets to a name (`ROW = {…}`), as far as they are a tool's; the second part names the others
+/// whose keys speak of results.
+pub(super) fn python(text: &str) -> (Option<Content>, Option<String>) {
+    let mut tables: Vec<(usize, Value)> = Vec::new();
+    let mut others: Vec<String> = Vec::new();
+    for (name, table) in python_tables(text) {
+        let Value::Object(map) = &table else { continue };
+        let line = text
+            .lines()
+            .position(|l| l.split('=').next().is_some_and(|n| n.trim() == name))
+            .map_or(0, |at| at + 1);
+        let speaks = |key: &String| ["ttft", "tpot", "tput", "throughput"].iter().any(|w| key.contains(w));
+        if super::tool(map).is_some() {
+            tables.push((line, table));
+        } else if map.keys().any(speaks) {
+            let keys: Vec<&str> = map.keys().map(String::as_str).take(12).collect();
+            others.push(format!("its table `{name}` is of no load tool that is known: {}", keys.join(", ")));
+        }
+    }
+    tables.sort_by_key(|(line, _)| *line);
+    ((!tables.is_empty()).then_some(Content::Many(tables)), others.into_iter().next())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,5 +285,12 @@ mod tests {
         let fence = format!("text\n```json\n{}\n```\n", one.replace(", ", ",\n"));
         assert!(matches!(values(&fence), Some(Content::Many(found)) if found.len() == 1));
         assert!(values("{\"a\": 1}").is_none());
+        let row = "# a row\nROW = {\n  'hw': \"h100\", 'tp': 8, 'tput_per_gpu': 2.5, 'nightly': True,\n}\n";
+        assert!(matches!(python(row).0, Some(Content::Many(found)) if found[0].0 == 2));
+        let other = python(&row.replace("'hw'", "'rack'"));
+        assert!(
+            other.0.is_none()
+                && other.1.unwrap().contains("`ROW` is of no load tool that is known: rack, tp")
+        );
     }
 }

@@ -9,7 +9,9 @@ use serde_json::{Map, Value, json};
 
 pub(super) fn is(object: &Map<String, Value>) -> bool {
     let has = |key: &str| object.contains_key(key);
-    has("hw") && has("tput_per_gpu") && (has("tp") || has("prefill_tp"))
+    // Its dashboard's rows name the hardware by another key than its files.
+    let named = has("hw") || has("device") && has("framework") && has("conc");
+    named && has("tput_per_gpu") && (has("tp") || has("prefill_tp"))
 }
 
 /// A row of a fork that keeps the client's own figures, of the whole server and in milliseconds, under `metrics`.
@@ -129,7 +131,7 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
     }
     let mut notes = vec!["the row says how the GPUs share the work, not the whole command".to_owned()];
     let drafts = word(object, "spec_decoding").or_else(|| word(object, "mtp"));
-    if let Some(drafts) = drafts.filter(|s| !matches!(s.as_str(), "none" | "off" | "")) {
+    if let Some(drafts) = drafts.filter(|s| !matches!(s.as_str(), "none" | "off" | "false" | "")) {
         notes.push(format!("speculative decoding ({drafts}), which the row's command does not say"));
     }
     // Their client draws lengths evenly from 0.8 of the stated one up to it (`--random-range-ratio 0.8`).
@@ -138,7 +140,9 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
         engine,
         engine_version: word(object, "image").and_then(|i| version(&i)),
         serve_command: engine.zip(model.as_deref()).map(|(e, m)| parallel::command(e, m, shares)),
-        hardware: word(object, "hw").map(|h| h.split(['-', '_']).next().unwrap_or(&h).to_owned()),
+        hardware: word(object, "hw")
+            .or_else(|| word(object, "device"))
+            .map(|h| h.split(['-', '_']).next().unwrap_or(&h).to_owned()),
         num_gpus: Some(gpus),
         precision: word(object, "precision"),
         workload: Some(WorkloadSpec {

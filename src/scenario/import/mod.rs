@@ -23,6 +23,7 @@ mod inferencex;
 mod llmd;
 mod llmperf;
 mod not_llm;
+mod paired;
 mod parallel;
 mod printed;
 mod sglang;

@@ -2,10 +2,16 @@
 //! they would have saved.
 
 use super::commands::{self, Told};
+use super::totals_workload;
+use crate::scenario::Metrics;
+use crate::workload::{Dataset, WorkloadSpec};
 use serde_json::{Map, Value, json};
 
 /// Key of an object that was a printed table: it is known for one also where it lacks what the saved form always has.
 pub(super) const MARK: &str = "printed_table";
+
+/// Key of the lengths that the text above a table states.
+pub(super) const STATED: &str = "stated_lengths";
 
 /// Printed names (lower case, without the unit) and the keys of the saved form.
 const NAMES: &[(&str, &str)] = &[
@@ -21,6 +27,9 @@ const NAMES: &[(&str, &str)] = &[
     ("peak output token throughput (tok/s)", "max_output_tokens_per_s"),
     ("peak concurrent requests", "max_concurrent_requests"),
     ("total token throughput (tok/s)", "total_token_throughput"),
+    ("input throughput (tok/s)", "input_throughput"),
+    ("output throughput (tok/s)", "output_throughput"),
+    ("total throughput (tok/s)", "total_token_throughput"),
     ("request goodput (req/s)", "request_goodput"),
     ("concurrency", "concurrency"),
     ("accept length", "accept_length"),
@@ -57,6 +66,7 @@ pub(super) fn read(text: &str) -> Option<Vec<(usize, Value)>> {
             if let Some(n) = told.concurrency {
                 map.entry("max_concurrency").or_insert_with(|| json!(n));
             }
+            map.extend(told.lengths.map(|l| (STATED.to_owned(), json!(l))));
             block = Some((number, map));
         } else if let Some((_, map)) = &mut block {
             if line.trim().len() > 20 && line.trim().chars().all(|c| c == '=') {
@@ -88,10 +98,23 @@ fn entry(line: &str) -> Option<(String, Value)> {
         return None;
     }
     let plain = value.replace(',', "");
+    let name = with_its_unit(name, &plain);
     let number = plain.parse::<f64>().ok().filter(|v| v.is_finite()).or_else(|| remarked(&plain));
-    let known = NAMES.iter().find(|(n, _)| *n == name).map(|(_, key)| (*key).to_owned());
-    let key = known.or_else(|| latency(&name))?;
-    Some((key, number.map_or_else(|| json!(value), |v| json!(v))))
+    let known = NAMES.iter().find(|(n, _)| *n == name).map(|(_, key)| ((*key).to_owned(), 1.0));
+    let (key, factor) = known.or_else(|| latency(&name))?;
+    Some((key, number.map_or_else(|| json!(value), |v| json!(v * factor))))
+}
+
+/// A name with the unit that stands behind its figure (`Output throughput: 1076.76 tok/s`), where the name has none itself.
+fn with_its_unit(name: String, value: &str) -> String {
+    let behind = value.split_once(char::is_whitespace).filter(|(figure, _)| figure.parse::<f64>().is_ok());
+    let unit = match behind.map_or("", |(_, rest)| rest.split_whitespace().next().unwrap_or_default()) {
+        "tok/s" | "tokens/s" | "token/s" => "tok/s",
+        "req/s" | "reqs/s" | "requests/s" => "req/s",
+        unit @ ("ms" | "s") => unit,
+        _ => return name,
+    };
+    if name.ends_with(')') { name } else { format!("{name} ({unit})") }
 }
 
 /// A figure with a remark behind it (`27.44   <=====`, `70.1 (-3 %)`). A second figure, as of another run beside it, is no remark.
@@ -102,9 +125,11 @@ fn remarked(value: &str) -> Option<f64> {
     first.parse::<f64>().ok().filter(|v| v.is_finite() && remark)
 }
 
-/// `mean ttft (ms)`, `p99 itl (ms)`, `median e2e latency (ms)`.
-fn latency(name: &str) -> Option<String> {
-    let words: Vec<&str> = name.strip_suffix(" (ms)")?.split_whitespace().collect();
+/// `mean ttft (ms)`, `p99 itl (ms)`, `median e2e latency (ms)`; the key, and the factor to its unit.
+fn latency(name: &str) -> Option<(String, f64)> {
+    let own = |unit: &str| name.strip_suffix(unit);
+    let (plain, factor) = own(" (ms)").map(|n| (n, 1.0)).or_else(|| own(" (s)").map(|n| (n, 1e3)))?;
+    let words: Vec<&str> = plain.split_whitespace().collect();
     let (stat, metric) = words.split_first()?;
     let known = matches!(*stat, "mean" | "median" | "std") || stat.starts_with('p');
     let metric = match metric.join(" ").as_str() {
@@ -114,7 +139,22 @@ fn latency(name: &str) -> Option<String> {
         "e2el" | "e2e latency" => "e2el",
         _ => return None,
     };
-    known.then(|| format!("{stat}_{metric}_ms"))
+    known.then(|| (format!("{stat}_{metric}_ms"), factor))
+}
+
+/// The workload of a table that says by its totals how long requests were, or where it was cut short the text above it.
+pub(super) fn workload(object: &Map<String, Value>, m: &Metrics) -> WorkloadSpec {
+    let own = totals_workload(m);
+    let stated = object.get(STATED).and_then(|v| serde_json::from_value::<(u32, u32)>(v.clone()).ok());
+    match stated {
+        Some((input, output)) if own.input_len.is_none() => WorkloadSpec {
+            input_len: Some(input),
+            output_len: Some(output),
+            note: Some("lengths are those that the text above the table states".into()),
+            ..WorkloadSpec::empty(Dataset::Random)
+        },
+        _ => own,
+    }
 }
 
 #[cfg(test)]
@@ -146,6 +186,15 @@ mod tests {
             text.split("=====================================").next().unwrap()
         );
         assert!(read(&cut).unwrap()[0].1.get("p99_tpot_ms").is_none());
+        let behind = text
+            .replace("Mean TTFT (ms):  70.1", "Mean TTFT: 0.0701 s")
+            .replace("Traffic request rate: inf", "Output throughput: 1,076.5 tok/s");
+        let behind = &read(&behind).unwrap()[0].1;
+        let figure = |key: &str| behind[key].as_f64().unwrap();
+        assert!(
+            (figure("mean_ttft_ms") - 70.1).abs() < 1e-9
+                && (figure("output_throughput") - 1076.5).abs() < 1e-9
+        );
         let two = text.replace("70.1\n", "70.1  |  80.3\n");
         assert!(read(&two).unwrap()[0].1["mean_ttft_ms"].is_string());
     }

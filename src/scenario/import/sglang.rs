@@ -17,6 +17,7 @@ pub(super) fn is(object: &Map<String, Value>) -> bool {
 
 const SETTINGS: &[&str] = &[
     printed::MARK,
+    printed::STATED,
     "model",
     "serve_command",
     "tag",
@@ -150,7 +151,7 @@ fn workload(object: &Map<String, Value>, m: &Metrics) -> WorkloadSpec {
             output_len: whole("sharegpt_output_len"),
             ..WorkloadSpec::empty(Dataset::Sharegpt)
         },
-        _ => totals_workload(m),
+        _ => printed::workload(object, m),
     };
     w.num_prompts = m.get(Key::Completed).map(|n| (n + m.get(Key::Failed).unwrap_or(0.0)) as u32);
     w.request_rate =

@@ -7,7 +7,7 @@
 use super::columns::{Meaning, column, in_unit, with_unit};
 use super::content::Content;
 use super::parallel::{self, Shares, engine_named};
-use super::{aiconfigurator, guidellm_csv, inferencex, without_unit};
+use super::{aiconfigurator, guidellm_csv, inferencex, paired, without_unit};
 use crate::error::Problem;
 use crate::launch::EngineKind;
 use crate::scenario::Key;
@@ -97,6 +97,8 @@ fn statistics(mut reader: csv::Reader<&[u8]>, head: &[String]) -> Result<Content
 }
 
 fn mapped(file: &str, head: &[String], rows: Vec<(usize, Map<String, Value>)>) -> Result<Content, Problem> {
+    let (head, rows) = paired::apart(head, rows);
+    let head = head.as_slice();
     let meanings: Vec<Option<Meaning>> = head.iter().map(|h| column(h)).collect();
     let results =
         meanings.iter().filter(|m| matches!(m, Some(Meaning::Result(..) | Meaning::NoUnit(_)))).count();

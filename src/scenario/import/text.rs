@@ -36,11 +36,19 @@ fn json(file: &str, text: &str, ending: &str) -> Result<Content, Problem> {
     if let Some(found) = drawn_or_printed(file, text)? {
         return Ok(found);
     }
+    let other = match drawn::python(text) {
+        (Some(found), _) => return Ok(found),
+        (None, other) => other,
+    };
     if text.contains(printed::TITLE) {
         let what = format!("its block `{}` holds no figure that is known", printed::TITLE);
         return Err(Problem::new(file, "", what).hint(
             "lines such as `Mean TTFT (ms): 70.1`, as `vllm bench serve` and sglang.bench_serving print them",
         ));
+    }
+    if let Some(what) = other {
+        return Err(Problem::new(file, "", what)
+            .hint("a row of InferenceX has `hw`, `tp`, `conc` and `tput_per_gpu`"));
     }
     if matches!(ending, "txt" | "log" | "out" | "md") {
         return Err(Problem::new(file, "", format!("is no JSON and holds no block `{}`", printed::TITLE))

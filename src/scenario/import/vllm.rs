@@ -1,6 +1,6 @@
 //! `vllm bench serve --save-result`, with `--save-detailed` also request by request; read and written.
 
-use super::{fill, missing_throughputs, printed, totals_workload, word, workload_of};
+use super::{fill, missing_throughputs, printed, word, workload_of};
 use crate::launch::{EngineKind, Launch};
 use crate::scenario::{Key, Metrics, Record, RequestRow};
 use crate::workload::{Dataset, RequestRate, WorkloadSpec};
@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 
 /// `vllm bench serve --save-result` (with `--save-detailed` also request by request).
 pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
-    const SETTINGS: [&str; 21] = [
+    const SETTINGS: [&str; 22] = [
         printed::MARK,
+        printed::STATED,
         "model",
         "serve_command",
         "date",
@@ -44,7 +45,7 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
     missing_throughputs(&mut result);
     let mut workload = match requests.as_deref() {
         Some(rows) => workload_of(rows),
-        None => swept_lengths(object).unwrap_or_else(|| totals_workload(&result)),
+        None => swept_lengths(object).unwrap_or_else(|| printed::workload(object, &result)),
     };
     let number = |key: &str| object.get(key).and_then(Value::as_f64);
     workload.num_prompts = number("num_prompts").map(|n| n as u32);
