@@ -38,7 +38,7 @@ impl Case {
             medians: true,
             rows,
             label: label(record),
-            version: record.engine_version.clone(),
+            version: record.engine_version.clone().or_else(|| record.launch().version.map(|v| v.to_string())),
         }))
     }
 }

@@ -19,6 +19,7 @@ pub mod memory;
 mod misfit;
 pub mod model_kind;
 pub mod noise;
+mod notes;
 mod payoff;
 pub mod physical;
 pub mod pool;

@@ -5,14 +5,14 @@
 //! repeated runs of this machine showed beyond the usual), and, close to saturation, the spread that comes from the
 //! knee moving.
 
-use super::Footprint;
 use super::calibration::{self, Calibration};
 use super::coefficients::Coefficients;
-use super::conditions::{Conditions, FARTHEST};
+use super::conditions::Conditions;
 use super::discrepancy::{self, DesignPoint, Family};
 use super::habits::{self, Likely};
 use super::interval::{Interval, no_sooner_than, reconcile, within_the_run};
 use super::law::{Law, Sides};
+use super::notes::{NEGLIGIBLE, notes};
 use super::pooling;
 use super::prior::{self, Belief};
 use super::profile::{GroupFit, GroupKey, Profile, Warm};
@@ -20,7 +20,6 @@ use super::releases;
 use super::setup::{Catalogs, Setup};
 use super::solve::cholesky;
 use super::standing::Standing;
-use crate::engine::Speculation;
 use crate::error::{Error, Result};
 use crate::scenario::{Key, Metrics, Record};
 use crate::sim::{Demand, SimResult};
@@ -286,90 +285,6 @@ fn over_acceptance(mixture: &[(f64, f64)], bounds: [Option<f64>; 2], value: f64)
     let points = [(0.185, at(bounds[0])), (0.63, 0.0), (0.185, at(bounds[1]))];
     mixture.iter().flat_map(|(w, mean)| points.map(|(p, d)| (w * p, mean + d))).collect()
 }
-
-/// Readings less likely than this are not simulated.
-const NEGLIGIBLE: f64 = 0.03;
-
-fn notes(setup: &Setup, run: &SimResult, conditions: &Conditions, likely: &[Likely]) -> Vec<String> {
-    let mut out: Vec<String> = setup.memory.refusals.iter().map(ToString::to_string).collect();
-    let standing = conditions.standing;
-    if standing == Standing::SameLaunch && conditions.distance >= FARTHEST {
-        out.push(
-            "no measured load of this launch is like this one in lengths, load and flags: its fit is carried further than it was \
-             ever checked; measure one nearer before relying on it"
-                .to_owned(),
-        );
-    }
-    if standing == Standing::PriorUnseen && pooling::public_speaks_for(setup) {
-        out.push(format!(
-            "no public run of {} on {} with {} stands behind this: physics alone, with bounds as wide as it has been \
-             wrong elsewhere",
-            setup.model_kind().words(),
-            setup.hardware.id,
-            setup.config.engine
-        ));
-    }
-    if likely.iter().filter(|l| l.weight > NEGLIGIBLE).any(|l| l.habits.lengths != likely[0].habits.lengths) {
-        out.push(
-            "whether requests have exactly the lengths asked for is not known; exact ones march in step, and the bounds \
-             cover both: say `\"lengths\": \"exact\"` or `\"scattered\"` in the scenario"
-                .to_owned(),
-        );
-    }
-    if !setup.config.unmodelled.is_empty() {
-        out.push(format!("flags without a model, taken as neutral: {}", setup.config.unmodelled.join(" ")));
-    }
-    out.extend(setup.config.speculative.iter().flat_map(|s| speculation_notes(s, setup)));
-    if setup.config.data_parallel > 1
-        && Footprint::new(&setup.model, &setup.config).expert_ranks(&setup.config) > 1.0
-    {
-        out.push(
-            "data-parallel ranks of a mixture-of-experts model step together; they are taken as equally loaded, \
-             so waits for the busiest rank are left out"
-                .to_owned(),
-        );
-    }
-    let sent_over = setup.requests.last().map_or(0.0, |r| r.arrival.secs());
-    let took = run.metrics.get(Key::Duration).unwrap_or(0.0);
-    if sent_over > 0.0 && took > OVERLOADED * sent_over {
-        out.push(format!(
-            "the load is above what this launch sustains: sent over {sent_over:.0} s, served over {took:.0} s; \
-             waiting times grow as long as it lasts and hold for this many requests only"
-        ));
-    }
-    out
-}
-
-/// What is assumed of a launch's speculation.
-fn speculation_notes(s: &Speculation, setup: &Setup) -> Vec<String> {
-    let a = &s.acceptance;
-    let tokens = |shares: &[f64]| 1.0 + a.proposed * shares.iter().sum::<f64>();
-    let mut out = vec![format!(
-        "speculation by {} of {} tokens: {:.2} tokens a step ({:.2} to {:.2}){}",
-        s.method.name(),
-        s.num_speculative_tokens,
-        a.tokens_per_step(),
-        tokens(&a.low),
-        tokens(&a.high),
-        if a.assumed {
-            ", assumed from published runs of the method; the engine's counters tell it for a workload: say `acceptance` in \
-             the scenario, or --acceptance"
-        } else {
-            ""
-        }
-    )];
-    if setup.text == Some(false) {
-        out.push(
-            "this workload is sent as random token ids, on which the acceptance of speculated tokens means nothing: the \
-             answer is that of text with such lengths"
-                .to_owned(),
-        );
-    }
-    out
-}
-
-/// Ratio of the time of serving to the time of sending from which a load counts as above capacity.
-const OVERLOADED: f64 = 1.3;
 
 #[cfg(test)]
 mod tests {

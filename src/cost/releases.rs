@@ -90,6 +90,7 @@ mod tests {
         assert!((month.powi(3) / 1.2 - 1.0).abs() < 0.06, "{month}");
         let unseen = observed("0.11.0", 32, 1.2);
         let said = Predictor::new(&catalogs, Some(&profile)).predict(&unseen, false).unwrap();
+        assert!(said.notes.iter().any(|n| n.contains("older than the newest release")), "{:?}", said.notes);
         let measured = unseen.result.unwrap().get(Key::MeanTpotMs).unwrap();
         let off = said.get(Key::MeanTpotMs).unwrap().value / measured - 1.0;
         assert!(off.abs() < 0.08, "{off}");

@@ -57,13 +57,8 @@ pub(super) fn unit(text: &str, starts: Starts) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use crate::launch::{EngineKind, GpuLayout, Launch};
-
-    /// Engine, model, GPUs.
-    fn read(text: &str) -> (Option<EngineKind>, String, u32) {
-        let l = Launch::parse(text);
-        (l.engine, l.model.clone().unwrap_or_default(), GpuLayout::of(&l).gpus())
-    }
+    use crate::launch::testing::read;
+    use crate::launch::{EngineKind, Launch};
 
     #[test]
     fn images_and_units_start_what_they_name() {

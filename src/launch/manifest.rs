@@ -290,13 +290,8 @@ fn words_of(container: &Container<'_>, image: &str, starts: Starts) -> Option<(V
 
 #[cfg(test)]
 mod tests {
-    use crate::launch::{EngineKind, GpuLayout, Launch};
-
-    /// Engine, model, GPUs.
-    fn read(text: &str) -> (Option<EngineKind>, String, u32) {
-        let l = Launch::parse(text);
-        (l.engine, l.model.clone().unwrap_or_default(), GpuLayout::of(&l).gpus())
-    }
+    use crate::launch::testing::read;
+    use crate::launch::{EngineKind, Launch};
 
     #[test]
     fn compose_and_kubernetes_start_what_their_containers_start() {

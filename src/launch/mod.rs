@@ -40,6 +40,8 @@ mod several;
 mod shell;
 mod srt_slurm;
 mod switches;
+#[cfg(test)]
+mod testing;
 mod typography;
 mod values;
 mod version;

@@ -244,13 +244,22 @@ fn mentions(word: &str, name: &str) -> bool {
     after(&format!("${name}")) || after(&format!("${{{name}"))
 }
 
+/// Whether a word takes in a variable without a default of its own: `$NAME`, `${NAME}`.
+fn takes_in(word: &str, name: &str) -> bool {
+    let ends = |rest: &str| rest.chars().next().is_none_or(|c| !(c.is_ascii_alphanumeric() || c == '_'));
+    let plain = format!("${name}");
+    word.contains(&format!("${{{name}}}"))
+        || word.match_indices(&plain).any(|(i, _)| ends(&word[i + plain.len()..]))
+}
+
 /// `$NAME`, `${NAME}` and `${NAME:-default}` where the command itself set them, and `$((…))` where all of it is known.
 pub(crate) fn expanded(word: &str, env: &BTreeMap<String, String>) -> String {
     if !word.contains('$') {
         return word.to_owned();
     }
     let mut out = arithmetic::worked_out(&defaults::of_known(word, env), env);
-    for (name, value) in env.iter().rev() {
+    // What a value says of its own variable was not known when it was set, and is not what it is now.
+    for (name, value) in env.iter().rev().filter(|(name, value)| !takes_in(value, name)) {
         let braced = format!("${{{name}}}");
         if out.len() + (out.matches(&braced).count() + 1) * value.len() > LONGEST {
             continue;
@@ -281,6 +290,14 @@ mod tests {
         let arrays = "A+=(\"${A[@]}\" \"${A[@]}\")\n".repeat(30);
         let l = Launch::parse(&format!("A=(-tp 2)\n{arrays}vllm serve m \"${{A[@]}}\""));
         assert!(l.argv.len() < 1 << 18, "{}", l.argv.len());
+    }
+
+    #[test]
+    fn a_value_that_names_its_own_variable_is_the_same_when_it_is_read_again() {
+        let l = Launch::parse("k='a $k'\nvllm serve m --served-model-name=\"$k\"");
+        assert_eq!(l.engine, Some(crate::launch::EngineKind::Vllm));
+        let again = Launch::parse(&l.to_text());
+        assert_eq!((&l.env, &l.argv), (&again.env, &again.argv), "{}", l.to_text());
     }
 
     #[test]

@@ -3,19 +3,21 @@
 use crate::engine::{AttentionBalance, EngineConfig};
 use crate::sim::step::StepShape;
 
-/// Ranks that each attend to requests of their own.
+/// Ranks that each attend to requests of their own. TensorRT-LLM's are held to InferenceX's runs; that SGLang's wait likewise is
+/// unverified.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Dealing {
     ranks: f64,
-    /// Prompts wait until each rank has as many.
+    /// There is one rank, or prompts wait until each has as many.
     even: bool,
 }
 
 impl Dealing {
     pub(super) fn of(config: &EngineConfig) -> Dealing {
+        let on = matches!(config.attention_balance, AttentionBalance::On { .. });
         Dealing {
             ranks: f64::from(config.attention_parallel.max(1)),
-            even: matches!(config.attention_balance, AttentionBalance::On { .. }),
+            even: on || config.attention_parallel <= 1,
         }
     }
 

@@ -6,8 +6,9 @@
 //! started request when blocks run out.
 //!
 //! The **micro-batch** stage fills the iteration: generation first, then context within `max_num_tokens`, in
-//! order. With `enable_balance` context waits for the other ranks of data-parallel attention. Without chunked context a prompt that does not fit stops the walk (and one longer than
-//! `max_num_tokens` is refused); with it, a chunk cut short is a multiple of the block size.
+//! order. With `enable_balance` context waits for the other ranks of data-parallel attention. Without chunked
+//! context a prompt that does not fit stops the walk (and one longer than `max_num_tokens` is refused); with it,
+//! a chunk cut short is a multiple of the block size.
 
 use super::balance::Balance;
 use super::batch::{Batch, Chunking, InFlight, MixedSteps, batch_methods};
