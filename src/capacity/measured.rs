@@ -201,6 +201,7 @@ impl RampPlan<'_> {
             target: self.target.clone(),
             options,
             give_up: None,
+            best_s: None,
             forgiven: Duration::ZERO,
             pace: Duration::from_secs_f64((self.step_s / 8.0).clamp(0.1, 1.0)),
             keep_partial: false,

@@ -179,7 +179,7 @@ impl Sender {
             let read = socket.read(|r| {
                 // Never before what was seen before it: the wall clock behind the stamps may be set.
                 last = last.max(Nanos::from(r.at.saturating_duration_since(start)));
-                let mut chunks = 0;
+                let (mut chunks, begins) = (0, stream.untouched());
                 let result = response.push(r.bytes, |status, piece| {
                     if status == 200 {
                         chunks += stream.push(last, piece);
@@ -195,6 +195,7 @@ impl Sender {
                     None => Ok(()),
                 });
                 if chunks > 0 {
+                    Progress::add(&progress.begun, u64::from(begins));
                     Progress::add(&progress.chunks, chunks);
                 }
                 result.map(|()| r.bytes.is_empty())

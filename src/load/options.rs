@@ -98,6 +98,8 @@ pub struct Progress {
     pub sent: AtomicU64,
     pub completed: AtomicU64,
     pub failed: AtomicU64,
+    /// Requests whose first token has come.
+    pub begun: AtomicU64,
     /// Token-carrying chunks so far.
     pub chunks: AtomicU64,
 }

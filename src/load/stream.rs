@@ -50,6 +50,11 @@ impl StreamState {
         (self.marks.chunks.len() > most).then_some("the stream holds more than twice the tokens asked for")
     }
 
+    /// No token has come yet.
+    pub(super) fn untouched(&self) -> bool {
+        self.marks.chunks.is_empty()
+    }
+
     /// One read that arrived at `at`. Returns the number of token-carrying chunks in it.
     pub(super) fn push(&mut self, at: Nanos, bytes: &[u8]) -> u64 {
         let before = self.marks.chunks.len();

@@ -166,6 +166,7 @@ pub(crate) mod tests {
             quality: None,
             data_dir: None,
             give_up_s: Vec::new(),
+            best_s: Vec::new(),
             figures: Vec::new(),
             dir: "trials".into(),
         };

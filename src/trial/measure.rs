@@ -71,6 +71,7 @@ impl Session<'_> {
                 ..RunOptions::default()
             },
             give_up: spec.give_up_s.get(id.workload).copied().map(seconds),
+            best_s: spec.best_s.get(id.workload).copied(),
             forgiven: if attempt == 0 { FORGIVEN } else { Duration::ZERO },
             pace: SAMPLE,
             keep_partial: false,

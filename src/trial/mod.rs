@@ -15,6 +15,7 @@ mod launch;
 mod measure;
 mod nodes;
 mod observer;
+mod pace;
 mod rank;
 mod ready;
 mod replicas;

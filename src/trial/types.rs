@@ -64,6 +64,10 @@ pub struct TrialSpec {
     /// more; where there is no number, none is cut.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub give_up_s: Vec<f64>,
+    /// Racing by pace: seconds of the best run of the workload at the same place; one that takes several times as long by
+    /// what it has done so far is cut. Empty where the pace of a run says nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub best_s: Vec<f64>,
     /// Result keys that decide. A run whose client was too late for one of them is invalid; for any other figure that is
     /// a doubt. None named: every figure decides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

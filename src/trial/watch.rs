@@ -1,5 +1,6 @@
 //! One run of the load while the engine is watched: is it alive, does it answer, what do its own counters say?
 
+use super::pace::Pace;
 use super::session::Session;
 use super::{Event, Failure};
 use crate::engine::{Class, Samples};
@@ -26,6 +27,8 @@ pub struct RunPlan<'r> {
     pub options: RunOptions,
     /// Longer than this, the candidate has lost.
     pub give_up: Option<Duration>,
+    /// Seconds of the best candidate's run: one whose pace is a fraction of that has lost before its time is over.
+    pub best_s: Option<f64>,
     /// So much of the longest standstill does not count for that: what held the engine up may lie outside.
     pub forgiven: Duration,
     /// The engine's gauges are read this often; its front end does the work.
@@ -125,6 +128,8 @@ impl Session<'_> {
         let mut sampled = began;
         let (mut told, mut looked) = (began, began);
         let mut still = Standstill::since(began);
+        let tokens = plan.requests.iter().map(|r| u64::from(r.output_tokens)).sum();
+        let mut pace = plan.best_s.map(|best| Pace::new(best, plan.requests.len(), tokens));
         // The load cuts its own requests at the limit; what is still busy later than this is stuck.
         let hard = plan.options.run_timeout.map(|limit| limit.saturating_add(Duration::from_secs(15)));
         while !work.is_finished() {
@@ -145,13 +150,21 @@ impl Session<'_> {
             let waiting = read(&progress.sent) > read(&progress.completed) + read(&progress.failed);
             let lasted = still.look(now, waiting);
             let forgiven = still.longest.min(plan.forgiven);
-            if plan.give_up.is_some_and(|g| elapsed.saturating_sub(forgiven) > g) {
-                let what = format!(
+            let counted = elapsed.saturating_sub(forgiven);
+            let (begun, chunks) = (read(&progress.begun), read(&progress.chunks));
+            let lost = pace.as_mut().and_then(|p| p.lost(counted.as_secs_f64(), begun, chunks));
+            if lost.is_some() || plan.give_up.is_some_and(|g| counted > g) {
+                let mut what = format!(
                     "cut after {:.1} s with {} of {} requests done",
                     elapsed.as_secs_f64(),
                     read(&progress.completed),
                     read(&progress.planned)
                 );
+                if let (Some(least), Some(best)) = (lost, plan.best_s) {
+                    what += &format!(
+                        ": at its pace the run takes {least:.0} s or more, the best one took {best:.0} s"
+                    );
+                }
                 return Err(self.server.failing.of(Class::Outpaced, "run", &what, ""));
             }
             if lasted > STALL {

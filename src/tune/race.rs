@@ -3,9 +3,10 @@
 //! The runs of one workload serve the same number of tokens, so for an objective of throughput the time of
 //! the run decides: at `FACTOR` times the best time the throughput is below `1 / FACTOR` of the best,
 //! whatever comes. Only launches that look for a better candidate are cut, never those that measure noise
-//! or confirm, because a loser that is cut is not measured.
+//! or confirm, because a loser that is cut is not measured. One whose pace says so is cut after seconds (`trial::pace`).
 
 use super::outcomes::runs_of;
+use crate::launch::Candidate;
 use crate::scenario::Key;
 use crate::search::{Ask, Objective, Scope, Stage};
 use crate::stats::mean;
@@ -17,8 +18,16 @@ const FACTOR: f64 = 2.0;
 /// Starting the load takes a moment that is not part of the run, in seconds.
 const SLACK_S: f64 = 1.0;
 
-/// Seconds after which a run of the first workload is cut; empty where nothing may be cut.
-pub(super) fn give_up_s(plan: &Plan, trials: &[TrialLine], ask: &Ask) -> Vec<f64> {
+/// When the run of the first workload is cut.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Limits {
+    /// Seconds; empty where nothing may be cut.
+    pub(super) give_up_s: Vec<f64>,
+    /// Seconds of the best run, by which a pace is judged; empty where it says nothing.
+    pub(super) best_s: Vec<f64>,
+}
+
+pub(super) fn limits(plan: &Plan, trials: &[TrialLine], ask: &Ask, fixed_args: &[String]) -> Limits {
     let by_time = matches!(
         plan.objective,
         Objective::Metric(Key::TotalTokenThroughput | Key::OutputThroughput | Key::RequestThroughput)
@@ -26,10 +35,20 @@ pub(super) fn give_up_s(plan: &Plan, trials: &[TrialLine], ask: &Ask) -> Vec<f64
     let looking = matches!(ask.stage, Stage::Search | Stage::Combine | Stage::Neighbours)
         || (ask.stage == Stage::Baseline && ask.launch == 0);
     if !by_time || !looking || ask.runs.scope != Scope::Primary {
-        return Vec::new();
+        return Limits::default();
     }
     let best = trials.iter().filter_map(|t| run_time(plan, t)).reduce(f64::min);
-    best.map(|s| FACTOR * s + SLACK_S).into_iter().collect()
+    let even = !several_tokens_a_chunk(&ask.candidate, fixed_args);
+    Limits {
+        give_up_s: best.map(|s| FACTOR * s + SLACK_S).into_iter().collect(),
+        best_s: best.filter(|_| even).into_iter().collect(),
+    }
+}
+
+/// The client counts chunks while a run goes on: with speculation or an interval of the stream they are not tokens.
+fn several_tokens_a_chunk(candidate: &Candidate, fixed_args: &[String]) -> bool {
+    let says = |name: &str| name.contains("specul") || name.replace('_', "-").contains("stream-interval");
+    candidate.flags.keys().any(|f| says(f)) || fixed_args.iter().any(|a| says(a))
 }
 
 /// Mean time of a trial's valid runs of the first workload.

@@ -156,6 +156,8 @@ impl<'a> Runner<'a> {
         let plan = self.plan;
         let id = format!("{seq:03}-{}", ask.candidate.id());
         let planned = |n: usize| plan.workloads[..n].iter().map(|w| w.spec.clone()).collect();
+        let fixed_args = self.launch_args(ask);
+        let limits = super::race::limits(plan, &self.trials, ask, &fixed_args);
         TrialSpec {
             dir: self.dir.join("trials").join(&id).display().to_string(),
             id,
@@ -165,7 +167,7 @@ impl<'a> Runner<'a> {
             hardware: plan.hardware.clone(),
             num_gpus: plan.num_gpus,
             devices: Vec::new(),
-            fixed_args: self.launch_args(ask),
+            fixed_args,
             fixed_env: BTreeMap::new(),
             program: plan.engine_command.clone(),
             nodes: plan.nodes.clone(),
@@ -190,7 +192,8 @@ impl<'a> Runner<'a> {
             stop_grace_s: None,
             data_dir: self.plan.data_dir.clone(),
             figures: figures(plan),
-            give_up_s: super::race::give_up_s(plan, &self.trials, ask),
+            give_up_s: limits.give_up_s,
+            best_s: limits.best_s,
             quality: self.gate.as_ref().and_then(|g| g.asks(plan, &self.dir, &self.answered(), ask)),
         }
     }

@@ -66,6 +66,7 @@ fn once(
         target: target(args, plan, session),
         options,
         give_up: None,
+        best_s: None,
         forgiven: Duration::ZERO,
         pace: Duration::from_secs(2),
         keep_partial: true,
