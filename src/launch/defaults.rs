@@ -11,10 +11,12 @@ pub(super) const MOST_WORDS: usize = 1 << 14;
 /// How a default is marked; behind a colon it also stands for an empty value.
 const MARKS: [&str; 4] = [":-", ":=", "-", "="];
 
-/// The first `${NAME:-default}` (or `-`, `:=`, `=`) of a word: name, default, and the whole of it.
+/// The first `${NAME:-default}` (or `-`, `:=`, `=`) of a word: name, default, and the whole of it. Of one within the default of
+/// another the inner.
 pub(super) fn defaulted(word: &str) -> Option<(String, String, String)> {
-    let start = word.find("${")?;
-    let end = start + word[start..].find('}')?;
+    let first = word.find("${")?;
+    let end = first + word[first..].find('}')?;
+    let start = word[..end].rfind("${")?;
     let (name, _, default) = parts(&word[start + 2..end])?;
     (!default.contains('$')).then(|| (name.to_owned(), default.to_owned(), word[start..=end].to_owned()))
 }

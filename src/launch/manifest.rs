@@ -1,9 +1,11 @@
 //! Serving commands as they stand in documents: compose files, Kubernetes manifests, helm values, Dockerfiles and systemd
 //! units. A document becomes the words of the container that it starts, which are then read as any other command.
 
+use super::LaunchFile;
 use super::dockerfile::{dockerfile, unit};
 use super::part::{environment, image_of, is_one_line, list, replicas, scalar};
-use super::{compose, options, pm2, ray, script, srt_slurm, values};
+use super::program::base;
+use super::{compose, dstack, kserve, options, pm2, ray, script, srt_slurm, values};
 use serde_json::{Map, Value};
 
 /// The words of a document's command, and what is to be told of the document.
@@ -13,6 +15,8 @@ pub(super) struct Found {
     pub(super) problems: Vec<String>,
     /// Copies of it that the document starts.
     pub(super) replicas: u64,
+    /// Files that the document's ConfigMaps hold and the command names.
+    pub(super) files: Vec<LaunchFile>,
     /// Commands of the document's other containers that start an engine, with their replicas.
     pub(super) beside: Vec<(Vec<String>, u64)>,
 }
@@ -20,7 +24,7 @@ pub(super) struct Found {
 impl Found {
     /// A command that a document starts once, and nothing else.
     fn alone(words: Vec<String>, problems: Vec<String>) -> Found {
-        Found { words, problems, replicas: 1, beside: Vec::new() }
+        Found { words, problems, replicas: 1, files: Vec::new(), beside: Vec::new() }
     }
 }
 
@@ -61,6 +65,8 @@ struct Around<'v> {
     replicas: u64,
     /// The template of pods that run one launch together (LeaderWorkerSet), and how many they are.
     group: Option<(&'v Value, u64)>,
+    /// The service of dstack that it belongs to.
+    service: Option<&'v Map<String, Value>>,
 }
 
 impl Around<'_> {
@@ -84,14 +90,16 @@ fn yaml(text: &str, starts: Starts) -> Option<Found> {
     }
     let mut all = Vec::new();
     for document in &documents {
-        containers(document, Around { replicas: 1, group: None }, &mut all);
+        containers(document, Around { replicas: 1, group: None, service: None }, &mut all);
     }
     // Arguments without an image run in one that another document names.
     let image = ["vllm", "sglang"].into_iter().find(|e| text.contains(e)).unwrap_or("none");
     let mut engines = all.iter().filter_map(|c| Some((c, words_of(c, image, starts)?)));
     let Some((container, (words, told))) = engines.next() else {
         let options = || options::launch(&documents).map(|(words, told)| Found::alone(words, told));
-        let mut found = of_charts(&documents).or_else(options).filter(|f| starts(&f.words))?;
+        let service = || kserve::launch(&documents).map(|(words, told)| Found::alone(words, told));
+        let mut found =
+            of_charts(&documents).or_else(service).or_else(options).filter(|f| starts(&f.words))?;
         found.problems.splice(0..0, problems);
         return Some(found);
     };
@@ -99,7 +107,7 @@ fn yaml(text: &str, starts: Starts) -> Option<Found> {
     let beside = engines.filter(|(c, _)| !c.around.together(&container.around));
     let beside = beside.map(|(c, (words, _))| (words, c.around.replicas)).collect();
     problems.extend(told);
-    let Around { replicas, group } = container.around;
+    let Around { replicas, group, .. } = container.around;
     problems.extend(replicated(replicas));
     if let Some((_, size)) = group.filter(|(_, size)| *size > 1) {
         problems.push(format!(
@@ -113,7 +121,19 @@ fn yaml(text: &str, starts: Starts) -> Option<Found> {
                 .to_owned(),
         );
     }
-    Some(Found { words, problems, replicas, beside })
+    let files = mounted(&documents, &words);
+    Some(Found { words, problems, replicas, files, beside })
+}
+
+/// The files of ConfigMaps, each under the path by which a word names it.
+fn mounted(documents: &[Value], words: &[String]) -> Vec<LaunchFile> {
+    let maps = documents.iter().filter(|d| d.get("kind").and_then(Value::as_str) == Some("ConfigMap"));
+    let data = maps.filter_map(|d| d.get("data")?.as_object()).flatten();
+    let named = |key: &str| words.iter().find(|w| base(w) == key && w.contains('/'));
+    data.filter_map(|(key, text)| {
+        Some(LaunchFile { path: named(key)?.clone(), text: text.as_str()?.to_owned() })
+    })
+    .collect()
 }
 
 /// The launches of a chart's values: the first with what is to be told of it, the others beside it.
@@ -122,7 +142,7 @@ fn of_charts(documents: &[Value]) -> Option<Found> {
     let (words, mut problems, replicas) = all.next()?;
     problems.extend(replicated(replicas));
     let beside = all.map(|(words, _, copies)| (words, copies)).collect();
-    Some(Found { words, problems, replicas, beside })
+    Some(Found { words, problems, replicas, files: Vec::new(), beside })
 }
 
 /// What is to be told of copies of a launch.
@@ -218,7 +238,8 @@ fn containers<'v>(value: &'v Value, around: Around<'v>, out: &mut Vec<Container<
                 Some((template, template.get("size")?.as_u64()?))
             };
             let replicas = replicas(map).unwrap_or(around.replicas);
-            let own = Around { replicas, group: group().or(around.group) };
+            let service = Some(map).filter(|m| dstack::is_one(m)).or(around.service);
+            let own = Around { replicas, group: group().or(around.group), service };
             if ["command", "args", "entrypoint", "commands", "vllmConfig", "model_loading_config"]
                 .iter()
                 .any(|k| map.contains_key(*k))
@@ -255,6 +276,7 @@ fn words_of(container: &Container<'_>, image: &str, starts: Starts) -> Option<(V
     }
     let mut env = environment(map);
     let told = compose::take_defaults(&mut env);
+    env.extend(dstack::variables(map, container.around.service));
     if let Some((_, size)) = container.around.group {
         env.push((GROUP_SIZE.to_owned(), size.to_string()));
         env.push((WORKER_INDEX.to_owned(), "0".to_owned()));

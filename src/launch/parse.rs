@@ -2,7 +2,7 @@
 
 use super::shell::assignment;
 use super::wrapper::{self, Bare};
-use super::{Launch, LaunchFile, called, copied, heredoc, manifest, prose, several, words};
+use super::{Launch, LaunchFile, called, copied, heredoc, listed, manifest, prose, several, words};
 
 impl Launch {
     /// Takes apart one line as a shell would (quotes and backslashes, no expansion).
@@ -26,7 +26,8 @@ impl Launch {
             launch = found;
         }
         if launch.engine.is_none()
-            && let Some((words, told)) = called::launch(&text)
+            && let Some((words, told)) =
+                called::launch(&text).or_else(|| listed::launch(&text)).or_else(|| listed::built(&text))
         {
             launch = Launch::from_argv(&words);
             launch.problems.splice(0..0, told);
@@ -134,6 +135,9 @@ impl Launch {
     fn of_document(document: manifest::Found) -> Launch {
         let copies = |replicas: u64| u32::try_from(replicas).ok().filter(|n| *n > 1);
         let mut launch = Launch::from_argv(&document.words);
+        if !document.files.is_empty() {
+            launch = launch.with_files(document.files);
+        }
         let others: Vec<Launch> = document
             .beside
             .iter()

@@ -6,8 +6,16 @@ use serde_json::{Map, Value};
 /// Copies that a part of a document asks for.
 pub(super) fn replicas(map: &Map<String, Value>) -> Option<u64> {
     let own = ["replicas", "replicaCount", "minReplicas"].iter().find_map(|k| map.get(*k)?.as_u64());
+    // A group of dstack's: of a range the least.
+    let group = || {
+        let count = map.get("count").filter(|_| map.contains_key("commands")).and_then(scalar)?;
+        count.split("..").next()?.parse().ok()
+    };
     let under = |key: &str| map.get(key)?.get("replicas")?.as_u64();
-    own.or_else(|| under("deploy")).or_else(|| under("deploymentConfig")).or_else(|| ray::replicas(map))
+    own.or_else(group)
+        .or_else(|| under("deploy"))
+        .or_else(|| under("deploymentConfig"))
+        .or_else(|| ray::replicas(map))
 }
 
 pub(super) fn scalar(value: &Value) -> Option<String> {

@@ -3,6 +3,13 @@
 use super::EngineKind;
 use super::shell::assignment;
 
+/// Modules of Dynamo that run an engine; they take its options (docs/components of ai-dynamo/dynamo, 0.4 to 1.1).
+const DYNAMO: [(&str, EngineKind); 3] = [
+    ("dynamo.vllm", EngineKind::Vllm),
+    ("dynamo.sglang", EngineKind::Sglang),
+    ("dynamo.trtllm", EngineKind::Trtllm),
+];
+
 /// The last part of a path.
 pub(super) fn base(w: &str) -> &str {
     w.rsplit('/').next().unwrap_or(w)
@@ -61,6 +68,7 @@ pub(super) fn is_program_word(w: &str) -> bool {
         || w.ends_with("sglang/launch_server.py")
         || w.starts_with("sglang.")
         || w.starts_with("sglang_router.")
+        || w.starts_with("dynamo.")
 }
 
 /// The engine whose program stands among these words.
@@ -73,6 +81,8 @@ pub(super) fn engine_of(positional: &[&str]) -> Option<EngineKind> {
             Some(EngineKind::Sglang)
         } else if base == "dyno" {
             Some(EngineKind::Emulated)
+        } else if let Some((_, engine)) = DYNAMO.iter().find(|(module, _)| *w == *module) {
+            Some(*engine)
         } else if base == "vllm" || base.starts_with("vllm.entrypoints") || w.contains("vllm/entrypoints/") {
             Some(EngineKind::Vllm)
         } else {
@@ -115,7 +125,10 @@ pub(super) fn program(words: &[String]) -> Option<usize> {
 
 /// The module of Python that is an engine's server.
 fn is_module(w: &str) -> bool {
-    w.starts_with("vllm.entrypoints") || w.starts_with("sglang.") || w == "sglang_router.launch_server"
+    w.starts_with("vllm.entrypoints")
+        || w.starts_with("sglang.")
+        || w == "sglang_router.launch_server"
+        || DYNAMO.iter().any(|(module, _)| w == *module)
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@ use super::{EngineKind, LaunchFile, switches};
 use serde_json::Value;
 
 /// Flags that name such a file, as the engines spell them (`-` inside).
-pub(super) const FILE_FLAGS: [&str; 3] = ["extra-llm-api-options", "config", "llm-api-options"];
+/// The last is Dynamo's name of TensorRT-LLM's file.
+pub(super) const FILE_FLAGS: [&str; 4] =
+    ["extra-llm-api-options", "config", "llm-api-options", "extra-engine-args"];
 
 /// The keys of a file as flags: `-` for `_`, scalars as text, lists as JSON. TensorRT-LLM's nested keys are joined by dots;
 /// the others take a nested table as the JSON of one flag, as on the command line.
