@@ -17,13 +17,13 @@ pub(super) fn take_defaults(env: &mut [(String, String)]) -> Option<String> {
     })
 }
 
-/// A word with `$$` before a name, a brace or a parenthesis as the `$` that the container gets.
+/// A word with `$$` before a name, a brace, a parenthesis or the script's own words (`$$@`) as the `$` that the container gets.
 pub(super) fn unescaped(word: &str) -> String {
     let mut out = String::with_capacity(word.len());
     let mut rest = word;
     while let Some(at) = rest.find("$$") {
         let behind = rest[at + 2..].chars().next();
-        let escaped = behind.is_some_and(|c| c.is_ascii_alphabetic() || "_{(".contains(c));
+        let escaped = behind.is_some_and(|c| c.is_ascii_alphabetic() || "_{(@*#".contains(c));
         out.push_str(&rest[..at]);
         out.push_str(if escaped { "$" } else { "$$" });
         rest = &rest[at + 2..];
@@ -52,5 +52,18 @@ mod tests {
     #[test]
     fn two_dollars_are_one_before_a_name() {
         assert_eq!(unescaped("$${A} $$B $$(c) $$ 5$$"), "${A} $B $(c) $$ 5$$");
+        assert_eq!(unescaped("\"$$@\" $$#"), "\"$@\" $#");
+    }
+
+    #[test]
+    fn a_command_behind_a_script_stands_where_the_script_takes_its_words_in() {
+        let text = "services:\n  llm:\n    image: ${VLLM_IMAGE:-vllm/vllm-openai:v0.22.0}\n    entrypoint:\n      - /bin/bash\n      - -c\n      - |\n        if [ \"$${L:-0}\" = \"1\" ]; then\n          \
+                    exec vllm serve \"$$@\"\n        else\n          exec vllm serve --disable-custom-all-reduce \"$$@\"\n        fi\n      - --\n    command:\n      \
+                    - --override-generation-config\n      - '{\"temperature\":${TEMP:-${TEMPERATURE:-1.0}},\"top_p\":${TOP_P:-0.95}}'\n      - --model\n      - /c/m\n      \
+                    - --tensor-parallel-size\n      - \"${TP:-2}\"\n      - --max-model-len\n      - \"${MAX_MODEL_LEN:-${CTX:-4096}}\"\n";
+        let l = Launch::parse(text);
+        assert_eq!((l.engine, l.model.as_deref()), (Some(EngineKind::Vllm), Some("/c/m")), "{l:?}");
+        assert_eq!((GpuLayout::of(&l).gpus(), l.integer(&["max-model-len"])), (2, Some(4096)), "{l:?}");
+        assert_eq!(l.version.map(|v| v.to_string()).as_deref(), Some("0.22.0"));
     }
 }

@@ -275,7 +275,10 @@ fn words_of(container: &Container<'_>, image: &str, starts: Starts) -> Option<(V
         return starts(&words).then_some((words, None));
     }
     let mut env = environment(map);
+    // The image may be a variable with a default as well.
+    env.push((String::new(), image_of(map).unwrap_or_default()));
     let told = compose::take_defaults(&mut env);
+    let own_image = env.pop().map(|(_, image)| image).filter(|image| !image.is_empty());
     env.extend(dstack::variables(map, container.around.service));
     if let Some((_, size)) = container.around.group {
         env.push((GROUP_SIZE.to_owned(), size.to_string()));
@@ -305,7 +308,7 @@ fn words_of(container: &Container<'_>, image: &str, starts: Starts) -> Option<(V
     out.extend(env.into_iter().flat_map(|(k, v)| ["-e".to_owned(), format!("{k}={v}")]));
     // Flags alone run in the image that another document names.
     let flags = own.first().is_some_and(|w| w.starts_with('-'));
-    out.push(image_of(map).unwrap_or_else(|| if flags { image } else { "none" }.to_owned()));
+    out.push(own_image.unwrap_or_else(|| if flags { image } else { "none" }.to_owned()));
     out.append(&mut own);
     starts(&out).then_some((out, told))
 }

@@ -31,6 +31,9 @@ impl Launch {
         {
             launch = Launch::from_argv(&words);
             launch.problems.splice(0..0, told);
+            // The words are not the text's: its release stands beside them.
+            launch.version =
+                launch.version.or_else(|| launch.engine.and_then(|engine| prose::release(&text, engine)));
         }
         if launch.engine.is_none() {
             launch.problems.extend(manifest::unread(&text));
