@@ -57,18 +57,18 @@ fn extended(text: &str, at: usize) -> Option<String> {
         .then(|| format!("the program adds to `{left}` further on: what that adds is not read"))
 }
 
-/// What the line says of the engine, and the flags that say it.
-const BUILT_WITH: [(&str, &str); 10] = [
-    ("max_seq_len", "max-model-len"),
-    ("tensor_parallel_size", "tensor-parallel-size"),
-    ("pipeline_parallel_size", "pipeline-parallel-size"),
-    ("data_parallel_size", "data-parallel-size"),
-    ("dtype", "dtype"),
-    ("quantization", "quantization"),
-    ("kv_cache_dtype", "kv-cache-dtype"),
-    ("enforce_eager", "enforce-eager"),
-    ("enable_prefix_caching", "enable-prefix-caching"),
-    ("enable_chunked_prefill", "enable-chunked-prefill"),
+/// What the line says of the engine that a flag says as well, in the line's words.
+const BUILT_WITH: [&str; 10] = [
+    "max_seq_len",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "data_parallel_size",
+    "dtype",
+    "quantization",
+    "kv_cache_dtype",
+    "enforce_eager",
+    "enable_prefix_caching",
+    "enable_chunked_prefill",
 ];
 
 /// The launch behind vLLM's line `Initializing a V1 LLM engine (v0.11.2) with config: model='…', …`.
@@ -79,7 +79,8 @@ pub(super) fn built(text: &str) -> Option<(Vec<String>, Vec<String>)> {
     let line = text[at..].lines().next()?;
     let said = Reader::new(line, &names).entries('\n')?;
     let mut words: Vec<String> = vec!["vllm".into(), "serve".into(), said.get("model")?.as_str()?.to_owned()];
-    for (key, flag) in BUILT_WITH {
+    for key in BUILT_WITH {
+        let flag = if key == "max_seq_len" { "max-model-len".to_owned() } else { key.replace('_', "-") };
         match said.get(key) {
             Some(Value::Bool(true)) => words.push(format!("--{flag}")),
             Some(Value::Bool(false)) if flag.starts_with("enable-") => words.push(format!("--no-{flag}")),

@@ -114,6 +114,12 @@ pub(super) fn read(object: &Map<String, Value>) -> Record {
     ] {
         set(&mut m, key, number(name).map(|s| s * 1e3));
     }
+    // Old releases print the time of the whole run over all its tokens, which is one over the throughput and no request's.
+    let beside = number("number of concurrency").is_some_and(|n| n > 1.0);
+    let product = m.get(Key::OutputThroughput).zip(m.get(Key::MeanTpotMs)).map(|(x, ms)| x * ms / 1e3);
+    if beside && product.is_some_and(|p| (p - 1.0).abs() < 0.02) {
+        m.known.remove(&Key::MeanTpotMs);
+    }
     let mut workload = totals_workload(&m);
     workload.num_prompts = number("total requests").map(|n| n as u32);
     workload.max_concurrency = number("number of concurrency").filter(|n| *n >= 1.0).map(|n| n as u32);

@@ -55,7 +55,7 @@ pub(super) fn read(text: &str) -> Option<Vec<(usize, Value)>> {
     for (line, number) in text.lines().zip(1..) {
         // A table that stands in a script's comments or is quoted.
         let line = line.trim_start_matches(['#', '>', '/', ' ', '\t']);
-        if line.contains(TITLE) {
+        if line.contains(TITLE) || line.contains("Benchmark") && squeezed(line).contains(TITLE) {
             out.extend(block.take());
             told = commands::above(&std::mem::take(&mut lines), &told);
             let mut map = std::mem::take(&mut above);
@@ -90,9 +90,14 @@ pub(super) fn read(text: &str) -> Option<Vec<(usize, Value)>> {
     (!out.is_empty()).then(|| out.into_iter().map(|(n, m)| (n, Value::Object(m))).collect())
 }
 
+/// A line with one blank where a page's editor made several.
+fn squeezed(line: &str) -> String {
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 fn entry(line: &str) -> Option<(String, Value)> {
     let (name, value) = line.rsplit_once(':')?;
-    let (name, value) = (name.trim().to_lowercase(), value.trim());
+    let (name, value) = (squeezed(name).to_lowercase(), value.trim());
     // A figure that was cut off is missing.
     if value == "None" || value.is_empty() {
         return None;

@@ -170,3 +170,48 @@ fn a_printed_table_and_other_peoples_files() {
     let mixed = r#"[{"completed":1,"duration":1,"request_throughput":1},{"x":1}]"#;
     assert!(of("x.json", mixed).unwrap_err().contains("[1]: is no run of vllm bench serve"));
 }
+
+#[test]
+fn what_a_tool_did_not_see_is_missing_and_not_zero() {
+    let line = r#"{"backend":"sglang","dataset_name":"random","duration":10.0,"completed":20,"total_input_tokens":2000,"total_output_tokens":1000,
+        "mean_e2e_latency_ms":900.0,"mean_ttft_ms":0.0,"median_ttft_ms":0.0,"mean_itl_ms":0.0,"mean_tpot_ms":9.0}"#;
+    let r = &of("x.jsonl", &line.replace('\n', "")).unwrap()[0];
+    let m = r.result.as_ref().unwrap();
+    let seen = [Key::MeanTtftMs, Key::MedianTtftMs, Key::MeanItlMs, Key::MeanTpotMs].map(|k| m.get(k));
+    assert_eq!((seen, m.get(Key::MeanE2elMs)), ([None; 4], Some(900.0)));
+    let streamed = line.replace('\n', "").replace("\"mean_ttft_ms\":0.0", "\"mean_ttft_ms\":70.0");
+    let m = of("x.jsonl", &streamed).unwrap()[0].result.clone().unwrap();
+    assert_eq!((m.get(Key::MeanTtftMs), m.get(Key::MeanTpotMs)), (Some(70.0), Some(9.0)));
+    // One over the throughput of 900 tokens a second is no time of a request's token.
+    let summary = |tpot: &str| {
+        format!(
+            "Benchmarking summary:\n Time taken for tests: 20 seconds\n Number of concurrency: 128\n Succeed requests: 100\n\
+             Average output tokens per request: 180\n Average time to first token: 2.701\n Average time per output token: {tpot}\n"
+        )
+    };
+    let tpot = |text: &str| of("x.txt", text).unwrap()[0].result.as_ref().unwrap().get(Key::MeanTpotMs);
+    assert_eq!((tpot(&summary("0.00111")), tpot(&summary("0.0625"))), (None, Some(62.5)));
+}
+
+#[test]
+fn tables_as_pages_and_logs_leave_them() {
+    let quoted = "> ============ Serving   Benchmark Result ============\n> Backend:     sglang\n> Successful requests:   32\n> Benchmark duration (s):   89.02\n\
+                  > Total generated tokens   (retokenized):    28932\n> Output token throughput (tok/s):   324.99\n> Peak output token throughput   (tok/s):    372.00\n\
+                  > ---------------Time to First   Token----------------\n> Mean TTFT (ms):    385.19\n";
+    let m = of("x.txt", quoted).unwrap()[0].result.clone().unwrap();
+    assert_eq!((m.get(Key::OutputThroughput), m.get(Key::MeanTtftMs)), (Some(324.99), Some(385.19)));
+    let run = |requests: u32, rest: &str| {
+        format!(
+            "trtllm-bench --model org/m throughput\n= REQUEST DETAILS\nNumber of requests:  {requests}\nAverage Input Length (tokens): 1024.0\n\
+             Average Output Length (tokens): 1000.0\n= PERFORMANCE OVERVIEW\nRequest Throughput (req/sec):  5.0\n\
+             Total Output Throughput (tokens/sec):  5000.0\n{rest}"
+        )
+    };
+    let duration = |text: &str| -> Vec<Option<f64>> {
+        of("x.log", text).unwrap().iter().map(|r| r.result.as_ref().unwrap().get(Key::Duration)).collect()
+    };
+    // The first is cut behind its rates.
+    assert_eq!(duration(&run(100, "")), [Some(20.0)]);
+    let both = run(100, "Total Latency (ms):  21000.0\n") + &run(10, "Total Latency (ms):  2100.0\n");
+    assert_eq!(duration(&both), [Some(21.0), Some(2.1)]);
+}

@@ -64,7 +64,7 @@ fn json(file: &str, text: &str, ending: &str) -> Result<Content, Problem> {
 fn drawn_or_printed(file: &str, text: &str) -> Result<Option<Content>, Problem> {
     let lines: Vec<&str> = text.lines().collect();
     let told = |above: usize| commands::above(&lines[..above], &Told::default());
-    let found = evalscope::find(text).or_else(|| trtllm_bench::printed(text)).map(Content::One);
+    let found = evalscope::find(text).map(Content::One).or_else(|| trtllm_bench::printed(text));
     let found = found.or_else(|| drawn::values(text)).or_else(|| drawn::boxed(file, text));
     let found = found.or_else(|| inference_benchmarker::read(text)).or_else(|| guidellm_console::read(text));
     if let Some(found) = found.or_else(|| llmperf::printed(text)) {

@@ -1,6 +1,7 @@
 //! `trtllm-bench throughput`, its `--report_json` and what it prints: the engine without a server, all requests at once or a number
 //! in flight.
 
+use super::content::Content;
 use super::{E2EL, TPOT, TTFT, set, word};
 use crate::launch::EngineKind;
 use crate::scenario::{Key, Metrics, Record};
@@ -44,8 +45,37 @@ const PRINTED: [(&str, &str, &str); 24] = [
     ("average time-per-output-token (ms)", "streaming_metrics", "avg_tpot_ms"),
 ];
 
-/// What a text holds of its printed end, as the report that it would have written.
-pub(super) fn printed(text: &str) -> Option<Value> {
+/// What a text holds of its printed ends, each as the report that it would have written.
+pub(super) fn printed(text: &str) -> Option<Content> {
+    let runs: Vec<(usize, Value)> =
+        parts(text).into_iter().filter_map(|(n, part)| Some((n, report(&part)?))).collect();
+    match runs.len() {
+        0 => None,
+        1 => runs.into_iter().next().map(|(_, report)| Content::One(report)),
+        _ => Some(Content::Many(runs)),
+    }
+}
+
+/// The text of each run with the number of its first line: behind the figures of one the next begins with its command or header.
+fn parts(text: &str) -> Vec<(usize, String)> {
+    const BEGINS: [&str; 4] = ["trtllm-bench", "BACKEND", "REQUEST DETAILS", "WORLD + RUNTIME"];
+    let mut out = vec![(1, String::new())];
+    let mut done = false;
+    for (line, n) in text.lines().zip(1..) {
+        if done && BEGINS.iter().any(|b| line.contains(b)) {
+            out.push((n, String::new()));
+            done = false;
+        }
+        done |= line.contains(OVERVIEW);
+        if let Some((_, part)) = out.last_mut() {
+            part.push_str(line);
+            part.push('\n');
+        }
+    }
+    out
+}
+
+fn report(text: &str) -> Option<Value> {
     if !text.contains(OVERVIEW) {
         return None;
     }
@@ -67,6 +97,7 @@ pub(super) fn printed(text: &str) -> Option<Value> {
         world.insert("world_size".into(), json!(ranks));
     }
     counted(&mut sections);
+    timed(&mut sections);
     is(&sections).then_some(Value::Object(sections))
 }
 
@@ -105,6 +136,19 @@ fn counted(sections: &mut Map<String, Value>) {
         if known.get(key).is_none() {
             known[key] = json!(value);
         }
+    }
+}
+
+/// The time of a run whose last lines were cut off, by its requests and their rate.
+fn timed(sections: &mut Map<String, Value>) {
+    let number = |section: &str, key: &str| sections.get(section)?.get(key)?.as_f64().filter(|n| *n > 0.0);
+    let (Some(n), Some(rate)) =
+        (number("request_info", "num_requests"), number("performance", "request_throughput_req_s"))
+    else {
+        return;
+    };
+    if let Some(performance) = sections.get_mut("performance").and_then(Value::as_object_mut) {
+        performance.entry("total_latency_ms").or_insert_with(|| json!(n / rate * 1e3));
     }
 }
 
