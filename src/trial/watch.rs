@@ -128,8 +128,7 @@ impl Session<'_> {
         let mut sampled = began;
         let (mut told, mut looked) = (began, began);
         let mut still = Standstill::since(began);
-        let tokens = plan.requests.iter().map(|r| u64::from(r.output_tokens)).sum();
-        let mut pace = plan.best_s.map(|best| Pace::new(best, plan.requests.len(), tokens));
+        let mut race = Race::new(plan);
         // The load cuts its own requests at the limit; what is still busy later than this is stuck.
         let hard = plan.options.run_timeout.map(|limit| limit.saturating_add(Duration::from_secs(15)));
         while !work.is_finished() {
@@ -149,22 +148,7 @@ impl Session<'_> {
             // Between two requests of a slow open loop nothing moves either.
             let waiting = read(&progress.sent) > read(&progress.completed) + read(&progress.failed);
             let lasted = still.look(now, waiting);
-            let forgiven = still.longest.min(plan.forgiven);
-            let counted = elapsed.saturating_sub(forgiven);
-            let (begun, chunks) = (read(&progress.begun), read(&progress.chunks));
-            let lost = pace.as_mut().and_then(|p| p.lost(counted.as_secs_f64(), begun, chunks));
-            if lost.is_some() || plan.give_up.is_some_and(|g| counted > g) {
-                let mut what = format!(
-                    "cut after {:.1} s with {} of {} requests done",
-                    elapsed.as_secs_f64(),
-                    read(&progress.completed),
-                    read(&progress.planned)
-                );
-                if let (Some(least), Some(best)) = (lost, plan.best_s) {
-                    what += &format!(
-                        ": at its pace the run takes {least:.0} s or more, the best one took {best:.0} s"
-                    );
-                }
+            if let Some(what) = race.lost(elapsed, still.longest, progress) {
                 return Err(self.server.failing.of(Class::Outpaced, "run", &what, ""));
             }
             if lasted > STALL {
@@ -190,6 +174,44 @@ impl Session<'_> {
         }
         // An engine that died with the last request is told from one that finished.
         self.alive(true)
+    }
+}
+
+/// The run beside the best candidate's.
+struct Race<'p> {
+    plan: &'p RunPlan<'p>,
+    pace: Option<Pace>,
+}
+
+impl<'p> Race<'p> {
+    fn new(plan: &'p RunPlan<'p>) -> Race<'p> {
+        let tokens = plan.requests.iter().map(|r| u64::from(r.output_tokens)).sum();
+        Race { plan, pace: plan.best_s.map(|best| Pace::new(best, plan.requests.len(), tokens)) }
+    }
+
+    /// Why the run cannot win any more, where that is so; `longest` is its longest standstill.
+    fn lost(&mut self, elapsed: Duration, longest: Duration, progress: &Progress) -> Option<String> {
+        let read = |c: &std::sync::atomic::AtomicU64| c.load(Ordering::Relaxed);
+        let counted = elapsed.saturating_sub(longest.min(self.plan.forgiven));
+        let (begun, chunks) = (read(&progress.begun), read(&progress.chunks));
+        let least = self.pace.as_mut().and_then(|p| p.lost(counted.as_secs_f64(), begun, chunks));
+        if least.is_none() && self.plan.give_up.is_none_or(|g| counted <= g) {
+            return None;
+        }
+        let cut = format!(
+            "cut after {:.1} s with {} of {} requests done",
+            elapsed.as_secs_f64(),
+            read(&progress.completed),
+            read(&progress.planned)
+        );
+        Some(match least.zip(self.plan.best_s) {
+            Some((least, best)) => {
+                format!(
+                    "{cut}: at its pace the run takes {least:.0} s or more, the best one took {best:.0} s"
+                )
+            }
+            None => cut,
+        })
     }
 }
 
