@@ -8,14 +8,20 @@ use serde_json::Value;
 /// First words of a list that may be a launch.
 const FIRST: [&str; 5] = ["vllm", "python", "python3", "sglang", "trtllm-serve"];
 
+/// Lists that are looked at: each is read to its end.
+const MOST_LISTS: usize = 64;
+
 /// The words of the first list that starts an engine, and what is to be told of it.
 pub(super) fn launch(text: &str) -> Option<(Vec<String>, Vec<String>)> {
     let mut names = None;
-    text.match_indices('[').find_map(|(at, _)| {
+    let begins = |at: &usize| {
         let inside = text[at + 1..].trim_start();
-        let quote = inside.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-        let first = base(inside[1..].split(quote).next()?);
-        FIRST.contains(&first).then_some(())?;
+        let quote = inside.chars().next().filter(|c| matches!(c, '"' | '\''));
+        let first = quote.and_then(|quote| inside[1..].split(quote).next());
+        first.is_some_and(|word| FIRST.contains(&base(word)))
+    };
+    let lists = text.match_indices('[').map(|(at, _)| at).filter(begins).take(MOST_LISTS);
+    lists.into_iter().find_map(|at| {
         let names = names.get_or_insert_with(|| assigned(text));
         let Value::Array(items) = Reader::new(&text[at..], names).value()? else { return None };
         let mut words: Vec<String> = Vec::new();
@@ -84,7 +90,7 @@ pub(super) fn built(text: &str) -> Option<(Vec<String>, Vec<String>)> {
         match said.get(key) {
             Some(Value::Bool(true)) => words.push(format!("--{flag}")),
             Some(Value::Bool(false)) if flag.starts_with("enable-") => words.push(format!("--no-{flag}")),
-            Some(Value::String(value)) if value != "auto" => {
+            Some(Value::String(value)) if value.trim_start_matches('$') != "auto" => {
                 let plain = value.trim_start_matches('$');
                 words.push(format!("--{flag}={}", plain.strip_prefix("torch.").unwrap_or(plain)));
             }

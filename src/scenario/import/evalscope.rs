@@ -117,7 +117,8 @@ pub(super) fn read(object: &Map<String, Value>) -> Record {
     // Old releases print the time of the whole run over all its tokens, which is one over the throughput and no request's.
     let beside = number("number of concurrency").is_some_and(|n| n > 1.0);
     let product = m.get(Key::OutputThroughput).zip(m.get(Key::MeanTpotMs)).map(|(x, ms)| x * ms / 1e3);
-    if beside && product.is_some_and(|p| (p - 1.0).abs() < 0.02) {
+    let of_all = beside && product.is_some_and(|p| (p - 1.0).abs() < 0.02);
+    if of_all {
         m.known.remove(&Key::MeanTpotMs);
     }
     let mut workload = totals_workload(&m);
@@ -128,6 +129,7 @@ pub(super) fn read(object: &Map<String, Value>) -> Record {
     Record {
         workload: Some(workload),
         result: Some(m),
+        note: of_all.then(|| "the time per output token is that of the whole run and is left out".to_owned()),
         source: Some("evalscope perf".into()),
         ..Record::default()
     }

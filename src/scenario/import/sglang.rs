@@ -48,7 +48,7 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
         };
         figures.insert(name, value.clone());
     }
-    without_stream(&mut figures);
+    let unseen = without_stream(&mut figures);
     let mut m: Metrics = serde_json::from_value(Value::Object(figures)).map_err(|e| e.to_string())?;
     let requests = rows(object);
     super::fill(&mut m, requests.as_deref().unwrap_or_default());
@@ -63,17 +63,21 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Record, String> {
         workload: Some(workload(object, &m)),
         requests,
         result: Some(m),
+        note: unseen
+            .then(|| "without a stream: TTFT, ITL and TPOT were not seen and are left out".to_owned()),
         source: Some("sglang.bench_serving".into()),
         ..Record::default()
     })
 }
 
 /// Without a stream the tool writes 0 for what it did not see, and takes the time of the whole answer for that of its tokens.
-fn without_stream(figures: &mut Map<String, Value>) {
+fn without_stream(figures: &mut Map<String, Value>) -> bool {
     let is_zero = |key: &str| figures.get(key).and_then(Value::as_f64) == Some(0.0);
-    if is_zero("mean_ttft_ms") && is_zero("median_ttft_ms") {
+    let unseen = is_zero("mean_ttft_ms") && is_zero("median_ttft_ms");
+    if unseen {
         figures.retain(|key, _| !["_ttft_ms", "_itl_ms", "_tpot_ms"].iter().any(|end| key.ends_with(end)));
     }
+    unseen
 }
 
 /// Whether an object is a run of `sglang.bench_offline_throughput`: the engine without a server.

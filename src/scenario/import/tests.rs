@@ -179,6 +179,7 @@ fn what_a_tool_did_not_see_is_missing_and_not_zero() {
     let m = r.result.as_ref().unwrap();
     let seen = [Key::MeanTtftMs, Key::MedianTtftMs, Key::MeanItlMs, Key::MeanTpotMs].map(|k| m.get(k));
     assert_eq!((seen, m.get(Key::MeanE2elMs)), ([None; 4], Some(900.0)));
+    assert!(r.note.as_deref().is_some_and(|n| n.contains("without a stream")), "{:?}", r.note);
     let streamed = line.replace('\n', "").replace("\"mean_ttft_ms\":0.0", "\"mean_ttft_ms\":70.0");
     let m = of("x.jsonl", &streamed).unwrap()[0].result.clone().unwrap();
     assert_eq!((m.get(Key::MeanTtftMs), m.get(Key::MeanTpotMs)), (Some(70.0), Some(9.0)));
