@@ -1,10 +1,10 @@
 //! Scores the cost model on public measurements: every run predicted from what did not see it.
 //!
-//! `cargo run --release --example evaluate -- [--data DIR]… [--basis NAME]… [--only TEXT] [--learn] [--calibrate] [--blind] [--rows FILE] [--report FILE]`
+//! `cargo run --release --example evaluate -- [--data DIR]… [--basis NAME]… [--only TEXT] [--learn] [--calibrate] [--blind] [--shipped] [--rows FILE] [--report FILE]`
 //!
 //! Reads `reports/data`, and further sets from each `--data`. `--learn` first fits every open group and writes
-//! `profiles/public.toml`, and at the end `profiles/calibration.toml`; `--calibrate` writes the latter alone. `--blind` scores the blind groups alone, with what this
-//! dyno carries.
+//! `profiles/public.toml`, and at the end `profiles/calibration.toml`; `--calibrate` writes the latter alone. `--blind` scores the blind groups alone, `--shipped` the
+//! open ones, with what this dyno carries.
 #![expect(clippy::print_stdout, reason = "prints its tables")]
 #![expect(clippy::print_stderr, reason = "says what it could not score")]
 
@@ -45,6 +45,9 @@ struct Arguments {
     /// Score the blind groups instead of the open ones.
     #[arg(long)]
     blind: bool,
+    /// Intervals by the factors that this dyno carries, as its users get them, instead of factors formed from the other groups scored.
+    #[arg(long)]
+    shipped: bool,
     /// Every predicted figure, as CSV.
     #[arg(long)]
     rows: Option<PathBuf>,
@@ -91,7 +94,7 @@ fn main() {
         let text = base.to_toml().expect("a profile is TOML");
         std::fs::write("profiles/public.toml", text).expect("profiles/ can be written");
     }
-    let own = if a.blind { shipped() } else { unit.clone() };
+    let own = if a.blind || a.shipped { shipped() } else { unit.clone() };
     let scorer = Scorer { catalogs: &catalogs, base: &base, calibration: &own, inferred: Mutex::default() };
     let raw = scorer.score(&runs, &bases);
     if a.learn || a.calibrate {
@@ -99,7 +102,7 @@ fn main() {
         std::fs::write("profiles/calibration.toml", CALIBRATION.to_owned() + &text)
             .expect("profiles/ can be written");
     }
-    let rows = if a.blind { raw.clone() } else { conformal::left_out(&raw) };
+    let rows = if a.blind || a.shipped { raw.clone() } else { conformal::left_out(&raw) };
     if let Some(file) = &a.rows {
         std::fs::write(file, table::csv(&rows)).expect("the rows can be written");
     }

@@ -5,8 +5,8 @@ use super::landscape::Landscape;
 use llm_dyno::launch::{Candidate, EngineKind};
 use llm_dyno::search::additive::NOISE_BEFORE;
 use llm_dyno::search::{
-    Ask, Estimates, Forecaster, Ledger, NoForecast, Runs, Search, Settings, SpaceOutcome, Stage, confirm,
-    singles,
+    Ask, Believed, Estimates, Forecaster, Ledger, NoForecast, Runs, Search, Settings, SpaceOutcome, Stage,
+    confirm, singles,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -128,8 +128,11 @@ fn baselines(ev: &mut Engine<'_>, base: &Candidate) -> Ledger {
 fn written(task: &Task, ev: &mut Engine<'_>, winner: &Candidate, noise: (f64, f64), run: &Run) -> Written {
     let base = Candidate::baseline(EngineKind::Emulated);
     let settings = Settings { seed: task.seed, ..Settings::default() };
-    let compared =
-        if *winner == base { None } else { confirm(ev, &base, winner, Some(noise), &settings).unwrap() };
+    let compared = if *winner == base {
+        None
+    } else {
+        confirm(ev, &base, winner, Believed { gain: 0.0, noise: Some(noise) }, &settings).unwrap()
+    };
     if compared.is_some_and(|c| c.significant && c.gain.value > 0.0) {
         Written { confirmed: true, regret: run.regret, useless: run.useless }
     } else {

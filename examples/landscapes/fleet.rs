@@ -14,7 +14,8 @@ use super::landscape::Landscape;
 use super::side_by_side::seconds;
 use llm_dyno::launch::{Candidate, EngineKind};
 use llm_dyno::search::{
-    Answer, Ask, Evaluator, Ledger, NodeStanding, Nodes, Runs, Search, Settings, Stage, Stop, confirm,
+    Answer, Ask, Believed, Evaluator, Ledger, NodeStanding, Nodes, Runs, Search, Settings, Stage, Stop,
+    confirm,
 };
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -207,7 +208,7 @@ fn campaign(task: &Task, noise: Noise, weather: Weather) -> Ran {
     let mut search =
         Search { evaluator: &mut fleet, space: land, base: &base, ledger: &mut ledger, settings: &settings };
     let (winner, _) = search.guided(&mut Physics(land)).unwrap();
-    let compared = confirm(&mut fleet, &base, &winner, None, &settings).unwrap();
+    let compared = confirm(&mut fleet, &base, &winner, Believed::default(), &settings).unwrap();
     let slow = fleet.slow.to_string();
     let blamed = |s: &&llm_dyno::search::NodeSpeed| s.standing != NodeStanding::Equal && s.node != slow;
     Ran {

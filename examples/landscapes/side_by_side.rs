@@ -11,7 +11,9 @@ use super::bench::Task;
 use super::engine::{Engine, Half, NOISES, Physics, family_of, seed_of};
 use super::landscape::Landscape;
 use llm_dyno::launch::{Candidate, EngineKind};
-use llm_dyno::search::{Answer, Ask, Evaluator, Ledger, Runs, Search, Settings, Stage, Stop, confirm};
+use llm_dyno::search::{
+    Answer, Ask, Believed, Evaluator, Ledger, Runs, Search, Settings, Stage, Stop, confirm,
+};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -101,7 +103,7 @@ fn campaign(task: &Task, places: usize, disturbance: f64) -> Ran {
     let mut search =
         Search { evaluator: &mut room, space: land, base: &base, ledger: &mut ledger, settings: &settings };
     let (winner, _) = search.guided(&mut Physics(land)).unwrap();
-    let compared = confirm(&mut room, &base, &winner, None, &settings).unwrap();
+    let compared = confirm(&mut room, &base, &winner, Believed::default(), &settings).unwrap();
     Ran {
         regret: 1.0 - (land.gain(&land.set(&winner)).unwrap_or(0.0) - task.best).exp(),
         confirmed: compared.is_some_and(|c| c.significant && c.gain.value > 0.0),

@@ -3,7 +3,7 @@
 use super::evaluator::{Answer, Ask, Evaluator, Runs, Stage, Stop};
 use super::settings::Settings;
 use crate::launch::Candidate;
-use crate::stats::{Interval, mean, pooled_interval, sample_variance};
+use crate::stats::{Interval, mean, pooled_interval, sample_variance, t_critical};
 
 /// First repeat index of the confirmation: its seeds are used nowhere else, so the choice of the winner
 /// (the luckiest of many) cannot flatter the result.
@@ -25,22 +25,51 @@ pub struct Comparison {
     pub again: Option<(usize, f64, f64)>,
 }
 
+/// Quantile of the normal distribution below which four in five lie: so often a gain that is what the search expects shall be
+/// told from noise by the pairs that are kept for it.
+const POWER: f64 = 0.8416;
+
+/// Pairs that tell a log gain from noise in four of five cases: the least `n` with
+/// `gain >= (t(df + n - 1) + 0.84) sigma sqrt(2 / n)`, from `settings.repeats` to `settings.max_pairs`. A gain that even
+/// the most would not tell gets the least: there another candidate is worth more than another pair.
+pub fn pairs_to_tell(gain: f64, noise: Option<(f64, f64)>, settings: &Settings) -> u32 {
+    let least = settings.repeats.max(2);
+    let Some((sigma, df)) = noise.filter(|(sigma, df)| *sigma > 0.0 && *df > 0.0) else { return least };
+    let tells = |n: &u32| {
+        let quantiles = t_critical(df + f64::from(*n) - 1.0, settings.alpha) + POWER;
+        gain >= quantiles * sigma * (2.0 / f64::from(*n)).sqrt()
+    };
+    (least..=settings.max_pairs.max(least)).find(tells).unwrap_or(least)
+}
+
+/// What the search says of its winner before the confirmation.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Believed {
+    /// Log gain over the baseline; it sets how many pairs are measured, and nothing of what they say.
+    pub gain: f64,
+    /// Noise of a launch (log scale) with its degrees of freedom.
+    pub noise: Option<(f64, f64)>,
+}
+
 /// Measures A B B A A B … (the order within a pair turns, so that a drift falls on both sides), first
-/// `settings.repeats` pairs, and up to `settings.max_pairs` while the interval still holds zero but its
-/// estimate is worth having. The error probability is shared equally between the looks (Bonferroni), so
+/// as many pairs as the gain that is believed in needs ([`pairs_to_tell`]), and up to `settings.max_pairs` while the interval still
+/// holds zero but its estimate is worth having. The error probability is shared equally between the looks (Bonferroni), so
 /// that looking more than once does not make significance easier. `None` when either side gave no score.
 pub fn confirm(
     ev: &mut dyn Evaluator,
     baseline: &Candidate,
     winner: &Candidate,
-    noise: Option<(f64, f64)>,
+    believed: Believed,
     settings: &Settings,
 ) -> Result<Option<Comparison>, Stop> {
-    let first = settings.repeats.max(2);
-    let most = settings.max_pairs.max(first);
+    let noise = believed.noise;
+    let least = settings.repeats.max(2);
+    ev.reserve(0);
     // A look that the budget cannot take costs no confidence.
-    let extra = ev.launches_left().map_or(most - first, |l| (l as u32 / 2).min(most - first));
-    let (most, looks) = (first + extra, f64::from(extra + 1));
+    let afforded = ev.launches_left().map_or(u32::MAX, |l| (l / 2) as u32).max(least);
+    let first = pairs_to_tell(believed.gain, noise, settings).min(afforded);
+    let most = settings.max_pairs.max(least).min(afforded);
+    let looks = f64::from(most - first + 1);
     let mut pairs = Vec::new();
     // The number of each pair's launches, in the order of `pairs`.
     let mut numbers = Vec::new();
@@ -73,7 +102,8 @@ pub fn confirm(
         }
         let gain = pooled_interval(&pairs, noise, settings.alpha / looks);
         let open = !gain.excludes(0.0) && gain.value > settings.min_gain;
-        if !open || done == most || !ev.affordable() {
+        let afforded = ev.affordable() && ev.launches_left().is_none_or(|left| left >= 2);
+        if !open || done == most || !afforded {
             let confidence = 1.0 - settings.alpha / looks;
             return Ok(Some(Comparison { significant: gain.excludes(0.0), pairs, gain, confidence, again }));
         }
@@ -160,7 +190,8 @@ mod tests {
         let mut ev =
             FakeEvaluator::new(sigma, seed, move |c| Some(if c.flags.is_empty() { 0.0 } else { gain }));
         let base = Candidate::baseline(EngineKind::Emulated);
-        let c = confirm(&mut ev, &base, &winner(), None, &Settings::default()).unwrap().unwrap();
+        let c =
+            confirm(&mut ev, &base, &winner(), Believed::default(), &Settings::default()).unwrap().unwrap();
         (c, ev.asked.len())
     }
 
@@ -175,7 +206,7 @@ mod tests {
     fn the_sides_take_turns_and_share_their_seeds() {
         let mut ev = FakeEvaluator::new(0.001, 1, |_| Some(0.0));
         let base = Candidate::baseline(EngineKind::Emulated);
-        confirm(&mut ev, &base, &winner(), None, &Settings::default()).unwrap();
+        confirm(&mut ev, &base, &winner(), Believed::default(), &Settings::default()).unwrap();
         let sides: Vec<bool> = ev.asked.iter().map(|a| a.candidate == base).collect();
         assert_eq!(sides[..6], [true, false, false, true, true, false]);
         for pair in ev.asked.chunks(2) {
@@ -189,6 +220,35 @@ mod tests {
         assert!(called <= 16, "{called} of 200");
     }
 
+    #[test]
+    fn as_many_pairs_as_a_gain_needs_to_be_told_from_noise() {
+        let settings = Settings { repeats: 2, ..Settings::default() };
+        let pairs = |gain, sigma| pairs_to_tell(gain, Some((sigma, 8.0)), &settings);
+        // t(9) + 0.84 = 3.10 for two pairs, t(10) + 0.84 = 3.07 for three: half widths of 0.31 and 0.25 at a noise of 0.1.
+        assert_eq!([pairs(0.32, 0.1), pairs(0.3, 0.1), pairs(0.24, 0.1), pairs(0.2, 0.1)], [2, 3, 4, 5]);
+        // What five would not tell, and what nobody knows the noise of, gets the least.
+        assert_eq!([pairs(0.1, 0.1), pairs_to_tell(0.3, None, &settings)], [2, 2]);
+    }
+
+    #[test]
+    fn a_gain_between_noise_is_told_by_the_pairs_that_it_needs() {
+        let settings = Settings { repeats: 2, ..Settings::default() };
+        let told = |believed: Believed| {
+            let once = |seed| {
+                let mut ev =
+                    FakeEvaluator::new(0.08, seed, |c| Some(if c.flags.is_empty() { 0.0 } else { 0.25 }));
+                // The budget of a campaign of twelve launches of which the search took six.
+                ev.most = 6;
+                let base = Candidate::baseline(EngineKind::Emulated);
+                confirm(&mut ev, &base, &winner(), believed, &settings).unwrap().unwrap().significant
+            };
+            (0..200).filter(|seed| once(*seed)).count()
+        };
+        let noise = Some((0.08, 6.0));
+        let (two, three) = (told(Believed { gain: 0.0, noise }), told(Believed { gain: 0.25, noise }));
+        assert!(three >= 140 && three >= two, "{two} and {three} of 200");
+    }
+
     /// The n-th launch of the confirmation stands still: its score is that of a run of many times the length.
     fn stalled(n: usize, gain: f64, seed: u64) -> Comparison {
         let launches = std::cell::Cell::new(0);
@@ -198,7 +258,8 @@ mod tests {
             Some(stall + if c.flags.is_empty() { 0.0 } else { gain })
         });
         let base = Candidate::baseline(EngineKind::Emulated);
-        confirm(&mut ev, &base, &winner(), Some((0.005, 4.0)), &Settings::default()).unwrap().unwrap()
+        let believed = Believed { gain, noise: Some((0.005, 4.0)) };
+        confirm(&mut ev, &base, &winner(), believed, &Settings::default()).unwrap().unwrap()
     }
 
     #[test]
@@ -223,6 +284,9 @@ mod tests {
     fn a_winner_that_fails_gives_no_comparison() {
         let mut ev = FakeEvaluator::new(0.01, 1, |c| c.flags.is_empty().then_some(0.0));
         let base = Candidate::baseline(EngineKind::Emulated);
-        assert_eq!(confirm(&mut ev, &base, &winner(), None, &Settings::default()).unwrap(), None);
+        assert_eq!(
+            confirm(&mut ev, &base, &winner(), Believed::default(), &Settings::default()).unwrap(),
+            None
+        );
     }
 }

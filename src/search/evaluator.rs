@@ -171,6 +171,10 @@ pub trait Evaluator {
         None
     }
 
+    /// Pairs that the confirmation is expected to need: the budget keeps launches for them, as far as it has them. None while the
+    /// confirmation itself runs.
+    fn reserve(&mut self, _pairs: u32) {}
+
     /// A stage begins that will take about this many launches: for progress and the ETA.
     fn expect(&mut self, _stage: Stage, _launches: usize) {}
 

@@ -89,4 +89,7 @@ impl Evaluator for FakeEvaluator {
     fn affordable(&self) -> bool {
         self.asked.len() < self.most
     }
+    fn launches_left(&self) -> Option<usize> {
+        (self.most < usize::MAX).then(|| self.most.saturating_sub(self.asked.len()))
+    }
 }

@@ -1,12 +1,13 @@
 //! The search by forecasts and group tests: physics says what it knows, launches teach the rest, several flags at a time, and
 //! each launch is the one that teaches most of the time it takes.
 
-use super::additive::{Point, Value, values_of};
+use super::additive::{NOISE_BEFORE, Point, Value, values_of};
 use super::beliefs::{
     Beliefs, DRAWS, EncodedSpace, Modelled, PROVEN, SUSPECT, best_on_average, considered, usable_knobs,
 };
 use super::choose;
 use super::command::Choice;
+use super::confirm::pairs_to_tell;
 use super::evaluator::{Stage, Stop};
 use super::forecasts::{Coverage, Forecaster, Forecasts};
 use super::space::cross_product;
@@ -120,6 +121,10 @@ impl Search<'_> {
             let best = step.best(self.space, g);
             swept.regret = choose::regret(&step.contenders);
             let untried = g.untried(self.space, &step);
+            let now = worlds.contender(&best.point, best.forecast);
+            let df = self.ledger.noise().launch.map_or(0.0, |n| n.1) + NOISE_BEFORE.1;
+            let noise = Some((step.posterior.sigma(), df));
+            self.evaluator.reserve(pairs_to_tell(now.mean, noise, self.settings));
             let done = swept.launches.len();
             let left = self.evaluator.launches_left();
             if !self.evaluator.affordable() || left == Some(0) {
@@ -132,7 +137,6 @@ impl Search<'_> {
                 self.launch_batch(batch, swept)?;
                 g.forecasts.learn();
                 g.find_neutral();
-                let now = worlds.contender(&best.point, best.forecast);
                 self.evaluator.incumbent(&g.candidate(&best.point), now.mean);
                 continue;
             } else {

@@ -28,7 +28,7 @@ pub mod task;
 #[cfg(test)]
 pub(crate) mod fake;
 
-pub use confirm::{Comparison, confirm};
+pub use confirm::{Believed, Comparison, confirm};
 pub use estimates::{Estimate, Estimates};
 pub use evaluator::{Answer, Ask, Evaluator, FailedLaunch, Runs, Sample, Scope, Stage, Stop};
 pub use forecasts::{Coverage, Forecaster, NoForecast, Screening};

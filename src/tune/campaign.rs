@@ -110,7 +110,7 @@ impl Campaign<'_> {
             self.other_workloads(&base)?;
             return Ok(());
         }
-        found.comparison = confirm(&mut self.runner, &base, &winner, found.launch_noise(), &settings)?;
+        found.comparison = confirm(&mut self.runner, &base, &winner, found.believed(&winner), &settings)?;
         Ok(())
     }
 

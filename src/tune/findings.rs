@@ -3,7 +3,7 @@
 use crate::cost::Profile;
 use crate::launch::Candidate;
 use crate::search::additive::NOISE_BEFORE;
-use crate::search::{Comparison, Estimates, Ledger};
+use crate::search::{Believed, Comparison, Estimates, Ledger};
 use crate::store::SpaceSummary;
 
 /// State that the verdict is drawn from.
@@ -21,9 +21,12 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Noise of a launch with its degrees of freedom, by everything that the search launched.
-    pub(super) fn launch_noise(&self) -> Option<(f64, f64)> {
+    /// What everything that the search launched says of the winner, and of the noise of a launch.
+    pub(super) fn believed(&self, winner: &Candidate) -> Believed {
         let df = self.ledger.noise().launch.map_or(0.0, |n| n.1);
-        (self.estimates.sigma > 0.0).then_some((self.estimates.sigma, df + NOISE_BEFORE.1))
+        let noise = (self.estimates.sigma > 0.0).then_some((self.estimates.sigma, df + NOISE_BEFORE.1));
+        let gain =
+            self.estimates.candidates.iter().find(|e| e.candidate == *winner).map_or(0.0, |e| e.gain.value);
+        Believed { gain, noise }
     }
 }

@@ -63,6 +63,8 @@ pub struct Runner<'a> {
     gate: Option<Gate>,
     pub(super) side_by_side: SideBySide,
     pub(super) level: Level,
+    /// Pairs that the search expects the confirmation to need; not known before its first step.
+    kept_pairs: Option<u32>,
 }
 
 impl<'a> Runner<'a> {
@@ -90,6 +92,7 @@ impl<'a> Runner<'a> {
             gate: Gate::new(plan).ok(),
             side_by_side: SideBySide::new(plan),
             level: Level::default(),
+            kept_pairs: None,
         }
     }
 
@@ -119,19 +122,30 @@ impl<'a> Runner<'a> {
         self.trials.len() + self.side_by_side.set_aside
     }
 
-    /// Launches that the confirmation will need.
-    fn reserve(&self) -> usize {
-        2 * self.plan.settings.repeats.max(2) as usize
+    /// Launches that are kept for the confirmation.
+    fn kept(&self) -> usize {
+        2 * self.kept_pairs.unwrap_or(self.plan.settings.repeats.max(2)) as usize
+    }
+
+    /// Launches that the budget would still hold with so many kept for the confirmation, where it is known.
+    fn left_beside(&self, kept: usize) -> Option<usize> {
+        let by_number = self.plan.max_trials.map(|most| (most as usize).saturating_sub(self.made() + kept));
+        let by_time = self.plan.budget_s.zip(self.mean_wall_s()).map(|(budget, launch)| {
+            // A launch of the confirmation runs every workload.
+            let confirm = launch * self.plan.workloads.len() as f64 * kept as f64;
+            ((budget - self.spent_s() - confirm) / launch.max(1e-3)).max(0.0) as usize
+        });
+        by_number.into_iter().chain(by_time).min()
     }
 
     /// The budget has a launch for one that gave nothing to be made again: what the confirmation needs is not touched by the
     /// search, while without the defaults there is no campaign.
     pub(super) fn again_affordable(&self, ask: &Ask) -> bool {
-        let reserve = match ask.stage {
+        let kept = match ask.stage {
             Stage::Baseline | Stage::Calibrate | Stage::Confirm => 0,
-            _ => self.reserve(),
+            _ => self.kept(),
         };
-        self.plan.max_trials.is_none_or(|most| self.made() + reserve < most as usize)
+        self.plan.max_trials.is_none_or(|most| self.made() + kept < most as usize)
     }
 
     fn mean_wall_s(&self) -> Option<f64> {
@@ -140,7 +154,7 @@ impl<'a> Runner<'a> {
 
     pub(super) fn progress(&self, current: usize) -> Progress {
         let confirming = self.trials.last().is_some_and(|t| t.stage == Stage::Confirm);
-        let left = self.expected + if confirming { 0 } else { self.reserve() };
+        let left = self.expected + if confirming { 0 } else { self.kept() };
         let done = self.trials.len();
         let most = self.plan.max_trials.map_or(usize::MAX, |m| m as usize);
         let total = (done + left).max(done + current).min(most.max(done + current));
@@ -347,25 +361,29 @@ impl Evaluator for Runner<'_> {
     }
 
     fn affordable(&self) -> bool {
-        let reserve = self.reserve();
-        let trials = self.plan.max_trials.is_none_or(|m| self.made() + 1 + reserve <= m as usize);
+        let kept = self.kept();
+        let trials = self.plan.max_trials.is_none_or(|m| self.made() + 1 + kept <= m as usize);
         let time = self.plan.budget_s.is_none_or(|budget| {
             let launch = self.mean_wall_s().unwrap_or(0.0);
             // A launch of the confirmation runs every workload.
-            let confirm = launch * self.plan.workloads.len() as f64 * reserve as f64;
+            let confirm = launch * self.plan.workloads.len() as f64 * kept as f64;
             self.spent_s() + launch + confirm <= budget
         });
         trials && time && !self.cancel.requested()
     }
 
     fn launches_left(&self) -> Option<usize> {
-        let by_number =
-            self.plan.max_trials.map(|most| (most as usize).saturating_sub(self.made() + self.reserve()));
-        let by_time = self.plan.budget_s.zip(self.mean_wall_s()).map(|(budget, launch)| {
-            let confirm = launch * self.plan.workloads.len() as f64 * self.reserve() as f64;
-            ((budget - self.spent_s() - confirm) / launch.max(1e-3)).max(0.0) as usize
-        });
-        by_number.into_iter().chain(by_time).min()
+        self.left_beside(self.kept())
+    }
+
+    fn reserve(&mut self, pairs: u32) {
+        let least = self.plan.settings.repeats.max(2);
+        let mut pairs = pairs;
+        // A pair of which the budget holds but one launch is not kept: that one is of more use to the search.
+        while pairs > least && self.left_beside(2 * pairs as usize - 1) == Some(0) {
+            pairs -= 1;
+        }
+        self.kept_pairs = Some(pairs);
     }
 
     fn expect(&mut self, stage: Stage, launches: usize) {
