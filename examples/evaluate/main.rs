@@ -11,6 +11,7 @@
 mod conformal;
 mod data;
 mod score;
+mod sensitivity;
 mod table;
 
 use clap::Parser;
@@ -54,6 +55,9 @@ struct Arguments {
     /// The same with the intervals that the model itself believes.
     #[arg(long)]
     raw: Option<PathBuf>,
+    /// How each coefficient of the prior moves up to six runs of each launch, as CSV; nothing is scored then.
+    #[arg(long)]
+    sensitivity: Option<PathBuf>,
     /// The tables as a file.
     #[arg(long)]
     report: Option<PathBuf>,
@@ -75,6 +79,10 @@ fn main() {
     runs.retain(|r| r.blind == a.blind);
     if let Some(text) = &a.only {
         runs.retain(|r| r.group.contains(text.as_str()) || r.set.contains(text.as_str()));
+    }
+    if let Some(file) = &a.sensitivity {
+        std::fs::write(file, sensitivity::table(&runs, &catalogs)).expect("the sensitivities can be written");
+        return;
     }
     // Without public fits behind the prior there is none of the same kind to leave out.
     let same_as_prior =

@@ -256,13 +256,18 @@ const TRANSFERRED: usize = 4;
 const FITTED: usize = 6;
 
 /// At most `most` of them, evenly chosen.
-fn spread<'a>(runs: &[&'a Run], most: usize) -> Vec<&'a Run> {
+pub(crate) fn spread<'a>(runs: &[&'a Run], most: usize) -> Vec<&'a Run> {
     let step = runs.len().div_ceil(most).max(1);
     runs.iter().step_by(step).copied().collect()
 }
 
 /// Runs the jobs on all cores.
 fn all(jobs: Vec<Job<'_>>) -> Vec<Row> {
+    in_parallel(&jobs, |job| job()).into_iter().flatten().collect()
+}
+
+/// What `work` makes of each item, in their order, on all cores.
+pub(crate) fn in_parallel<I: Sync, O: Send>(items: &[I], work: impl Fn(&I) -> O + Sync) -> Vec<O> {
     let next = std::sync::atomic::AtomicUsize::new(0);
     let done = Mutex::new(BTreeMap::new());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -271,12 +276,12 @@ fn all(jobs: Vec<Job<'_>>) -> Vec<Row> {
             s.spawn(|| {
                 loop {
                     let i = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    let Some(job) = jobs.get(i) else { break };
-                    let rows = job();
-                    done.lock().expect("no worker panicked").insert(i, rows);
+                    let Some(item) = items.get(i) else { break };
+                    let made = work(item);
+                    done.lock().expect("no worker panicked").insert(i, made);
                 }
             });
         }
     });
-    done.into_inner().expect("no worker panicked").into_values().flatten().collect()
+    done.into_inner().expect("no worker panicked").into_values().collect()
 }

@@ -99,7 +99,7 @@ fn with_habits(
     for h in possible {
         costs.push((h, map_fit(key, &read(h), steps, base, QUICK_ITERATIONS)?.cost));
     }
-    let likely = habits::posterior(&costs);
+    let likely = habits::posterior(cases[0].setup.config.engine, &costs);
     let chosen = read(likely[0].habits);
     Ok((likely, chosen))
 }

@@ -122,7 +122,7 @@ impl Physical {
         let kv_rate = bandwidth * c.kv_bandwidth;
         let weight_rate = bandwidth * c.weight_bandwidth;
         let (comm_step, comm_token) = communication(hw, &f, config, c);
-        let format = Format::of(f.precision);
+        let format = Format::of_weights(model, f.precision);
         let columns = kernels::expert_columns(model, config);
         let narrow = ExpertKernel::of(hw, format, config.engine).narrow_stream(columns);
         let shapes = Shapes::of(model, config, ProductKernel::of(hw, format, config.engine));

@@ -253,7 +253,7 @@ fn as_fitted(setup: &Setup, exact: Option<&GroupFit>) -> (Setup, Vec<Likely>) {
         setup.warm = if setup.could_be_warm() { w.share } else { 0.0 };
     }
     let fitted = exact.map_or(&[][..], |g| g.habits.as_slice());
-    let likely = habits::readings(&setup.possible_habits(), fitted);
+    let likely = habits::readings(setup.config.engine, &setup.possible_habits(), fitted);
     (setup.with_habits(likely[0].habits), likely)
 }
 
@@ -316,7 +316,7 @@ mod tests {
             let s = setup(workload);
             let c = Conditions::of(Standing::SameLaunch, &s, &DesignPoint::of(&s), &residuals);
             let run = s.simulate(&prior::coefficients(&s), false);
-            let likely = habits::readings(&s.possible_habits(), &[]);
+            let likely = habits::readings(s.config.engine, &s.possible_habits(), &[]);
             assert_eq!(c.load, Load::Closed);
             notes(&s, &run, &c, &likely).iter().any(|n| n.starts_with(FAR))
         };

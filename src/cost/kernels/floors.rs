@@ -95,6 +95,9 @@ impl Kernels<'_> {
 
 /// us that the ranks of an all-reduce wait for the last of them. Unverified.
 const SKEW: f64 = 2.0;
+/// What is left of both on Blackwell, where sum and norm are one kernel: closed loops under vLLM and TensorRT-LLM on B200 and B300
+/// (silicon-open: seen).
+const FUSED: f64 = 0.65;
 
 /// us of an all-reduce of 16 to 64 rows between two devices inside a graph, less its bytes; `None` where the figures of the
 /// tables are not of a direct link.
@@ -108,7 +111,8 @@ pub fn all_reduce_us(hw: &Hardware, engine: EngineKind) -> Option<f64> {
         (Generation::Blackwell, _) => 8.0,
         _ => return None,
     };
-    (hw.link_gbps >= 100.0).then_some(alone + SKEW)
+    let fused = if Generation::of(hw) == Generation::Blackwell { FUSED } else { 1.0 };
+    (hw.link_gbps >= 100.0).then_some((alone + SKEW) * fused)
 }
 
 /// Share of the link that large all-reduces reach (16 to 64 million elements of two bytes, two to eight devices).

@@ -29,10 +29,14 @@ const QUANTISING: f64 = 3.0;
 impl ProductKernel {
     /// `None` for parts whose kernels no table shows: there nothing is known of shapes.
     pub fn of(hw: &Hardware, format: Format, engine: EngineKind) -> Option<ProductKernel> {
-        use Format::{Eight, Four, FourWeights, IntegerWeights, Sixteen};
+        use Format::{Eight, EightByTensor, Four, FourWeights, IntegerWeights, Sixteen};
         use Generation::{Ada, Ampere, Blackwell, BlackwellConsumer, Hopper};
         let k = |floor, stream, narrow, half| ProductKernel { floor, stream, narrow, half, measured: true };
         let q = |floor, stream, narrow, half| k(floor + QUANTISING, stream, narrow, half);
+        if format == EightByTensor {
+            let by_block = ProductKernel::of(hw, Eight, engine)?;
+            return Some(ProductKernel { floor: by_block.floor - QUANTISING, ..by_block });
+        }
         let wide_memory = hw.bandwidth_gbps > 4000.0;
         Some(match (Generation::of(hw), format) {
             (Ampere, Sixteen | FourWeights) => k(5.6, 0.75, 1.0, 40.0),
