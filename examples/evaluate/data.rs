@@ -37,6 +37,8 @@ pub(crate) struct Run {
     pub(crate) set: &'static str,
     pub(crate) seen: bool,
     pub(crate) blind: bool,
+    /// Of a set whose blind groups lie in a file of their own.
+    pub(crate) apart: bool,
     /// Blind until it was scored once: no constant has seen it, the factors of the intervals have.
     pub(crate) opened: bool,
     pub(crate) record: Record,
@@ -109,6 +111,7 @@ pub(crate) fn load(dirs: &[PathBuf], blind: bool, catalogs: &Catalogs) -> (Vec<R
                 Ok(s) => runs.push(Run {
                     set: source.file.trim_end_matches(".json"),
                     seen: source.seen,
+                    apart: source.apart,
                     blind: hidden,
                     opened: third && !hidden,
                     kind: kind(&s),

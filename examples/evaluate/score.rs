@@ -187,10 +187,16 @@ impl Scorer<'_> {
     /// Fits one launch and predicts every other model on the same GPU with the same engine or another.
     fn transfers(&self, name: &str, launches: &BTreeMap<String, Vec<&Run>>) -> Vec<Row> {
         let members = &launches[name];
+        // Pairs grow with the square of the launches: those of the large set from outside are left out.
+        if members[0].apart {
+            return Vec::new();
+        }
         let others: Vec<&Run> = launches
             .values()
             .filter(|l| {
-                l[0].key.hardware == members[0].key.hardware && l[0].key.model != members[0].key.model
+                !l[0].apart
+                    && l[0].key.hardware == members[0].key.hardware
+                    && l[0].key.model != members[0].key.model
             })
             .flat_map(|l| spread(l, TRANSFERRED))
             .collect();

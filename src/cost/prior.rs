@@ -52,6 +52,11 @@ pub fn coefficients(setup: &Setup) -> Coefficients {
         c.eager_launch = 210.0;
         c.host_step = 2000.0;
         c.host_row = 58.0;
+        if Generation::of(hw) == Generation::Blackwell {
+            // Hosts of these parts, and releases from 1.1 on, are faster (gpt-oss-120b and DeepSeek-R1: seen).
+            c.eager_launch *= 0.65;
+            c.host_row *= 0.65;
+        }
         if Format::of_weights(model, setup.precision()) != Format::EightByTensor {
             c.dense_compute *= 1.3;
         }
@@ -71,16 +76,26 @@ pub fn coefficients(setup: &Setup) -> Coefficients {
 
 /// What a step with a prompt and a request cost beside what grows with tokens, where closed loops (silicon-open: seen) have much more
 /// of it than elsewhere: vLLM's attention between the pieces of a graph on Blackwell, the expanded form of latent attention with its
-/// workspace, and SGLang's processor of images, which a model with a vision tower has for text too.
+/// workspace, SGLang's sparse attention, and its processor of images, which a model with a vision tower has for text too. Why each takes so
+/// long is not known, and the prior is as wide there as before.
 fn prompts(c: &mut Coefficients, setup: &Setup) {
-    let vllm = matches!(setup.config.engine, EngineKind::Vllm | EngineKind::Emulated);
+    let (model, vllm) = (&setup.model, setup.config.engine == EngineKind::Vllm);
+    if vllm && model.moe_layers() == 0 {
+        // A compiler fuses norms, residuals and the activation function: less goes through memory.
+        c.activation_passes = 11.0;
+    }
     if vllm && setup.is_latent() {
         c.prompt_step = 20_000.0;
     } else if vllm && Generation::of(&setup.hardware) == Generation::Blackwell {
         c.prompt_step = 10_000.0;
     }
-    if setup.config.engine == EngineKind::Sglang && setup.model.rest.inputs.image {
-        c.emit_delay = 90_000.0;
+    if setup.config.engine == EngineKind::Sglang {
+        if model.rest.inputs.image {
+            c.emit_delay = 110_000.0;
+        }
+        if model.runs().any(|(_, l)| l.attention.as_ref().is_some_and(|a| a.indexer.is_some())) {
+            c.prompt_step = 100_000.0;
+        }
     }
 }
 
@@ -128,8 +143,10 @@ fn of_kernels(c: &mut Coefficients, setup: &Setup) {
 /// each other hide part of it. From closed loops of dense models and of experts under vLLM and TensorRT-LLM (silicon-open: seen);
 /// SGLang's floors come out as the tables add them up.
 fn overlapped(setup: &Setup) -> f64 {
+    let latent_on_blackwell = setup.is_latent() && Generation::of(&setup.hardware) == Generation::Blackwell;
     match (setup.config.engine, setup.model.moe_layers() > 0) {
         (EngineKind::Sglang, _) => 1.0,
+        (EngineKind::Vllm, true) if latent_on_blackwell => 0.7,
         (_, true) => 0.9,
         (_, false) => 0.7,
     }
@@ -160,7 +177,8 @@ fn on_amd(c: &mut Coefficients) {
     c.layer_overhead = 60.0;
     c.moe_overhead = 110.0;
     c.comm_latency = 25.0;
-    c.prompt_step = 5000.0;
+    // Prompts of DeepSeek, MiniMax-M2 and Qwen3-Coder under SGLang wait much longer than bytes and FLOPs explain (seen).
+    c.prompt_step = 40_000.0;
 }
 
 /// Engine core, front end and device are processes on the same cores there: a decode step of a tiny model takes
