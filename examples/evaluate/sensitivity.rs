@@ -1,5 +1,4 @@
-//! How each coefficient of the prior moves what is predicted: the table from which `scripts/population` finds what the priors of many groups have
-//! in common.
+//! How each coefficient of the prior moves what is predicted, by run: what a regression of the priors of many groups starts from.
 
 use crate::data::{Run, by_launch};
 use crate::score::{SCORED, in_parallel, spread};

@@ -4,7 +4,8 @@
 //! `aiconfigurator-core` 0.12.0 carries under Apache-2.0 (`systems/data/*/{gemm,attention,mla,moe,comm}`; the newest release of
 //! each engine there: vLLM 0.24.0, SGLang 0.5.14, TensorRT-LLM 1.3.0rc20): figures, no code. `scripts/kernel-tables` fits them
 //! again, in the very form of [`Physical`](super::Physical)'s terms, and says how well each form holds
-//! (`reports/kernel-tables.md`). They were fixed before any run was scored with them. The rest is *unverified*, and the
+//! (`reports/kernel-tables.md`). They were fixed before any run was scored with them, but for three that runs corrected and that say so
+//! (products with one scale a matrix, MXFP4 experts on Hopper and on Blackwell): those have seen the set `silicon-open`. The rest is *unverified*, and the
 //! prior is wide there.
 
 mod experts;

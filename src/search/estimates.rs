@@ -1,6 +1,6 @@
 //! Effects with their intervals at the end of a search, by all of its launches together.
 
-use super::additive::{self, Point, Value, values_of};
+use super::additive::{Point, Value, values_of};
 use super::beliefs::{Beliefs, EncodedSpace, usable_knobs};
 use super::forecasts::{Forecaster, Forecasts};
 use super::space::Knob;
@@ -46,7 +46,7 @@ impl Search<'_> {
             EncodedSpace { knobs, forecasts, base: base.clone(), neutral: Vec::new(), encoded: Vec::new() };
         g.find_neutral();
         let step = Beliefs::read(&mut g, self.ledger, &[], self.settings.seed, DRAWS);
-        let df = self.ledger.noise().launch.map_or(0.0, |n| n.1) + additive::NOISE_BEFORE.1;
+        let df = self.ledger.launch_df();
         let estimate = |candidate: Candidate, gains: Vec<f64>| Estimate {
             candidate,
             gain: interval(&gains, self.settings.alpha, df),

@@ -1,7 +1,7 @@
 //! The search by forecasts and group tests: physics says what it knows, launches teach the rest, several flags at a time, and
 //! each launch is the one that teaches most of the time it takes.
 
-use super::additive::{NOISE_BEFORE, Point, Value, values_of};
+use super::additive::{Point, Value, values_of};
 use super::beliefs::{
     Beliefs, DRAWS, EncodedSpace, Modelled, PROVEN, SUSPECT, best_on_average, considered, usable_knobs,
 };
@@ -122,8 +122,7 @@ impl Search<'_> {
             swept.regret = choose::regret(&step.contenders);
             let untried = g.untried(self.space, &step);
             let now = worlds.contender(&best.point, best.forecast);
-            let df = self.ledger.noise().launch.map_or(0.0, |n| n.1) + NOISE_BEFORE.1;
-            let noise = Some((step.posterior.sigma(), df));
+            let noise = Some((step.posterior.sigma(), self.ledger.launch_df()));
             self.evaluator.reserve(pairs_to_tell(now.mean, noise, self.settings));
             let done = swept.launches.len();
             let left = self.evaluator.launches_left();

@@ -182,6 +182,11 @@ impl Ledger {
         self.gain_of(last, reference)
     }
 
+    /// Degrees of freedom behind the noise of a launch, with those of what is believed before any.
+    pub fn launch_df(&self) -> f64 {
+        self.noise().launch.map_or(0.0, |n| n.1) + super::additive::NOISE_BEFORE.1
+    }
+
     /// Noise of runs and of launches, by what was repeated.
     pub fn noise(&self) -> Noise {
         let (mut run, mut launch) = (PooledNoise::default(), PooledNoise::default());

@@ -2,7 +2,6 @@
 
 use crate::cost::Profile;
 use crate::launch::Candidate;
-use crate::search::additive::NOISE_BEFORE;
 use crate::search::{Believed, Comparison, Estimates, Ledger};
 use crate::store::SpaceSummary;
 
@@ -23,8 +22,7 @@ pub(super) struct Findings {
 impl Findings {
     /// What everything that the search launched says of the winner, and of the noise of a launch.
     pub(super) fn believed(&self, winner: &Candidate) -> Believed {
-        let df = self.ledger.noise().launch.map_or(0.0, |n| n.1);
-        let noise = (self.estimates.sigma > 0.0).then_some((self.estimates.sigma, df + NOISE_BEFORE.1));
+        let noise = (self.estimates.sigma > 0.0).then_some((self.estimates.sigma, self.ledger.launch_df()));
         let gain =
             self.estimates.candidates.iter().find(|e| e.candidate == *winner).map_or(0.0, |e| e.gain.value);
         Believed { gain, noise }

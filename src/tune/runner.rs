@@ -63,7 +63,7 @@ pub struct Runner<'a> {
     gate: Option<Gate>,
     pub(super) side_by_side: SideBySide,
     pub(super) level: Level,
-    /// Pairs that the search expects the confirmation to need; not known before its first step.
+    /// Pairs that the search expects the confirmation to need; not known before its first step, none once it runs.
     kept_pairs: Option<u32>,
 }
 
@@ -132,8 +132,9 @@ impl<'a> Runner<'a> {
         let by_number = self.plan.max_trials.map(|most| (most as usize).saturating_sub(self.made() + kept));
         let by_time = self.plan.budget_s.zip(self.mean_wall_s()).map(|(budget, launch)| {
             // A launch of the confirmation runs every workload.
-            let confirm = launch * self.plan.workloads.len() as f64 * kept as f64;
-            ((budget - self.spent_s() - confirm) / launch.max(1e-3)).max(0.0) as usize
+            let confirm = launch * self.plan.workloads.len() as f64;
+            let next = if self.kept_pairs == Some(0) { confirm } else { launch };
+            ((budget - self.spent_s() - confirm * kept as f64) / next.max(1e-3)).max(0.0) as usize
         });
         by_number.into_iter().chain(by_time).min()
     }

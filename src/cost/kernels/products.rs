@@ -178,6 +178,21 @@ mod tests {
     }
 
     #[test]
+    fn one_scale_a_matrix_saves_the_quantising() {
+        let hopper = Hardware { sm: Some(90), ..testing::a100() };
+        let of = |f| ProductKernel::of(&hopper, f, EngineKind::Vllm).unwrap();
+        assert!((of(Format::Eight).floor - of(Format::EightByTensor).floor - QUANTISING).abs() < 1e-12);
+        let catalog = crate::model::Catalog::load(None).unwrap();
+        let format = |name: &str| {
+            let m = catalog.find(name).unwrap();
+            Format::of_weights(&m, m.precision)
+        };
+        assert_eq!(format("deepseek-ai/DeepSeek-R1"), Format::Eight);
+        assert_eq!(format("openai/gpt-oss-20b"), Format::FourWeights);
+        assert_eq!(format("nvidia/Llama-3.1-70B-Instruct-FP8"), Format::EightByTensor);
+    }
+
+    #[test]
     fn eight_bit_products_lose_where_ranks_hold_few_columns() {
         let m = testing::llama_8b();
         let hopper = Hardware { sm: Some(90), ..testing::a100() };
